@@ -1,0 +1,1 @@
+"""The library: motion, music, text, models and diffusion; it knows nothing of servers."""

@@ -1,0 +1,1 @@
+"""Motion and music data sets."""

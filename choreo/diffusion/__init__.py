@@ -1,0 +1,1 @@
+"""Schedules, samplers, guidance and addressed noise."""

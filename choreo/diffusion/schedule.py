@@ -1,0 +1,94 @@
+"""Noise schedules in float64, and the algebra between x_t, x0 and eps.
+
+Notation: alphas_cumprod[t] = prod_{s<=t} (1 - betas[s]). The index t = -1 stands for the noise-free end, where
+alphas_cumprod is 1; every method accepts it, so a sampler needs no special case for its last step.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.models.spec import Prediction, ScheduleName
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """Variances of the forward process q(x_t | x0) = N(sqrt(abar_t) x0, (1 - abar_t) I), Ho et al. 2020 eq. 4."""
+
+    betas: Array
+
+    @classmethod
+    def make(cls, name: ScheduleName | str = ScheduleName.COSINE, num_train_timesteps: int = 1000) -> "NoiseSchedule":
+        """Build a named schedule.
+
+        cosine: Nichol & Dhariwal 2021 eq. 17, s = 0.008, betas clipped at 0.999. linear: Ho et al. 2020, 1e-4..0.02
+        scaled by 1000/T. scaled_linear: latent diffusion, linear in sqrt(beta) from 0.00085 to 0.012.
+        """
+        steps = num_train_timesteps
+        match ScheduleName(name):
+            case ScheduleName.COSINE:
+                u = np.arange(steps + 1) / steps
+                f = np.cos((u + 0.008) / 1.008 * np.pi / 2) ** 2
+                betas = np.minimum(1 - f[1:] / f[:-1], 0.999)
+            case ScheduleName.LINEAR:
+                betas = np.linspace(1e-4, 0.02, steps) * (1000 / steps)
+            case ScheduleName.SCALED_LINEAR:
+                betas = np.linspace(0.00085**0.5, 0.012**0.5, steps) ** 2
+        return cls(betas)
+
+    @property
+    def num_train_timesteps(self) -> int:
+        """T."""
+        return len(self.betas)
+
+    @property
+    def alphas_cumprod(self) -> Array:
+        """(T,) cumulative products, float64."""
+        return np.cumprod(1 - self.betas)
+
+    def alpha_bar(self, t: Rows) -> Array:
+        """abar at rows t (B,), with abar_{-1} = 1."""
+        return np.append(self.alphas_cumprod, 1.0)[np.asarray(t)]
+
+    def q_sample(self, x0: Array, t: Rows, eps: Array) -> Array:
+        """x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps; x0 and eps (B, ...), t (B,)."""
+        a = per_row(self.alpha_bar(t), x0)
+        return np.sqrt(a) * x0 + np.sqrt(1 - a) * eps
+
+    def to_eps(self, x_t: Array, t: Rows, x0: Array) -> Array:
+        """eps = (x_t - sqrt(abar) x0) / sqrt(1 - abar)."""
+        a = per_row(self.alpha_bar(t), x_t)
+        return (x_t - np.sqrt(a) * x0) / np.sqrt(1 - a)
+
+    def to_x0(self, x_t: Array, t: Rows, eps: Array) -> Array:
+        """x0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar)."""
+        a = per_row(self.alpha_bar(t), x_t)
+        return (x_t - np.sqrt(1 - a) * eps) / np.sqrt(a)
+
+    def predicted_x0(self, output: Array, x_t: Array, t: Rows, prediction: Prediction) -> Array:
+        """x0 from a network's output, whatever it predicts."""
+        return output if prediction is Prediction.X0 else self.to_x0(x_t, t, output)
+
+
+def timestep_pairs(num_inference_steps: int, num_train_timesteps: int) -> NDArray[np.int64]:
+    """(S, 2) pairs (t, t_prev) from T - 1 down to -1: linspace(-1, T - 1, S + 1) reversed (EDGE, Tseng et al. 2023).
+
+    The last t_prev is -1, so the last step emits x0.
+
+    Raises:
+        InvalidInput: S outside 1..T.
+    """
+    if not 1 <= num_inference_steps <= num_train_timesteps:
+        raise InvalidInput("num_steps", f"must be between 1 and {num_train_timesteps}, got {num_inference_steps}")
+    times = np.linspace(-1, num_train_timesteps - 1, num_inference_steps + 1).astype(np.int64)[::-1]
+    return np.stack([times[:-1], times[1:]], axis=1)
+
+
+def per_row(values: Array, like: NDArray[np.floating]) -> Array:
+    """Per-row scalars (B,) shaped to broadcast over (B, ...)."""
+    return np.asarray(values).reshape(-1, *([1] * (like.ndim - 1)))

@@ -1,0 +1,1 @@
+"""Networks, one per file, found by name in the registry."""

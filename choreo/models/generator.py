@@ -1,0 +1,93 @@
+"""A generator: conditioner, denoiser and the spec that tells clients how to use them; saved as one checkpoint folder.
+
+A checkpoint is `model.safetensors` (both networks), `config.json` (architecture and spec) and a model card.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from choreo.errors import InvalidArtifact
+from choreo.models.conditioner import Conditioner, ConditionerConfig
+from choreo.models.registry import denoiser
+from choreo.models.spec import ModelSpec
+from choreo.models.unet import UNetConfig
+
+WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
+
+
+class GeneratorConfig(BaseModel):
+    """Everything needed to build a generator without its weights."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: str = "unet"
+    conditioner: ConditionerConfig
+    denoiser: UNetConfig
+    spec: ModelSpec
+    music_mean: tuple[float, ...]
+    music_std: tuple[float, ...]
+
+
+class Generator(nn.Module):
+    """The two networks of one model, called the way the exported graphs are called."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.conditioner = Conditioner(config.conditioner, config.music_mean, config.music_std)
+        self.denoiser = denoiser(config.architecture, config.denoiser)
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The wire contract."""
+        return self.config.spec
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        """Condition and denoise one training batch: tensors named and shaped as in `ModelSpec`, plus a batch axis."""
+        context, context_mask = self.conditioner(*(batch[name] for name in self.spec.conditioner_inputs()))
+        batch = batch | {"context": context, "context_mask": context_mask}
+        return self.denoiser(*(batch[name] for name in self.spec.denoiser_inputs()))
+
+
+def save_generator(folder: Path, config: GeneratorConfig, state: dict[str, Tensor]) -> None:
+    """Write a checkpoint folder; each file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / (WEIGHTS + ".partial")
+    save_file({k: v.detach().contiguous().cpu() for k, v in state.items()}, partial)
+    _commit(partial, folder / WEIGHTS)
+    partial = folder / (CONFIG + ".partial")
+    partial.write_text(json.dumps(config.model_dump(mode="json"), indent=1) + "\n")
+    _commit(partial, folder / CONFIG)
+
+
+def load_generator(folder: Path) -> Generator:
+    """Read a checkpoint folder into a generator in evaluation mode, float32.
+
+    Raises:
+        InvalidArtifact: a file is missing, broken, or does not match the architecture.
+    """
+    try:
+        config = GeneratorConfig.model_validate_json((folder / CONFIG).read_text())
+        state = {k: v.float() for k, v in load_file(folder / WEIGHTS).items()}
+        generator = Generator(config)
+        generator.load_state_dict(state)
+    except (OSError, ValidationError, RuntimeError, ValueError) as error:
+        raise InvalidArtifact(f"{folder} is not a usable checkpoint: {error}") from error
+    except Exception as error:  # safetensors raises its own class, which derives from Exception alone
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise InvalidArtifact(f"{folder / WEIGHTS} is broken: {error}") from error
+    return generator.eval()
+
+
+def _commit(partial: Path, target: Path) -> None:
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(target)

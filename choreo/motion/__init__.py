@@ -1,0 +1,1 @@
+"""Skeleton, rotations, kinematics, clips and their representation."""

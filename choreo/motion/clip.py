@@ -1,0 +1,64 @@
+"""A motion clip: joint positions over time with their frame rate."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.motion.skeleton import FPS, NUM_JOINTS
+
+MAX_FRAMES = 30 * 3600
+"""Longest clip that is read from outside: an hour at 30 fps."""
+MAX_COORDINATE = 1e4
+"""Largest believable coordinate, metres."""
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Joint positions of one dancer.
+
+    Attributes:
+        positions: float32 (T, 22, 3), metres, y up, SMPL-22 order.
+        fps: frames per second.
+        rotations: float32 (T, 22, 3, 3) local rotations (parent to joint) of which `positions` are the forward
+            kinematics on the canonical skeleton; None for motion that was not fitted.
+        meta: JSON-serialisable provenance.
+    """
+
+    positions: NDArray[np.float32]
+    fps: float = FPS
+    rotations: NDArray[np.float32] | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_positions(self.positions, "motion")
+        if not (np.isfinite(self.fps) and 1 <= self.fps <= 1000):
+            raise InvalidInput("fps", f"must be between 1 and 1000, got {self.fps}")
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.positions)
+
+    @property
+    def seconds(self) -> float:
+        """Duration, T / fps."""
+        return self.num_frames / self.fps
+
+
+def check_positions(positions: NDArray[Any], field_name: str) -> None:
+    """Refuse anything that is not a finite (T, 22, 3) array of believable metres.
+
+    Raises:
+        InvalidInput: wrong shape, no frames, too many frames, NaN, infinity or coordinates beyond 10 km.
+    """
+    if positions.ndim != 3 or positions.shape[1:] != (NUM_JOINTS, 3):
+        raise InvalidInput(field_name, f"must have shape (T, {NUM_JOINTS}, 3), got {positions.shape}")
+    if not 1 <= len(positions) <= MAX_FRAMES:
+        raise InvalidInput(field_name, f"must have between 1 and {MAX_FRAMES} frames, got {len(positions)}")
+    if not np.isfinite(positions).all():
+        raise InvalidInput(field_name, "holds NaN or infinite coordinates")
+    if np.abs(positions).max() > MAX_COORDINATE:
+        raise InvalidInput(field_name, f"holds coordinates beyond {MAX_COORDINATE:g} m; positions are in metres")

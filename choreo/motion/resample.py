@@ -1,0 +1,37 @@
+"""Change of frame rate of joint positions."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.motion.clip import MAX_FRAMES
+
+Array = NDArray[np.float64]
+
+
+def resample(positions: NDArray[np.floating], fps: float, target: float, field: str = "motion") -> Array:
+    """Linear interpolation of positions (T, ...) from `fps` to `target` frames per second -> (N, ...).
+
+    Frame k of the result is the input at k / target seconds; N = floor((T - 1) target / fps) + 1, so the result
+    never reaches beyond the last input frame. Equal rates give a copy.
+
+    Raises:
+        InvalidInput: no frames, a rate that is not positive and finite, or a result of more than an hour at 30 fps.
+    """
+    positions = np.asarray(positions, np.float64)
+    for name, rate in (("fps", fps), ("target", target)):
+        if not (np.isfinite(rate) and rate > 0):
+            raise InvalidInput(name, f"must be a positive number of frames per second, got {rate}")
+    if not len(positions):
+        raise InvalidInput(field, "holds no frames")
+    if fps == target:
+        return positions.copy()
+    # The tolerance keeps the last frame when rounding lands just below it (1 s at 29.97 fps read back as 29.9700001).
+    steps = (len(positions) - 1) * (target / fps) + 1e-6
+    if not steps < MAX_FRAMES:
+        raise InvalidInput(field, f"is longer than {MAX_FRAMES} frames at {target:g} frames per second")
+    times = np.minimum(np.arange(int(steps) + 1) * (fps / target), len(positions) - 1)
+    before = np.minimum(times.astype(np.int64), max(len(positions) - 2, 0))
+    after = np.minimum(before + 1, len(positions) - 1)
+    weight = (times - before).reshape(-1, *([1] * (positions.ndim - 1)))
+    return positions[before] * (1 - weight) + positions[after] * weight

@@ -1,0 +1,146 @@
+"""Retargeting: any actor's joint positions onto the canonical skeleton, with the feet where the actor had them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import savgol_filter
+
+from choreo.motion import rotations as rot
+from choreo.motion.kinematics import fit, forward_kinematics, heading
+from choreo.motion.skeleton import (
+    ANKLE_HEIGHT,
+    BONE_LENGTHS,
+    CHEST,
+    CONTACT_JOINTS,
+    FPS,
+    L_ANKLE,
+    L_FOOT,
+    L_HIP,
+    L_KNEE,
+    L_SHOULDER,
+    NECK,
+    NUM_JOINTS,
+    PARENTS,
+    PELVIS,
+    R_ANKLE,
+    R_FOOT,
+    R_HIP,
+    R_KNEE,
+    R_SHOULDER,
+    REST_OFFSETS,
+    SPINE2,
+    TOE_HEIGHT,
+)
+
+Array = NDArray[np.float64]
+
+_FEET = list(CONTACT_JOINTS)
+_FLAT = np.array([ANKLE_HEIGHT, ANKLE_HEIGHT, TOE_HEIGHT, TOE_HEIGHT])
+_SMOOTHING = 9
+_PLANTED_SPEED, _PLANTED_HEIGHT, _ROOT_WEIGHT = 0.25, 0.06, 0.02
+
+
+@dataclass(frozen=True)
+class Retargeted:
+    """Rigid canonical positions (T, 22, 3) standing on y = 0, and how far they are from the recording, metres.
+
+    `residual` compares shapes: both with the pelvis at the origin, the recording scaled to canonical leg length.
+    """
+
+    positions: Array
+    residual: float
+
+
+def retarget(positions: NDArray[np.floating], fps: float = FPS) -> Retargeted:
+    """Keep bone directions, replace bone lengths, make the body rigid, then put the root where the feet say.
+
+    New leg lengths move the feet, so the root's height and travel are derived from them: the lowest foot keeps its
+    height over the floor, and a planted foot keeps its horizontal velocity.
+
+    Args:
+        positions: (T, 22, 3) of an actor of any size, y up, metres.
+    """
+    source = np.asarray(positions, np.float64)
+    source = source * _leg_ratio(source)
+    rigid = fit(_canonical_bones(source)).positions
+    body = rigid - rigid[:, [PELVIS]]
+    residual = np.linalg.norm(body - (source - source[:, [PELVIS]]), axis=-1).mean()
+    flat = np.percentile(source[:, _FEET, 1], 5, axis=0)
+    lift = np.maximum((source[:, _FEET, 1] - flat).min(axis=1), -0.05)
+    height = lift - (body[:, _FEET, 1] - _FLAT).min(axis=1)
+    root = np.stack([np.zeros(len(source)), height, np.zeros(len(source))], axis=1)
+    root[:, [0, 2]] = _travel(source, body, flat, fps)
+    if len(root) >= _SMOOTHING:  # the lowest foot changes from frame to frame, which would shake the body
+        root = savgol_filter(root, _SMOOTHING, 2, axis=0)
+    return Retargeted(body + root[:, None], float(residual))
+
+
+def _leg_ratio(positions: Array) -> float:
+    bones = [L_KNEE, R_KNEE, L_ANKLE, R_ANKLE]
+    lengths = np.linalg.norm(positions[:, bones] - positions[:, [PARENTS[j] for j in bones]], axis=-1)
+    return float(BONE_LENGTHS[bones].sum() / max(np.median(lengths, axis=0).sum(), 1e-3))
+
+
+def _canonical_bones(positions: Array) -> Array:
+    out = np.empty_like(positions)
+    out[:, PELVIS] = positions[:, PELVIS]
+    bodies = {
+        PELVIS: _body_rotation(positions, (L_HIP, R_HIP), (PELVIS, CHEST)),
+        CHEST: _body_rotation(positions, (L_SHOULDER, R_SHOULDER), (SPINE2, NECK)),
+    }
+    for joint in range(1, NUM_JOINTS):
+        direction = rot.normalize(positions[:, joint] - positions[:, PARENTS[joint]])
+        if PARENTS[joint] in bodies:
+            direction = bodies[PARENTS[joint]] @ rot.normalize(REST_OFFSETS[joint])
+        if joint in (L_FOOT, R_FOOT):
+            direction = _level_foot(positions, joint, direction)
+        out[:, joint] = out[:, PARENTS[joint]] + BONE_LENGTHS[joint] * direction
+    return out
+
+
+def _body_rotation(positions: Array, across: tuple[int, int], up: tuple[int, int]) -> Array:
+    """Rotation (T, 3, 3) of pelvis or chest from its left-right and its upward line.
+
+    Where a rig puts hips, collars and the first spine joint within the trunk is a matter of taste; these two lines
+    are not.
+    """
+    rest = forward_kinematics(np.zeros(3), np.broadcast_to(np.eye(3), (NUM_JOINTS, 3, 3)))[None]
+
+    def frame(p: Array) -> Array:
+        x = rot.normalize(p[:, across[0]] - p[:, across[1]])
+        z = rot.normalize(np.cross(x, p[:, up[1]] - p[:, up[0]]))
+        return np.stack([x, np.cross(z, x), z], axis=-1)
+
+    return frame(positions) @ np.swapaxes(frame(rest), -1, -2)
+
+
+def _level_foot(positions: Array, toe: int, direction: Array) -> Array:
+    """Tilt foot directions (T, 3) so that a standing foot has the canonical foot's pitch.
+
+    Rigs put the toe joint anywhere from the ball of the foot to just below the ankle; what they agree on is when the
+    ankle is low. Where the toe points straight down, the facing of the body says where it would point.
+    """
+    ankle = positions[:, PARENTS[toe], 1]
+    standing = ankle <= np.percentile(ankle, 5) + 0.03
+    facing = heading(positions)
+    flat = direction * (1, 0, 1) + 0.1 * np.stack([np.sin(facing), np.zeros_like(facing), np.cos(facing)], axis=1)
+    pitch = np.arctan2(direction[:, 1], np.linalg.norm(direction[:, [0, 2]], axis=1))
+    rest = REST_OFFSETS[toe]
+    pitch = pitch - np.median(pitch[standing]) + np.arctan2(rest[1], np.hypot(rest[0], rest[2]))
+    pitch = np.clip(pitch, -1.4, 0.8)[:, None]
+    return np.cos(pitch) * rot.normalize(flat) + np.sin(pitch) * np.array([0.0, 1.0, 0.0])
+
+
+def _travel(source: Array, body: Array, flat: Array, fps: float) -> Array:
+    """Horizontal root path (T, 2): the recording's own velocity, corrected by the feet that are planted."""
+    feet = source[:, _FEET]
+    velocity = np.diff(feet, axis=0)[..., [0, 2]] * fps
+    height = np.maximum(feet[1:, :, 1] - flat, 0)
+    weight = np.exp(-((np.linalg.norm(velocity, axis=-1) / _PLANTED_SPEED) ** 2) - (height / _PLANTED_HEIGHT) ** 2)
+    wanted = velocity - np.diff(body[:, _FEET], axis=0)[..., [0, 2]] * fps
+    root = np.diff(source[:, PELVIS], axis=0)[:, [0, 2]] * fps
+    total = weight.sum(axis=1, keepdims=True) + _ROOT_WEIGHT
+    blended = ((wanted * weight[..., None]).sum(axis=1) + _ROOT_WEIGHT * root) / total
+    start = source[:1, PELVIS][:, [0, 2]]
+    return np.concatenate([start, start + np.cumsum(blended, axis=0) / fps])

@@ -1,0 +1,79 @@
+"""Rotations as matrices: axis-angle, six-dimensional form, shortest arcs, Procrustes.
+
+Everything is vectorised over leading axes and pure numpy; a rotation matrix R maps local to parent, v' = R v.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+EPS = 1e-9
+
+
+def normalize(v: NDArray[np.floating], axis: int = -1) -> Array:
+    """v / |v|, with zero vectors left at zero."""
+    v = np.asarray(v, np.float64)
+    return v / np.maximum(np.linalg.norm(v, axis=axis, keepdims=True), EPS)
+
+
+def axis_angle(axis: NDArray[np.floating], angle: NDArray[np.floating] | float) -> Array:
+    """Rodrigues' formula: rotation by `angle` (...) radians about unit `axis` (..., 3) -> (..., 3, 3)."""
+    axis, angle = np.asarray(axis, np.float64), np.asarray(angle, np.float64)[..., None, None]
+    k = skew(axis)
+    return np.eye(3) + np.sin(angle) * k + (1 - np.cos(angle)) * (k @ k)
+
+
+def skew(v: Array) -> Array:
+    """Cross-product matrix of v (..., 3) -> (..., 3, 3)."""
+    out = np.zeros((*v.shape, 3))
+    out[..., 0, 1], out[..., 0, 2], out[..., 1, 2] = -v[..., 2], v[..., 1], -v[..., 0]
+    return out - np.swapaxes(out, -1, -2)
+
+
+def yaw(angle: NDArray[np.floating] | float) -> Array:
+    """Rotation about +y by `angle` (...) radians; a positive angle turns +z towards +x."""
+    return axis_angle(np.array([0.0, 1.0, 0.0]), angle)
+
+
+def shortest_arc(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array:
+    """Rotation (..., 3, 3) that takes direction a (..., 3) onto direction b with no twist."""
+    a, b = np.broadcast_arrays(normalize(a), normalize(b))
+    cos = np.clip((a * b).sum(-1), -1.0, 1.0)
+    cross = np.cross(a, b)
+    sin = np.linalg.norm(cross, axis=-1)
+    # Opposite vectors: any perpendicular axis will do.
+    helper = np.where(np.abs(a[..., :1]) < 0.9, np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
+    fallback = normalize(np.cross(a, helper))
+    axis = np.where((sin < EPS)[..., None], fallback, cross / np.maximum(sin, EPS)[..., None])
+    return axis_angle(axis, np.arctan2(sin, cos))
+
+
+def procrustes(source: NDArray[np.floating], target: NDArray[np.floating]) -> Array:
+    """Proper rotation (..., 3, 3) minimising |R source_i - target_i|^2 over vectors i; inputs (..., N, 3). Kabsch 1976."""
+    covariance = np.swapaxes(target, -1, -2).astype(np.float64) @ np.asarray(source, np.float64)
+    u, _, vt = np.linalg.svd(covariance)
+    sign = np.sign(np.linalg.det(u @ vt))
+    u[..., :, 2] *= np.where(sign == 0, 1.0, sign)[..., None]
+    return u @ vt
+
+
+def to_six(rotation: NDArray[np.floating]) -> Array:
+    """First two columns of (..., 3, 3) -> (..., 6), the continuous form of Zhou et al. 2019."""
+    r = np.asarray(rotation, np.float64)
+    return np.concatenate([r[..., :, 0], r[..., :, 1]], axis=-1)
+
+
+def from_six(six: NDArray[np.floating]) -> Array:
+    """Gram-Schmidt of (..., 6) back to (..., 3, 3), Zhou et al. 2019 eq. 15."""
+    six = np.asarray(six, np.float64)
+    x = normalize(six[..., :3])
+    y = normalize(six[..., 3:] - (x * six[..., 3:]).sum(-1, keepdims=True) * x)
+    return np.stack([x, y, np.cross(x, y)], axis=-1)
+
+
+def to_axis_angle(rotation: NDArray[np.floating]) -> Array:
+    """Rotation vectors (..., 3), |v| = angle in [0, pi]."""
+    from scipy.spatial.transform import Rotation
+
+    r = np.asarray(rotation, np.float64)
+    return Rotation.from_matrix(r.reshape(-1, 3, 3)).as_rotvec().reshape(r.shape[:-1])

@@ -1,0 +1,1 @@
+"""From raw decoded motion to a rigid body with planted feet."""

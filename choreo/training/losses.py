@@ -1,0 +1,74 @@
+"""Training losses on predicted x0: reconstruction, velocity, bone length and planted feet."""
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from choreo.motion.skeleton import ANKLE_HEIGHT, BONE_LENGTHS, CONTACT_JOINTS, FPS, PARENTS, TOE_HEIGHT
+
+
+class LossWeights(BaseModel):
+    """Weights of the terms; the first two act on normalised features, the others on metres and metres per second."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reconstruction: float = 1.0
+    velocity: float = 2.0
+    bone: float = 20.0
+    contact: float = 0.5
+
+
+class MotionLoss(nn.Module):
+    """Weighted sum of masked means, as in EDGE (Tseng et al. 2023 eq. 3-6) on this project's representation."""
+
+    def __init__(self, weights: LossWeights, mean: Tensor, std: Tensor) -> None:
+        super().__init__()
+        self.weights = weights
+        self.register_buffer("mean", mean.float(), persistent=False)
+        self.register_buffer("std", std.float(), persistent=False)
+        lengths = torch.tensor(BONE_LENGTHS[1:].copy(), dtype=torch.float32)
+        self.register_buffer("lengths", lengths, persistent=False)
+
+    def forward(self, predicted: Tensor, target: Tensor, mask: Tensor) -> Mapping[str, Tensor]:
+        """predicted and target (B, T, C) normalised, mask (B, T) -> each term and their weighted `total`."""
+        both = mask[:, 1:] * mask[:, :-1]
+        terms = {
+            "reconstruction": _mean((predicted - target) ** 2, mask),
+            "velocity": _mean((predicted.diff(dim=1) - target.diff(dim=1)) ** 2, both),
+        }
+        ours, theirs = self._joints(predicted), self._joints(target)
+        bones = (ours[:, :, 1:] - ours[:, :, list(PARENTS[1:])]).norm(dim=-1)
+        terms["bone"] = _mean((bones - self.lengths) ** 2, mask)
+        terms["contact"] = self._contact(predicted, target, ours, theirs, both)
+        terms["total"] = sum((getattr(self.weights, name) * value for name, value in terms.items()), torch.zeros(()))
+        return terms
+
+    def _joints(self, x: Tensor) -> Tensor:
+        """Root-relative joints (B, T, 22, 3), metres, with the root's height added."""
+        f = x * self.std + self.mean
+        height = torch.zeros(*f.shape[:2], 1, 3, device=f.device, dtype=f.dtype)
+        height[..., 0, 1] = f[..., 2]
+        return torch.cat([height, f[..., 3:].unflatten(2, (21, 3)) + height], dim=2)
+
+    def _contact(self, predicted: Tensor, target: Tensor, ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
+        """Squared world speed of feet that stand still in the target."""
+        feet = list(CONTACT_JOINTS)
+        planted_speed = self._world_velocity(target, theirs[:, :, feet]).norm(dim=-1)
+        low = theirs[:, 1:, feet, 1] < torch.tensor([ANKLE_HEIGHT + 0.04] * 2 + [TOE_HEIGHT + 0.04] * 2).to(theirs)
+        planted = ((planted_speed < 0.2) & low).float() * mask[..., None]
+        speed = self._world_velocity(predicted, ours[:, :, feet])
+        return ((speed**2).sum(-1) * planted).sum() / planted.sum().clamp(min=1)
+
+    def _world_velocity(self, x: Tensor, joints: Tensor) -> Tensor:
+        """(B, T-1, J, 3) m/s: root velocity plus the joint's own."""
+        root = (x * self.std + self.mean)[:, 1:, :2]
+        velocity = joints.diff(dim=1) * FPS
+        travel = torch.stack([root[..., 0], torch.zeros_like(root[..., 0]), root[..., 1]], dim=-1)
+        return velocity + travel[:, :, None]
+
+
+def _mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean over real frames of (B, T, C) with mask (B, T)."""
+    return (values.mean(dim=2) * mask).sum() / mask.sum().clamp(min=1)

@@ -1,0 +1,86 @@
+"""From a recipe and a data folder to a trained model."""
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from choreo.data.clip import Clip
+from choreo.data.packs import is_validation, load_packs
+from choreo.data.windows import Windows, caption_table, feature_statistics
+from choreo.errors import InvalidInput
+from choreo.models.generator import GeneratorConfig
+from choreo.models.spec import ModelSpec
+from choreo.text.minilm import MiniLmEncoder
+from choreo.training.recipe import Recipe
+from choreo.training.trainer import Trainer, num_windows
+
+log = logging.getLogger(__name__)
+VALIDATION_WINDOWS = 128
+
+
+def train(recipe: Recipe, data: Path, folder: Path, until: int | None = None) -> Path:
+    """Run or resume `recipe` on the data pack under `data`; returns the folder of the averaged model.
+
+    Raises:
+        InvalidInput: no data pack there, or nothing usable in it.
+    """
+    clips = load_packs(data)
+    training = [c for c in clips if not is_validation(c.group)]
+    held_out = [c for c in clips if is_validation(c.group)]
+    if not training:
+        raise InvalidInput("data", f"{data} holds no clip to train on")
+    texts = caption_table(clips, MiniLmEncoder())
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "data.json").write_text(json.dumps(_summary(training, held_out), indent=1))
+    seed = recipe.train.seed
+    trainer = Trainer(
+        recipe,
+        generator_config(recipe, training),
+        Windows(training, texts, num_windows(recipe.train), seed),
+        Windows(held_out, texts, VALIDATION_WINDOWS, seed + 1) if held_out else None,
+        folder,
+    )
+    return trainer.run(until)
+
+
+def generator_config(recipe: Recipe, clips: Sequence[Clip]) -> GeneratorConfig:
+    """Architecture from the recipe, statistics from the training clips."""
+    mean, std = feature_statistics(clips)
+    music = [c.music for c in clips if c.music is not None]
+    heard = np.concatenate(music) if music else np.zeros((1, recipe.conditioner.music_dim))
+    spec = ModelSpec(
+        name=recipe.name,
+        window=recipe.conditioner.window,
+        context_tokens=recipe.conditioner.context_tokens,
+        context_dim=recipe.conditioner.context_dim,
+        music_dim=recipe.conditioner.music_dim,
+        text_dim=recipe.conditioner.text_dim,
+        prediction=recipe.prediction,
+        schedule=recipe.schedule,
+        num_train_timesteps=recipe.num_train_timesteps,
+        mean=tuple(np.round(mean, 6)),
+        std=tuple(np.round(std, 6)),
+    )
+    return GeneratorConfig(
+        architecture=recipe.architecture,
+        conditioner=recipe.conditioner,
+        denoiser=recipe.denoiser,
+        spec=spec,
+        music_mean=tuple(np.round(heard.mean(0), 6).tolist()),
+        music_std=tuple(np.round(np.maximum(heard.std(0), 0.05), 6).tolist()),
+    )
+
+
+def _summary(training: Sequence[Clip], held_out: Sequence[Clip]) -> dict[str, object]:
+    def of(clips: Sequence[Clip]) -> dict[str, object]:
+        return {
+            "clips": len(clips),
+            "minutes": round(sum(c.num_frames for c in clips) / 1800, 1),
+            "groups": sorted({c.group for c in clips}),
+            "fit_residual_m": round(float(np.mean([c.residual for c in clips])), 4) if clips else None,
+        }
+
+    return {"training": of(training), "validation": of(held_out)}

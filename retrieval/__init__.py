@@ -1,0 +1,1 @@
+"""Motion phrases: library, index and priors."""

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+
+from choreo.diffusion.ddim import Ddim
+from choreo.diffusion.ddpm import Ddpm
+from choreo.diffusion.guidance import guide
+from choreo.diffusion.noise import INITIAL, gaussian
+from choreo.diffusion.samplers import Sampler, sampler
+from choreo.diffusion.schedule import NoiseSchedule, timestep_pairs
+from choreo.errors import InvalidInput
+from choreo.models.spec import Prediction
+
+SAMPLERS = [Ddim(), Ddim(eta=1.0), Ddpm()]
+
+
+@pytest.mark.parametrize("prediction", list(Prediction))
+@pytest.mark.parametrize("steps", [1, 2, 50])
+@pytest.mark.parametrize("method", SAMPLERS, ids=["ddim", "ddim-eta-1", "ddpm"])
+def test_an_oracle_is_recovered_by_every_sampler(method: Sampler, steps: int, prediction: Prediction) -> None:
+    schedule = NoiseSchedule.make("cosine")
+    rng = np.random.default_rng(1)
+    truth, x = rng.normal(size=(3, 11, 4)), rng.normal(size=(3, 11, 4))
+    for t, t_prev in timestep_pairs(steps, 1000):
+        now = np.full(3, t)
+        output = truth if prediction is Prediction.X0 else schedule.to_eps(x, now, truth)
+        x0 = schedule.predicted_x0(output, x, now, prediction)
+        x = method.step(schedule, x, x0, now, np.full(3, t_prev), rng.normal(size=x.shape))
+    np.testing.assert_allclose(x, truth, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", SAMPLERS, ids=["ddim", "ddim-eta-1", "ddpm"])
+def test_rows_at_different_timesteps_step_as_they_would_alone(method: Sampler) -> None:
+    schedule = NoiseSchedule.make("cosine")
+    rng = np.random.default_rng(2)
+    x, x0, z = rng.normal(size=(3, 4, 6, 2))
+    t, t_prev = np.array([999, 500, 40, 19]), np.array([979, 480, 20, -1])
+    together = method.step(schedule, x, x0, t, t_prev, z)
+    for i in range(4):
+        alone = method.step(schedule, x[[i]], x0[[i]], t[[i]], t_prev[[i]], z[[i]])
+        np.testing.assert_array_equal(together[[i]], alone)
+
+
+def test_the_posterior_variance_is_beta_tilde() -> None:
+    schedule = NoiseSchedule.make("linear")
+    t = np.arange(1, 1000)
+    _, _, std = Ddpm().posterior(schedule, t, t - 1)
+    a = schedule.alphas_cumprod
+    beta_tilde = schedule.betas[t] * (1 - a[t - 1]) / (1 - a[t])
+    np.testing.assert_allclose(std**2, beta_tilde, rtol=1e-9)
+    assert Ddpm().posterior(schedule, np.array([0]), np.array([-1]))[2][0] == 0
+
+
+def test_ddim_with_eta_one_has_the_ddpm_variance() -> None:
+    schedule = NoiseSchedule.make("cosine")
+    t, t_prev = np.array([500]), np.array([480])
+    zero, one = np.zeros((1, 1, 1)), np.ones((1, 1, 1))
+    added = Ddim(eta=1.0).step(schedule, zero, zero, t, t_prev, one)
+    assert added[0, 0, 0] == pytest.approx(Ddpm().posterior(schedule, t, t_prev)[2][0], rel=1e-9)
+
+
+def test_guidance_interpolates_between_the_two_predictions() -> None:
+    rng = np.random.default_rng(3)
+    c, u = rng.normal(size=(2, 3, 5, 2))
+    np.testing.assert_allclose(guide(c, u, 1.0), c)
+    np.testing.assert_allclose(guide(c, u, 0.0), u)
+    rows = guide(c, u, np.array([0.0, 1.0, 2.5]))
+    np.testing.assert_allclose(rows[2], u[2] + 2.5 * (c[2] - u[2]))
+    np.testing.assert_allclose(rows[:2], np.stack([u[0], c[1]]))
+
+
+def test_unknown_samplers_are_refused_by_field() -> None:
+    with pytest.raises(InvalidInput, match="ddim, ddpm") as error:
+        sampler("euler")
+    assert error.value.field == "sampler"
+
+
+def test_noise_is_a_function_of_its_address() -> None:
+    whole = gaussian(7, 0, 400, 66, INITIAL)
+    window = gaussian(7, 132, 196, 66, INITIAL)
+    np.testing.assert_array_equal(whole[132:328], window)
+    np.testing.assert_array_equal(gaussian(7, 0, 5, 3, 0), gaussian(7, 0, 5, 66, 0)[:, :3])
+    for other in (gaussian(8, 132, 196, 66, INITIAL), gaussian(7, 132, 196, 66, 0), gaussian(7 + 2**40, 132, 196, 66, INITIAL)):
+        assert abs(np.corrcoef(window.ravel(), other.ravel())[0, 1]) < 0.05
+
+
+def test_noise_is_standard_normal() -> None:
+    from scipy.stats import kstest
+
+    sample = gaussian(2**63, 0, 2000, 66, 3).ravel()
+    assert np.isfinite(sample).all()
+    assert kstest(sample, "norm").pvalue > 1e-3
+
+
+def test_philox_matches_the_published_vectors() -> None:
+    """Known answers of Random123 (Salmon et al. 2011), philox4x32-10."""
+    from choreo.diffusion.noise import philox
+
+    zeros = philox(np.zeros((1, 4), np.uint32), (0, 0))
+    assert [hex(w) for w in zeros[0].tolist()] == ["0x6627e8d5", "0xe169c58d", "0xbc57ac4c", "0x9b00dbd8"]
+    ones = philox(np.full((1, 4), 0xFFFFFFFF, np.uint32), (0xFFFFFFFF, 0xFFFFFFFF))
+    assert [hex(w) for w in ones[0].tolist()] == ["0x408f276d", "0x41c83b0e", "0xa20bc7c6", "0x6d5451fd"]

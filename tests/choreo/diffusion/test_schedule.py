@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from choreo.diffusion.schedule import NoiseSchedule, timestep_pairs
+from choreo.errors import InvalidInput
+from choreo.models.spec import Prediction, ScheduleName
+
+SCHEDULES = list(ScheduleName)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_alphas_cumprod_falls_from_one_to_nearly_zero_in_float64(name: ScheduleName) -> None:
+    schedule = NoiseSchedule.make(name)
+    a = schedule.alphas_cumprod
+    assert a.dtype == np.float64
+    assert (np.diff(a) < 0).all()
+    assert a[0] > 0.99
+    assert a[-1] < 0.01
+    assert schedule.alpha_bar(np.array([-1]))[0] == 1.0
+
+
+def test_cosine_matches_nichol_and_dhariwal_at_the_middle() -> None:
+    expected = np.cos((0.5 + 0.008) / 1.008 * np.pi / 2) ** 2 / np.cos(0.008 / 1.008 * np.pi / 2) ** 2
+    assert NoiseSchedule.make("cosine").alphas_cumprod[499] == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_x0_and_eps_are_inverse_to_each_other(name: ScheduleName) -> None:
+    schedule = NoiseSchedule.make(name)
+    rng = np.random.default_rng(0)
+    x0, eps = rng.normal(size=(5, 7, 3)), rng.normal(size=(5, 7, 3))
+    t = np.array([0, 10, 300, 700, 990])
+    x_t = schedule.q_sample(x0, t, eps)
+    np.testing.assert_allclose(schedule.to_eps(x_t, t, x0), eps, atol=1e-9)
+    np.testing.assert_allclose(schedule.predicted_x0(eps, x_t, t, Prediction.EPS), x0, atol=1e-7)
+    assert schedule.predicted_x0(x0, x_t, t, Prediction.X0) is x0
+
+
+@given(st.integers(1, 1000))
+def test_timesteps_descend_from_the_last_to_the_noise_free_end(steps: int) -> None:
+    pairs = timestep_pairs(steps, 1000)
+    assert pairs[0, 0] == 999
+    assert pairs[-1, 1] == -1
+    assert (pairs[:, 0] > pairs[:, 1]).all()
+    np.testing.assert_array_equal(pairs[1:, 0], pairs[:-1, 1])
+
+
+@pytest.mark.parametrize("steps", [0, -1, 1001])
+def test_impossible_step_counts_are_refused_by_field(steps: int) -> None:
+    with pytest.raises(InvalidInput) as error:
+        timestep_pairs(steps, 1000)
+    assert error.value.field == "num_steps"
