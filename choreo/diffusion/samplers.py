@@ -16,7 +16,10 @@ Array = NDArray[np.floating]
 class Sampler(Protocol):
     """One reverse step x_t -> x_{t_prev} for a batch of rows, each at its own timestep."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The name that `sampler` knows."""
+        ...
 
     @property
     def stochastic(self) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from choreo.errors import InvalidInput
 from choreo.models.spec import Prediction, ScheduleName
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 Rows = NDArray[np.integer]
 
 

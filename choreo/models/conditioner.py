@@ -34,6 +34,9 @@ class Conditioner(nn.Module):
     An absent modality is a learned token, not zeros and not silence, so "no song" and "a silent song" differ.
     """
 
+    music_mean: Tensor
+    music_std: Tensor
+
     def __init__(self, config: ConditionerConfig, music_mean: Sequence[float], music_std: Sequence[float]) -> None:
         super().__init__()
         self.config = config

@@ -14,6 +14,12 @@ def sinusoid(position: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor
     return torch.cat([angles.cos(), angles.sin()], dim=-1)
 
 
+def zero_init(layer: nn.Linear | nn.Conv2d) -> None:
+    """Start a residual branch at zero, so that the block begins as the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 class Attention(nn.Module):
     """Multi-head attention of queries (B, N, C) to keys (B, M, K), with a key mask and positions on both sides.
 
@@ -30,8 +36,7 @@ class Attention(nn.Module):
         self.key = nn.Linear(key_dim, dim)
         self.value = nn.Linear(key_dim, dim)
         self.output = nn.Linear(dim, dim)
-        nn.init.zeros_(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        zero_init(self.output)
 
     def forward(self, x: Tensor, keys: Tensor, mask: Tensor, x_position: Tensor, key_position: Tensor) -> Tensor:
         """mask (B, M) is 1 for keys that exist; positions (N, C) and (M, K)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from choreo.models.conditioner import token_frames
-from choreo.models.layers import Attention, sinusoid
+from choreo.models.layers import Attention, sinusoid, zero_init
 
 
 class UNetConfig(BaseModel):
@@ -59,8 +59,7 @@ class MotionUNet(nn.Module):
         self.up, ch = self._up_path(ch, emb, skips)
         self.norm = nn.GroupNorm(config.num_groups, ch)
         self.output_proj = nn.Conv2d(ch, config.channels, (1, 1))
-        nn.init.zeros_(self.output_proj.weight)
-        nn.init.zeros_(self.output_proj.bias)
+        zero_init(self.output_proj)
 
     def _down_path(self, ch: int, emb: int) -> tuple[nn.ModuleList, list[int], int]:
         config, down, ds = self.config, nn.ModuleList(), 1
@@ -174,8 +173,7 @@ class ResBlock(nn.Module):
         self.norm2 = nn.GroupNorm(config.num_groups, out_ch)
         self.dropout = nn.Dropout(config.dropout)
         self.conv2 = nn.Conv2d(out_ch, out_ch, kernel, padding=pad)
-        nn.init.zeros_(self.conv2.weight)
-        nn.init.zeros_(self.conv2.bias)
+        zero_init(self.conv2)
         self.skip = nn.Identity() if in_ch == out_ch else nn.Conv2d(in_ch, out_ch, (1, 1))
 
     def forward(self, h: Tensor, emb: Tensor) -> Tensor:

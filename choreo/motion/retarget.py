@@ -144,3 +144,12 @@ def _travel(source: Array, body: Array, flat: Array, fps: float) -> Array:
     blended = ((wanted * weight[..., None]).sum(axis=1) + _ROOT_WEIGHT * root) / total
     start = source[:1, PELVIS][:, [0, 2]]
     return np.concatenate([start, start + np.cumsum(blended, axis=0) / fps])
+
+
+def refit(positions: NDArray[np.floating]) -> Array:
+    """Positions (T, 22, 3) of a user's starting motion on the canonical skeleton; canonical ones come back unchanged."""
+    source = np.asarray(positions, np.float64)
+    lengths = np.linalg.norm(source[:, 1:] - source[:, PARENTS[1:]], axis=-1)
+    if np.abs(lengths - BONE_LENGTHS[1:]).max() < 0.01:
+        return source
+    return retarget(source).positions

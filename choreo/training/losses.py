@@ -23,6 +23,10 @@ class LossWeights(BaseModel):
 class MotionLoss(nn.Module):
     """Weighted sum of masked means, as in EDGE (Tseng et al. 2023 eq. 3-6) on this project's representation."""
 
+    mean: Tensor
+    std: Tensor
+    lengths: Tensor
+
     def __init__(self, weights: LossWeights, mean: Tensor, std: Tensor) -> None:
         super().__init__()
         self.weights = weights

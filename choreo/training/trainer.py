@@ -4,6 +4,7 @@ Every micro-batch is a function of (seed, index): its windows, its timesteps, it
 was stopped and resumed continues on the loss curve of one that was not.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from choreo.training.ema import Ema
 from choreo.training.losses import MotionLoss
 from choreo.training.recipe import Recipe, TrainConfig
 
+log = logging.getLogger(__name__)
 Batch = dict[str, Tensor]
 
 
@@ -85,11 +87,13 @@ class Trainer:
                     continue
                 self.step += 1
                 self._bookkeeping(terms, last)
-                if self.step % options.log_every == 0:
-                    rate = progress.tasks[bar].speed or 0.0
-                    note = f"loss {float(terms['total']):.3f}  {rate * options.batch_size:.0f} windows/s"
-                    progress.update(bar, note=note)
                 progress.update(bar, completed=self.step)
+                if self.step % options.log_every == 0:
+                    rate = (progress.tasks[bar].speed or 0.0) * options.batch_size * options.gradient_accumulation
+                    note = f"loss {float(terms['total']):.3f}  {rate:.0f} windows/s"
+                    progress.update(bar, note=note)
+                    if not progress.console.is_terminal:
+                        log.info("step %d/%d  %s", self.step, options.max_steps, note)
         self.accelerator.end_training()
         return self.folder / "model"
 

@@ -1,0 +1,170 @@
+"""Motion as a Biovision Hierarchy (BVH) file, for Blender, MotionBuilder, Maya and Unity.
+
+Written files hold the canonical SMPL-22 skeleton in centimetres, y up, in a T pose that faces +z, with the Euler order
+Zrotation Xrotation Yrotation: R = Rz Rx Ry, degrees. In Blender, import with scale 0.01.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.motion import kinematics
+from choreo.motion.clip import Motion
+from choreo.motion.formats.atomic import atomic_write
+from choreo.motion.formats.bvh_mapping import joint_weights
+from choreo.motion.formats.bvh_parser import MAX_CHARS, Bvh, bvh_positions, joint_rotations, parse_bvh, position_chunks
+from choreo.motion.resample import resample
+from choreo.motion.skeleton import FPS, JOINT_NAMES, NUM_JOINTS, PARENTS, PELVIS, REST_OFFSETS, children
+
+__all__ = ["Bvh", "bvh_positions", "bvh_text", "euler_zxy", "parse_bvh", "read_bvh", "write_bvh"]
+
+Array = NDArray[np.float64]
+
+UNITS_PER_METRE: Final = 100.0
+"""Files are in centimetres, the unit MotionBuilder and Maya assume."""
+_ROTATIONS: Final = ("Zrotation", "Xrotation", "Yrotation")
+# Tips that the joints alone do not tell: top of the head, ends of toes and hands, metres.
+_END_SITES: Final = {15: (0, 0.18, 0), 10: (0, 0, 0.06), 11: (0, 0, 0.06), 20: (0.17, 0, 0), 21: (-0.17, 0, 0)}
+
+
+def bvh_text(motion: Motion) -> str:
+    """The file's text. Motion without rotations is fitted first, so its joints may move by the residual of the fit."""
+    if motion.rotations is None:
+        fit = kinematics.fit(motion.positions)
+        root, local = fit.root, fit.local
+    else:
+        root, local = np.asarray(motion.positions[:, PELVIS], np.float64), np.asarray(motion.rotations, np.float64)
+    order, header = _hierarchy()
+    angles = euler_zxy(local)[:, order].reshape(len(root), -1)
+    values = np.round(np.concatenate([root * UNITS_PER_METRE, angles], axis=1), 6) + 0.0  # + 0.0: no -0.0
+    row = " ".join(["%.6f"] * values.shape[1])
+    header += ["MOTION", f"Frames: {len(values)}", f"Frame Time: {1 / motion.fps:.10f}"]
+    return "\n".join([*header, *(row % tuple(frame) for frame in values.tolist()), ""])
+
+
+def write_bvh(motion: Motion, path: Path) -> None:
+    """Write `bvh_text` to `path`, whole or not at all."""
+    atomic_write(path, bvh_text(motion).encode("ascii"))
+
+
+def read_bvh(
+    source: Path | str | bytes, field: str = "motion", *, scale: float = 1 / UNITS_PER_METRE, fps: float | None = FPS
+) -> Motion:
+    """Read a file of this program or of a foreign human skeleton, mapped onto SMPL-22 by joint names.
+
+    Args:
+        source: a `Path` to a file, or the text itself; a string is never taken for a path.
+        field: name to blame in errors.
+        scale: metres per unit of the file; 0.01 for centimetres, about 0.0564 for cgspeed's CMU conversions.
+        fps: rate to resample to, linearly in positions; None keeps the file's.
+
+    Returns:
+        Motion with rotations if the file has the canonical skeleton and its rate was kept, else positions only: the
+        bones then have the lengths of the file, and `kinematics.retarget` is the next step.
+
+    Raises:
+        InvalidInput: not a BVH file, a joint cannot be found, or a limit is broken.
+        OSError: the path cannot be read.
+    """
+    if not (np.isfinite(scale) and scale > 0):
+        raise InvalidInput("scale", f"must be a positive number of metres per unit, got {scale}")
+    bvh = parse_bvh(_text(source, field), field)
+    weights = joint_weights(bvh, field)
+    positions = scale * np.concatenate([weights @ chunk for chunk in position_chunks(bvh)])
+    rate = _frame_rate(bvh, field)
+    meta = {"source": "bvh", "source_fps": rate}
+    if fps is not None and fps != rate:
+        return Motion(resample(positions, rate, fps, field).astype(np.float32), fps, meta=meta)
+    rotations = _canonical_rotations(bvh, weights, scale)
+    return Motion(positions.astype(np.float32), rate, rotations, meta)
+
+
+def euler_zxy(rotations: NDArray[np.floating]) -> Array:
+    """Angles (T, J, 3) about z, x, y in degrees with R = Rz Rx Ry, for rotations (T, J, 3, 3).
+
+    Angles are continuous over time as far as the rotations are: they are unwrapped, and of the two triples that give
+    the same rotation the one nearer to the frame before is taken, so that curves can be edited and interpolated.
+    """
+    r = np.asarray(rotations, np.float64)
+    z = np.arctan2(-r[..., 0, 1], r[..., 1, 1])
+    x = np.arctan2(r[..., 2, 1], np.hypot(r[..., 0, 1], r[..., 1, 1]))
+    # From the first row of Rz^T R = Rx Ry, which is that of Ry: stays exact in gimbal lock, where z is arbitrary.
+    cos, sin = np.cos(z), np.sin(z)
+    y = np.arctan2(cos * r[..., 0, 2] + sin * r[..., 1, 2], cos * r[..., 0, 0] + sin * r[..., 1, 0])
+    return np.degrees(_continuous(np.stack([z, x, y], axis=-1)))
+
+
+def _continuous(angles: Array) -> Array:
+    turn = 2 * np.pi
+    out = angles.copy()
+    other = angles * (1, -1, 1) + np.pi  # (z + pi, pi - x, y + pi) is the same rotation
+    for t in range(1, len(angles)):
+        same = angles[t] + turn * np.round((out[t - 1] - angles[t]) / turn)
+        flipped = other[t] + turn * np.round((out[t - 1] - other[t]) / turn)
+        nearer = np.abs(flipped - out[t - 1]).sum(-1) < np.abs(same - out[t - 1]).sum(-1)
+        out[t] = np.where(nearer[:, None], flipped, same)
+    return out
+
+
+def _hierarchy() -> tuple[list[int], list[str]]:
+    """Depth-first joint order and the lines of the HIERARCHY section."""
+    order: list[int] = []
+    lines = ["HIERARCHY"]
+
+    def visit(joint: int, depth: int) -> None:
+        order.append(joint)
+        tab = "\t" * depth
+        position = "6 Xposition Yposition Zposition" if joint == PELVIS else "3"
+        lines.extend([f"{tab}{'ROOT' if joint == PELVIS else 'JOINT'} {JOINT_NAMES[joint]}", tab + "{"])
+        lines.append(f"{tab}\tOFFSET {_offset(REST_OFFSETS[joint])}")
+        lines.append(f"{tab}\tCHANNELS {position} {' '.join(_ROTATIONS)}")
+        for child in children(joint):
+            visit(child, depth + 1)
+        if joint in _END_SITES:
+            site = _offset(np.array(_END_SITES[joint]))
+            lines.extend([f"{tab}\tEnd Site", tab + "\t{", f"{tab}\t\tOFFSET {site}", tab + "\t}"])
+        lines.append(tab + "}")
+
+    visit(PELVIS, 0)
+    return order, lines
+
+
+def _offset(metres: NDArray[np.floating]) -> str:
+    return " ".join(f"{value:.6f}" for value in metres * UNITS_PER_METRE)
+
+
+def _text(source: Path | str | bytes, field: str) -> str:
+    if isinstance(source, str):
+        return source
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            source = file.read(MAX_CHARS + 1)
+    if len(source) > MAX_CHARS:
+        raise InvalidInput(field, f"is larger than {MAX_CHARS // 2**20} MiB")
+    return source.decode("utf-8", "replace")
+
+
+def _frame_rate(bvh: Bvh, field: str) -> float:
+    """Frames per second; 1 / 0.0333333 means 30, not 30.00003."""
+    rate = 1 / bvh.frame_time
+    if abs(rate - round(rate)) < 2e-4 * rate:
+        rate = float(round(rate))
+    if not 1 <= rate <= 1000:
+        raise InvalidInput(field, f"Frame Time must be between 0.001 and 1 second, got {bvh.frame_time:g}")
+    return rate
+
+
+def _canonical_rotations(bvh: Bvh, weights: Array, scale: float) -> NDArray[np.float32] | None:
+    """Local rotations (T, 22, 3, 3) if the file's skeleton is the canonical one, else None."""
+    joints = weights.argmax(axis=1)
+    if not (weights.max(axis=1) == 1).all() or len(set(joints.tolist())) != NUM_JOINTS:
+        return None
+    parents = [-1 if parent < 0 else joints[parent] for parent in PARENTS]
+    moved = any(name.endswith("position") for joint in joints[1:] for name in bvh.channels[joint])
+    same = np.allclose(bvh.offsets[joints][1:] * scale, REST_OFFSETS[1:], rtol=0, atol=1e-6)
+    if moved or not same or [bvh.parents[joint] for joint in joints] != parents:
+        return None
+    return np.stack([joint_rotations(bvh, joint) for joint in joints], axis=1).astype(np.float32)

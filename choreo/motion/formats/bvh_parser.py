@@ -1,0 +1,306 @@
+"""Biovision Hierarchy files of any skeleton: a parser that trusts nothing, and forward kinematics.
+
+The format is described by M. Meredith and S. Maddock, "Motion Capture File Formats Explained", 2001. A joint's
+rotation is the product of its rotation channels in the order in which they are listed; position channels replace the
+offset, as Blender and MotionBuilder read them.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.motion import rotations as rot
+from choreo.motion.clip import MAX_FRAMES
+
+Array = NDArray[np.float64]
+
+MAX_CHARS = 96 * 2**20
+MAX_JOINTS = 512
+MAX_NESTING = 128
+MAX_HEADER_LINES = 16 * MAX_JOINTS
+MAX_NAME = 128
+MAX_FILE_FRAMES = 4 * MAX_FRAMES
+"""An hour at 120 frames per second."""
+MAX_JOINT_FRAMES = 2**24
+"""Joints times frames: bounds the memory that forward kinematics takes."""
+MAX_NUMBER = 1e9
+_MAX_TOKEN = 64
+_MAX_LINE = 2**20
+CHUNK_CHARS = 2**20
+CHUNK_JOINTS = 2**18
+"""How much text is split, and how many joints are computed, at a time."""
+
+CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
+_CANONICAL_CHANNEL = {name.lower(): name for name in CHANNELS}
+_AXES = np.eye(3)
+
+
+@dataclass(frozen=True)
+class Bvh:
+    """A parsed file, in the file's own units and joint order; J counts the end sites too.
+
+    Attributes:
+        names: J joint names; an end site is called `<its parent>_end`.
+        parents: J parent indices, -1 for the root; parents come before their children.
+        offsets: (J, 3) offset from the parent in the rest pose.
+        channels: J tuples of channel names in file order; empty for end sites.
+        frames: (F, C) channel values, degrees and file units.
+        frame_time: seconds per frame.
+    """
+
+    names: tuple[str, ...]
+    parents: tuple[int, ...]
+    offsets: Array
+    channels: tuple[tuple[str, ...], ...]
+    frames: Array
+    frame_time: float
+
+
+def parse_bvh(text: str, field: str = "motion") -> Bvh:
+    """Parse the text of a file. Spaces, tabs and all line endings will do; channel names may be in any case.
+
+    Raises:
+        InvalidInput: the text is not a BVH file, or breaks one of this module's limits.
+    """
+    if len(text) > MAX_CHARS:
+        raise InvalidInput(field, f"is larger than {MAX_CHARS // 2**20} MiB")
+    stream = io.StringIO(text.removeprefix("\ufeff"), newline=None)
+    hierarchy = _Hierarchy(_header_tokens(stream, field), field)
+    width = sum(map(len, hierarchy.channels))
+    if not width:
+        raise InvalidInput(field, "has no channels: nothing moves")
+    count = _whole(_setting(stream, "frames", field), "Frames", field)
+    if not 1 <= count <= min(MAX_FILE_FRAMES, MAX_JOINT_FRAMES // len(hierarchy.names)):
+        raise InvalidInput(field, f"declares {count} frames; between 1 and {MAX_FILE_FRAMES} are accepted")
+    frame_time = _number(_setting(stream, "frame time", field), "Frame Time", field)
+    if not frame_time > 0:
+        raise InvalidInput(field, f"Frame Time must be positive, got {frame_time:g}")
+    if count * width > len(text):  # a value takes a character at least: do not reserve memory for what is not there
+        raise InvalidInput(field, f"declares {count} frames of {width} values but holds fewer")
+    frames = _values(stream, count * width, field).reshape(count, width)
+    return Bvh(
+        tuple(hierarchy.names),
+        tuple(hierarchy.parents),
+        np.array(hierarchy.offsets),
+        tuple(hierarchy.channels),
+        frames,
+        frame_time,
+    )
+
+
+def bvh_positions(bvh: Bvh) -> Array:
+    """Joint positions (F, J, 3) in file units."""
+    return np.concatenate(list(position_chunks(bvh)))
+
+
+def position_chunks(bvh: Bvh) -> Iterator[Array]:
+    """Joint positions in pieces (n, J, 3) of at most a few megabytes, in order."""
+    step = max(1, CHUNK_JOINTS // len(bvh.names))
+    for start in range(0, len(bvh.frames), step):
+        yield _forward_kinematics(bvh, bvh.frames[start : start + step])
+
+
+def joint_rotations(bvh: Bvh, joint: int, frames: Array | None = None) -> Array:
+    """Local rotations (F, 3, 3) of one joint, parent to joint."""
+    frames = bvh.frames if frames is None else frames
+    first = _first_channel(bvh, joint)
+    rotation = np.broadcast_to(np.eye(3), (len(frames), 3, 3))
+    for column, channel in enumerate(bvh.channels[joint], first):
+        if channel.endswith("rotation"):
+            rotation = rotation @ rot.axis_angle(_AXES["XYZ".index(channel[0])], np.radians(frames[:, column]))
+    return rotation
+
+
+def _forward_kinematics(bvh: Bvh, frames: Array) -> Array:
+    positions = np.empty((len(frames), len(bvh.names), 3))
+    world: list[Array] = []
+    for joint, parent in enumerate(bvh.parents):
+        local = np.tile(bvh.offsets[joint], (len(frames), 1))
+        for column, channel in enumerate(bvh.channels[joint], _first_channel(bvh, joint)):
+            if channel.endswith("position"):
+                local[:, "XYZ".index(channel[0])] = frames[:, column]
+        rotation = joint_rotations(bvh, joint, frames)
+        if parent < 0:
+            positions[:, joint] = local
+            world.append(rotation)
+        else:
+            positions[:, joint] = positions[:, parent] + (world[parent] @ local[..., None])[..., 0]
+            world.append(world[parent] @ rotation)
+    return positions
+
+
+def _first_channel(bvh: Bvh, joint: int) -> int:
+    return sum(map(len, bvh.channels[:joint]))
+
+
+class _Hierarchy:
+    """The HIERARCHY section: a loop over tokens with an explicit stack, so that nesting cannot exhaust Python's."""
+
+    def __init__(self, tokens: list[str], field: str) -> None:
+        self.names: list[str] = []
+        self.parents: list[int] = []
+        self.offsets: list[tuple[float, ...]] = []
+        self.channels: list[tuple[str, ...]] = []
+        self._tokens, self._field, self._at = tokens, field, 0
+        self._open: list[int] = []
+        self._seen: set[str] = set()
+        self._read()
+
+    def _read(self) -> None:
+        if self._take("HIERARCHY").upper() != "HIERARCHY":
+            raise InvalidInput(self._field, "is not a BVH file: it does not begin with HIERARCHY")
+        handlers: dict[str, Callable[[], None]] = {
+            "ROOT": self._joint,
+            "JOINT": self._joint,
+            "END": self._end_site,
+            "OFFSET": self._offset,
+            "CHANNELS": self._read_channels,
+            "}": self._close,
+        }
+        while self._at < len(self._tokens):
+            token = self._take("a keyword")
+            handler = handlers.get(token.upper())
+            if handler is None:
+                raise self._error(f"has the unknown word {token[:32]!r} in its hierarchy")
+            handler()
+        if self._open or not self.names:
+            raise self._error("has a hierarchy that does not end")
+        for name, offset in zip(self.names, self.offsets, strict=True):
+            if not offset:
+                raise self._error(f"gives no OFFSET for {name!r}")
+
+    def _error(self, message: str) -> InvalidInput:
+        return InvalidInput(self._field, message)
+
+    def _take(self, what: str) -> str:
+        if self._at >= len(self._tokens):
+            raise self._error(f"ends where {what} should be")
+        self._at += 1
+        return self._tokens[self._at - 1]
+
+    def _joint(self) -> None:
+        words = []
+        while (word := self._take("'{'")) != "{":
+            words.append(word)
+            if sum(map(len, words)) > MAX_NAME:
+                raise self._error(f"has a joint name of more than {MAX_NAME} characters")
+        name = " ".join(words)
+        if not name or name in self._seen:
+            raise self._error(f"has {'two joints' if name else 'a joint'} called {name!r}")
+        self._seen.add(name)
+        self._begin(name)
+
+    def _end_site(self) -> None:
+        if self._take("Site").upper() != "SITE" or self._take("'{'") != "{":
+            raise self._error("has an End that is not followed by Site {")
+        self._begin(f"{self.names[self._current()]}_end")
+
+    def _begin(self, name: str) -> None:
+        if self.names and not self._open:
+            raise self._error("has more than one root")
+        if len(self.names) >= MAX_JOINTS:
+            raise self._error(f"has more than {MAX_JOINTS} joints")
+        if len(self._open) >= MAX_NESTING:
+            raise self._error(f"nests joints deeper than {MAX_NESTING}")
+        self.parents.append(self._open[-1] if self._open else -1)
+        self._open.append(len(self.names))
+        self.names.append(name)
+        self.offsets.append(())
+        self.channels.append(())
+
+    def _current(self) -> int:
+        if not self._open:
+            raise self._error("has a part outside every joint")
+        return self._open[-1]
+
+    def _offset(self) -> None:
+        self.offsets[self._current()] = tuple(_number(self._take("a number"), "OFFSET", self._field) for _ in range(3))
+
+    def _read_channels(self) -> None:
+        joint = self._current()
+        count = _whole(self._take("a number"), "CHANNELS", self._field)
+        if not 0 <= count <= len(CHANNELS):
+            raise self._error(f"declares {count} channels for {self.names[joint]!r}")
+        words = [self._take("a channel name") for _ in range(count)]
+        channels = tuple(_CANONICAL_CHANNEL.get(word.lower(), "") for word in words)
+        if "" in channels or len(set(channels)) != count or self.channels[joint]:
+            raise self._error(f"has unusable channels for {self.names[joint]!r}; known are {', '.join(CHANNELS)}")
+        self.channels[joint] = channels
+
+    def _close(self) -> None:
+        self._current()
+        self._open.pop()
+
+
+def _header_tokens(stream: io.StringIO, field: str) -> list[str]:
+    tokens: list[str] = []
+    for _ in range(MAX_HEADER_LINES):
+        line = stream.readline(_MAX_LINE)
+        if not line:
+            raise InvalidInput(field, "is not a BVH file: it has no MOTION section")
+        if line.strip().upper() == "MOTION":
+            return tokens
+        tokens += line.replace("{", " { ").replace("}", " } ").split()
+        if len(tokens) > 32 * MAX_JOINTS:
+            break
+    raise InvalidInput(field, "is not a BVH file, or its hierarchy is too long")
+
+
+def _setting(stream: io.StringIO, name: str, field: str) -> str:
+    """Value of the next line that is not blank, which must read `name: value`."""
+    line = "\n"
+    while line and not line.strip():
+        line = stream.readline(_MAX_LINE)
+    key, _, value = line.partition(":")
+    if " ".join(key.lower().split()) != name:
+        raise InvalidInput(field, f"has no line '{name.title()}:' where one is needed")
+    return value.strip()
+
+
+def _number(text: str, what: str, field: str) -> float:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise InvalidInput(field, f"{what} must be a number, got {text[:32]!r}") from error
+    if not abs(value) <= MAX_NUMBER:
+        raise InvalidInput(field, f"{what} must be a finite number, got {text[:32]!r}")
+    return value
+
+
+def _whole(text: str, what: str, field: str) -> int:
+    value = _number(text, what, field)
+    if not value.is_integer():
+        raise InvalidInput(field, f"{what} must be a whole number, got {text[:32]!r}")
+    return int(value)
+
+
+def _values(stream: io.StringIO, total: int, field: str) -> Array:
+    """Exactly `total` numbers up to the end of the stream. Lines are not needed to be frames."""
+    values = np.empty(total)
+    filled, carry = 0, ""
+    while chunk := stream.read(CHUNK_CHARS):
+        tokens = (carry + chunk).split()
+        carry = "" if chunk[-1].isspace() else tokens.pop()
+        if len(carry) > _MAX_TOKEN:
+            raise InvalidInput(field, "holds a value that is not a number")
+        filled = _append(values, filled, tokens, field)
+    filled = _append(values, filled, [carry] if carry else [], field)
+    if filled != total:
+        raise InvalidInput(field, f"declares {total} motion values but holds {filled}")
+    if not (np.abs(values) <= MAX_NUMBER).all():
+        raise InvalidInput(field, "holds NaN, infinite or absurdly large motion values")
+    return values
+
+
+def _append(values: Array, filled: int, tokens: list[str], field: str) -> int:
+    if filled + len(tokens) > len(values):
+        raise InvalidInput(field, f"declares {len(values)} motion values but holds more")
+    try:
+        values[filled : filled + len(tokens)] = np.fromiter(map(float, tokens), np.float64, len(tokens))
+    except ValueError as error:
+        raise InvalidInput(field, "holds a motion value that is not a number") from error
+    return filled + len(tokens)

@@ -1,0 +1,204 @@
+"""Motion as a NumPy .npz archive.
+
+Members: `positions` float32 (T, 22, 3) in metres, `fps`, `joint_names`, `parents`, `meta` (a JSON string) and, for
+fitted motion, `rotations` float32 (T, 22, 3, 3).
+"""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.motion import kinematics
+from choreo.motion.clip import MAX_FRAMES, Motion, check_positions
+from choreo.motion.formats.atomic import atomic_write
+from choreo.motion.formats.json_format import json_safe
+from choreo.motion.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, PELVIS
+
+MAX_FILE_BYTES = 128 * 2**20
+"""Largest archive that is opened."""
+MAX_UNPACKED_BYTES = MAX_FRAMES * NUM_JOINTS * 12 * 8 + 2**22
+"""Largest sum of unpacked members: positions and rotations of the longest clip in float64, and some room."""
+MAX_MEMBERS = 32
+MAX_META_CHARS = 2**18
+ROTATION_TOLERANCE = 1e-2
+"""How far R^T R may be from the identity."""
+KINEMATIC_TOLERANCE = 5e-3
+"""How far positions may be from the forward kinematics of the rotations in the same file, metres."""
+
+# zipfile, zlib and numpy's header parser (tokenize, ast) share no error type for broken or hostile bytes.
+_BROKEN = Exception
+
+
+def npz_bytes(motion: Motion) -> bytes:
+    """The archive, uncompressed: coordinates hardly shrink, and storing costs no time. Equal motion, equal bytes."""
+    members: dict[str, Any] = {
+        "positions": np.asarray(motion.positions, np.float32),
+        "fps": np.float64(motion.fps),
+        "joint_names": np.array(JOINT_NAMES),
+        "parents": np.array(PARENTS, np.int32),
+        "meta": np.array(json.dumps(json_safe(motion.meta), allow_nan=False)),
+    }
+    if motion.rotations is not None:
+        members["rotations"] = np.asarray(motion.rotations, np.float32)
+    buffer = io.BytesIO()
+    np.savez(buffer, **members)
+    return buffer.getvalue()
+
+
+def write_npz(motion: Motion, path: Path) -> None:
+    """Write `npz_bytes` to `path`, whole or not at all."""
+    atomic_write(path, npz_bytes(motion))
+
+
+def read_npz(source: Path | str | bytes, field: str = "motion") -> Motion:
+    """Read an archive from a path or from its bytes. Nothing in it is unpickled, and sizes are checked before loading.
+
+    `positions` and `fps` are required. `joint_names` and `parents`, if present, must be those of SMPL-22, and
+    `rotations` must be rotations whose forward kinematics are the positions.
+
+    Raises:
+        InvalidInput: anything else; the error's field is `field` or `field.member`.
+        OSError: the path cannot be read.
+    """
+    archive = _Archive(_file_bytes(source, field), field)
+    positions = archive.floats("positions", (None, NUM_JOINTS, 3))
+    check_positions(positions, f"{field}.positions")
+    fps = float(archive.floats("fps", ()))
+    if not (np.isfinite(fps) and 1 <= fps <= 1000):
+        raise InvalidInput(f"{field}.fps", f"must be between 1 and 1000 frames per second, got {fps}")
+    _check_skeleton(archive)
+    rotations = None
+    if "rotations" in archive:
+        rotations = archive.floats("rotations", (len(positions), NUM_JOINTS, 3, 3))
+        _check_rotations(rotations, positions, f"{field}.rotations")
+    return Motion(positions, fps, rotations, _meta(archive))
+
+
+def _file_bytes(source: Path | str | bytes, field: str) -> bytes:
+    if isinstance(source, bytes):
+        data = source
+    else:
+        with Path(source).open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise InvalidInput(field, f"is larger than {MAX_FILE_BYTES // 2**20} MiB")
+    return data
+
+
+class _Archive:
+    """Members of an untrusted .npz, each read only after its declared shape, type and size have been checked."""
+
+    def __init__(self, data: bytes, field: str) -> None:
+        self.field = field
+        try:
+            self._zip = zipfile.ZipFile(io.BytesIO(data))
+        except _BROKEN as error:
+            raise InvalidInput(field, "is not an .npz archive") from error
+        infos = self._zip.infolist()
+        if len(infos) > MAX_MEMBERS:
+            raise InvalidInput(field, f"holds more than {MAX_MEMBERS} members")
+        if sum(info.file_size for info in infos) > MAX_UNPACKED_BYTES:
+            raise InvalidInput(field, f"unpacks to more than {MAX_UNPACKED_BYTES // 2**20} MiB")
+        self._infos = {info.filename.removesuffix(".npy"): info for info in infos}
+        if len(self._infos) != len(infos):
+            raise InvalidInput(field, "holds two members of one name")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._infos
+
+    def floats(self, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
+        """Real-valued member of the given shape (None: any length) as float32; `fps` keeps float64."""
+        array = self.array(name, "fiu", shape)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused by the caller
+            return array.astype(np.float32 if array.ndim else np.float64)
+
+    def array(self, name: str, kinds: str, shape: tuple[int | None, ...], item_bytes: int = 8) -> NDArray[Any]:
+        """Member `name`, whose dtype kind is one of `kinds` and whose items are no larger than `item_bytes`."""
+        field = f"{self.field}.{name}"
+        if name not in self._infos:
+            raise InvalidInput(field, f"is missing; the archive holds {sorted(self._infos)}")
+        info = self._infos[name]
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InvalidInput(field, "is packed in a way .npz files are not")
+        try:
+            with self._zip.open(info) as member:
+                declared, dtype = _npy_header(member)
+                size = member.tell() + int(np.prod(declared, dtype=object)) * dtype.itemsize
+        except _BROKEN as error:
+            raise InvalidInput(field, "is not a NumPy array") from error
+        if len(declared) != len(shape) or any(
+            want not in (None, got) for want, got in zip(shape, declared, strict=True)
+        ):
+            wanted = "(" + ", ".join("T" if n is None else str(n) for n in shape) + ")"
+            raise InvalidInput(field, f"must have shape {wanted}, got {declared}")
+        if dtype.hasobject or dtype.kind not in kinds or dtype.itemsize > item_bytes:
+            raise InvalidInput(field, f"has the unusable type {dtype}")
+        if size != info.file_size:
+            raise InvalidInput(field, f"declares {size} bytes but holds {info.file_size}")
+        try:
+            with self._zip.open(info) as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+        except _BROKEN as error:
+            raise InvalidInput(field, "is truncated or damaged") from error
+
+
+def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(member)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(member)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(member)
+    else:
+        raise ValueError(f"npy version {version}")
+    if any(n < 0 for n in shape):
+        raise ValueError(f"negative shape {shape}")
+    return shape, dtype
+
+
+def _check_skeleton(archive: _Archive) -> None:
+    expected = {"joint_names": ("U", JOINT_NAMES), "parents": ("iu", PARENTS)}
+    for name, (kinds, values) in expected.items():
+        if name in archive and tuple(archive.array(name, kinds, (NUM_JOINTS,), 256).tolist()) != values:
+            raise InvalidInput(f"{archive.field}.{name}", "must be those of the SMPL-22 skeleton, in its order")
+
+
+def _check_rotations(rotations: NDArray[np.float32], positions: NDArray[np.float32], field: str) -> None:
+    if not np.isfinite(rotations).all():
+        raise InvalidInput(field, "holds NaN or infinity")
+    # The first test keeps the product finite.
+    if np.abs(rotations).max() > 2 or _deviation(rotations) > ROTATION_TOLERANCE or np.linalg.det(rotations).min() < 0:
+        raise InvalidInput(field, "holds matrices that are not rotations")
+    # Both in the pelvis's frame, where float32 is finer than the tolerance however far the dancer has travelled.
+    fitted = kinematics.forward_kinematics(np.zeros((len(positions), 3)), rotations)
+    distance = np.abs(fitted - (positions - positions[:, [PELVIS]])).max()
+    if distance > KINEMATIC_TOLERANCE:
+        raise InvalidInput(field, f"places joints {distance:.3g} m away from `positions`")
+
+
+def _deviation(rotations: NDArray[np.float32]) -> float:
+    """Largest entry of R^T R - I."""
+    return float(np.abs(np.swapaxes(rotations, -1, -2) @ rotations - np.eye(3, dtype=np.float32)).max())
+
+
+def _meta(archive: _Archive) -> dict[str, Any]:
+    if "meta" not in archive:
+        return {}
+    field = f"{archive.field}.meta"
+    text = str(archive.array("meta", "U", (), 4 * MAX_META_CHARS))
+    try:
+        meta = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(field, "is not JSON") from error
+    if not isinstance(meta, dict):
+        raise InvalidInput(field, "must be a JSON object")
+    return meta
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

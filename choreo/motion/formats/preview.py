@@ -1,0 +1,284 @@
+"""Drawing a dancer: a shaded figure of rounded limbs on a floor grid, one image per frame.
+
+The floor is drawn once, per pixel. A frame copies it, lays a soft shadow on it, and draws the figure at twice the size
+in the figure's own rectangle only, which is then halved: smooth edges at a fraction of the cost of a large canvas.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
+
+from choreo.errors import InvalidInput
+from choreo.motion import rotations as rot
+from choreo.motion.clip import Motion
+from choreo.motion.formats.camera import Camera, frame_motion
+from choreo.motion.skeleton import HEAD, L_SHOULDER, NECK, NUM_JOINTS, R_SHOULDER
+
+Array = NDArray[np.float64]
+Colour = tuple[int, int, int]
+
+LEFT: Final[Colour] = (255, 138, 92)
+RIGHT: Final[Colour] = (76, 178, 255)
+CENTRE: Final[Colour] = (236, 232, 224)
+SKY: Final = np.array([24.0, 26.0, 34.0])
+FLOOR: Final = np.array([52.0, 56.0, 70.0])
+GRID: Final = np.array([120.0, 128.0, 150.0])
+TEXT: Final[Colour] = (214, 217, 226)
+
+GLINT: Final = np.array([-0.30, -0.34])
+"""Where the light comes from, in the image: above on the left."""
+SUPERSAMPLE: Final = 2
+SHADOW_SCALE: Final = 4
+SHADOW_STRENGTH: Final = 190
+GRID_STEP: Final = 0.5
+"""Distance of grid lines, metres."""
+MAX_TITLE: Final = 80
+
+# Points drawn beside the 22 joints; see `_body_points`.
+JAW, CROWN, NOSE, L_TOE, R_TOE, L_HAND, R_HAND = range(NUM_JOINTS, NUM_JOINTS + 7)
+
+
+@dataclass(frozen=True)
+class _Limb:
+    """A capsule between two body points with its radii in metres.
+
+    Limbs of one part are drawn together: first the dark rims of all, then their insides, so that no line runs between
+    them. Parts are drawn one after the other, the nearest last.
+    """
+
+    part: str
+    a: int
+    b: int
+    radius_a: float
+    radius_b: float
+    colour: Colour
+
+
+def _limbs() -> tuple[_Limb, ...]:
+    centre = [
+        ("torso", 0, 3, 0.108, 0.1), ("torso", 3, 6, 0.1, 0.112), ("torso", 6, 9, 0.112, 0.115),
+        ("torso", 1, 2, 0.08, 0.08), ("torso", 9, NECK, 0.1, 0.052), ("torso", NECK, HEAD, 0.048, 0.046),
+        ("head", JAW, CROWN, 0.072, 0.096), ("head", JAW, NOSE, 0.03, 0.018),
+    ]  # fmt: skip
+    left = [
+        ("torso", 13, 16, 0.068, 0.058), ("arm", 16, 18, 0.052, 0.04),
+        ("forearm", 18, 20, 0.04, 0.028), ("forearm", 20, L_HAND, 0.03, 0.027),
+        ("thigh", 1, 4, 0.086, 0.058), ("shin", 4, 7, 0.058, 0.038),
+        ("shin", 7, 10, 0.042, 0.032), ("shin", 10, L_TOE, 0.032, 0.022),
+    ]  # fmt: skip
+    mirror = {1: 2, 4: 5, 7: 8, 10: 11, L_TOE: R_TOE, 13: 14, 16: 17, 18: 19, 20: 21, L_HAND: R_HAND}
+    limbs = [_Limb(*limb, CENTRE) for limb in centre]
+    for part, a, b, radius_a, radius_b in left:
+        shared = part == "torso"
+        limbs.append(_Limb(part if shared else f"left {part}", a, b, radius_a, radius_b, LEFT))
+        limbs.append(_Limb(part if shared else f"right {part}", mirror[a], mirror[b], radius_a, radius_b, RIGHT))
+    return tuple(limbs)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One coat of paint on every limb.
+
+    Attributes:
+        colours: one per limb.
+        width: share of the limb's radius.
+        extra: pixels added to the radius.
+        shift: how far towards the light, in units of `GLINT` and the limb's radius.
+    """
+
+    colours: list[Colour]
+    width: float = 1.0
+    extra: float = 0.0
+    shift: float = 0.0
+
+
+LIMBS: Final = _limbs()
+_A: Final = np.array([limb.a for limb in LIMBS])
+_B: Final = np.array([limb.b for limb in LIMBS])
+_RADII: Final = np.array([(limb.radius_a, limb.radius_b) for limb in LIMBS])
+_COLOURS: Final = np.array([limb.colour for limb in LIMBS], np.float64)
+_PARTS: Final = [
+    [k for k, limb in enumerate(LIMBS) if limb.part == part] for part in dict.fromkeys(limb.part for limb in LIMBS)
+]
+
+
+def preview_frame(motion: Motion, index: int, camera: Camera | None = None) -> NDArray[np.uint8]:
+    """One frame as an image (H, W, 3). For many frames of a motion make one `Painter`."""
+    if not 0 <= index < motion.num_frames:
+        raise InvalidInput("index", f"must be between 0 and {motion.num_frames - 1}, got {index}")
+    return np.asarray(Painter(motion, camera).paint(index))
+
+
+class Painter:
+    """Draws the frames of one motion from a fixed camera.
+
+    Args:
+        motion: positions in metres with the floor at y = 0.
+        camera: None frames the whole motion in 640 x 640.
+        title: shown at the top; what does not fit is cut.
+    """
+
+    def __init__(self, motion: Motion, camera: Camera | None = None, title: str = "") -> None:
+        self.camera = camera or frame_motion(motion.positions)
+        self._fps = motion.fps
+        self._positions = np.asarray(motion.positions, np.float64)
+        height = self.camera.size[1]
+        self._font = ImageFont.load_default(size=max(10, round(height / 36)))
+        self._background = _background(self.camera, self._positions[:, 0].mean(0))
+        self._draw_title(title)
+
+    def paint(self, index: int) -> Image.Image:
+        """Frame `index` as an RGB image of the camera's size."""
+        image = self._background.copy()
+        points = _body_points(self._positions[index])
+        self._shadow(image, points)
+        self._figure(image, points)
+        self._clock(image, index)
+        return image
+
+    def _shadow(self, image: Image.Image, points: Array) -> None:
+        """Darken the floor under the body, the less the higher the limb."""
+        pixels, depth = self.camera.project(points * (1, 0, 1))
+        radii = _RADII * self.camera.focal / depth[np.stack([_A, _B], 1)]
+        box = _bounds(pixels, float(radii.max()) * 2 + 4 * SHADOW_SCALE, self.camera.size, SHADOW_SCALE)
+        if box is None:
+            return
+        size = ((box[2] - box[0]) // SHADOW_SCALE, (box[3] - box[1]) // SHADOW_SCALE)
+        mask = Image.new("L", size)
+        draw = ImageDraw.Draw(mask)
+        small = (pixels - box[:2]) / SHADOW_SCALE
+        shade = SHADOW_STRENGTH * np.exp(-np.maximum(points[:, 1], 0) / 0.9)
+        order = np.argsort(-(points[_A, 1] + points[_B, 1]))
+        for k in order:
+            radius = radii[k] * 1.3 / SHADOW_SCALE
+            _capsule(draw, small[_A[k]], small[_B[k]], radius[0], radius[1], int((shade[_A[k]] + shade[_B[k]]) / 2))
+        mask = mask.filter(ImageFilter.GaussianBlur(2.2)).resize(
+            (box[2] - box[0], box[3] - box[1]), Image.Resampling.BILINEAR
+        )
+        image.paste((8, 9, 14), box, mask)
+
+    def _figure(self, image: Image.Image, points: Array) -> None:
+        pixels, depth = self.camera.project(points)
+        radii = _RADII * self.camera.focal / depth[np.stack([_A, _B], 1)]
+        box = _bounds(pixels, float(radii.max()) + 4, self.camera.size, 1)
+        if box is None:
+            return
+        width, height = box[2] - box[0], box[3] - box[1]
+        # Enlarging by repetition and halving by averaging leaves the untouched background exactly as it was.
+        canvas = image.crop(box).resize((width * SUPERSAMPLE, height * SUPERSAMPLE), Image.Resampling.NEAREST)
+        draw = ImageDraw.Draw(canvas)
+        large, wide = (pixels - box[:2]) * SUPERSAMPLE, radii * SUPERSAMPLE
+        middle = (depth[_A] + depth[_B]) / 2
+        layers = _shades(middle)
+        for part in sorted(_PARTS, key=lambda part: -middle[part].mean()):
+            inner = sorted(part, key=lambda k: -middle[k])
+            for layer in layers:
+                for k in inner:
+                    (ra, rb), shift = wide[k] * layer.width + layer.extra * SUPERSAMPLE, GLINT * layer.shift
+                    a, b = large[_A[k]] + shift * wide[k, 0], large[_B[k]] + shift * wide[k, 1]
+                    _capsule(draw, a, b, ra, rb, layer.colours[k])
+        image.paste(canvas.reduce(SUPERSAMPLE), box)
+
+    def _clock(self, image: Image.Image, index: int) -> None:
+        width, height = self.camera.size
+        pad = round(height / 32)
+        text = f"{index / self._fps:.1f} s"
+        ImageDraw.Draw(image).text((width - pad, height - pad), text, TEXT, self._font, anchor="rs")
+
+    def _draw_title(self, title: str) -> None:
+        """Put the title on the background; control characters are dropped."""
+        text = " ".join("".join(c if c.isprintable() else " " for c in title[: 4 * MAX_TITLE]).split())[:MAX_TITLE]
+        width, height = self.camera.size
+        pad = round(height / 32)
+        whole = text
+        while text and self._font.getlength(text) > width - 2 * pad:
+            whole = whole[:-1]
+            text = whole + "…"
+        ImageDraw.Draw(self._background).text((pad, pad), text, TEXT, self._font, anchor="lt")
+
+
+def _body_points(joints: Array) -> Array:
+    """Joints (22, 3) and the points beside them that give the figure a head, toes and hands -> (29, 3)."""
+    up = rot.normalize(joints[HEAD] - joints[NECK])
+    face = rot.normalize(np.cross(joints[L_SHOULDER] - joints[R_SHOULDER], up))
+    toes = rot.normalize((joints[[10, 11]] - joints[[7, 8]]) * (1, 0.3, 1))
+    hands = rot.normalize(joints[[20, 21]] - joints[[18, 19]])
+    head = joints[HEAD] + np.stack([0.03 * up, 0.10 * up, 0.045 * up + 0.105 * face])
+    return np.concatenate([joints, head, joints[[10, 11]] + 0.06 * toes, joints[[20, 21]] + 0.085 * hands])
+
+
+def _shades(depth: Array) -> tuple[_Layer, ...]:
+    """Layers of paint, from the rim inwards, for limbs at given depths: what is farther away is darker."""
+    nearness = np.clip(0.5 + (depth.mean() - depth) / 1.2, 0, 1)[:, None]
+    base = _COLOURS * (0.64 + 0.28 * nearness)
+    light = base + (255 - base) * (0.22 + 0.16 * nearness)
+
+    def colours(shade: Array) -> list[Colour]:
+        return [(r, g, b) for r, g, b in shade.astype(int).tolist()]
+
+    return (
+        _Layer(colours(base * 0.40), extra=1.3),
+        _Layer(colours(base)),
+        _Layer(colours(base * 0.6 + light * 0.4), width=0.72, shift=0.6),
+        _Layer(colours(light), width=0.40, shift=1.0),
+    )
+
+
+def _capsule(
+    draw: ImageDraw.ImageDraw, a: Array, b: Array, radius_a: float, radius_b: float, fill: Colour | int
+) -> None:
+    """A rounded limb in pixels: two discs and the quadrilateral between them."""
+    (ax, ay), (bx, by) = a.tolist(), b.tolist()
+    dx, dy = bx - ax, by - ay
+    length = (dx * dx + dy * dy) ** 0.5
+    draw.ellipse((ax - radius_a, ay - radius_a, ax + radius_a, ay + radius_a), fill)
+    draw.ellipse((bx - radius_b, by - radius_b, bx + radius_b, by + radius_b), fill)
+    if length > 0.5:
+        nx, ny = -dy / length, dx / length
+        draw.polygon(
+            (
+                (ax + nx * radius_a, ay + ny * radius_a),
+                (bx + nx * radius_b, by + ny * radius_b),
+                (bx - nx * radius_b, by - ny * radius_b),
+                (ax - nx * radius_a, ay - ny * radius_a),
+            ),
+            fill,
+        )
+
+
+def _bounds(pixels: Array, pad: float, size: tuple[int, int], multiple: int) -> tuple[int, int, int, int] | None:
+    """Rectangle around points, inside the image, with sides that are multiples; None if it is empty."""
+    limit = np.array(size)
+    low = np.clip(np.floor((pixels.min(0) - pad) / multiple) * multiple, 0, limit)
+    high = np.clip(np.ceil((pixels.max(0) + pad) / multiple) * multiple, 0, limit)
+    high -= (high - low) % multiple
+    if (high <= low).any():
+        return None
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _background(camera: Camera, centre: Array) -> Image.Image:
+    """Sky and floor with a grid that fades away from `centre`."""
+    width, height = camera.size
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    rays = (
+        np.stack([(x - width / 2) / camera.focal, (y - height / 2) / camera.focal, np.ones_like(x)], -1) @ camera.axes
+    )
+    down = rays[..., 1] < -1e-4
+    floor = camera.eye[[0, 2]] + rays[..., [0, 2]] * (camera.eye[1] / np.where(down, -rays[..., 1], 1))[..., None]
+    away = np.linalg.norm(floor - centre[[0, 2]], axis=-1) / np.linalg.norm(camera.eye - centre)
+    fade = np.where(down, np.exp(-((away / 0.62) ** 2)), 0.0)
+    # A line is as wide as 1.2 pixels on the floor, so that it is smooth near and far.
+    line = np.zeros((height, width))
+    for axis in (0, 1):
+        coordinate = floor[..., axis] / GRID_STEP
+        footprint = np.hypot(np.gradient(coordinate, axis=0), np.gradient(coordinate, axis=1)) + 1e-9
+        distance = np.abs(coordinate - np.round(coordinate)) / footprint
+        line = np.maximum(line, np.clip(1.2 - distance, 0, 1) * np.clip(1.5 - 3 * footprint, 0, 1))
+    sky = SKY * (1.0 + 0.25 * (1 - y / height))[..., None]
+    colour = sky + (FLOOR - SKY) * fade[..., None]
+    colour += (GRID - FLOOR) * (0.55 * line * fade)[..., None]
+    return Image.fromarray(colour.clip(0, 255).round().astype(np.uint8), "RGB")

@@ -1,0 +1,69 @@
+"""The 35-d music features at 30 fps, computed by librosa 0.11 with its defaults at 15360 Hz and hop 512.
+
+The columns and the recipe are those of EDGE's baseline features (Tseng et al. 2023), which the training data uses.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.music.audio import SAMPLE_RATE, Audio
+
+DSP_DIM = 35
+HOP = 512
+ONSET = 0
+MFCC = slice(1, 21)
+CHROMA = slice(21, 33)
+ONSET_PEAK = 33
+BEAT = 34
+
+_ONSET_FLOOR = 1.0
+
+
+def dsp35(audio: Audio) -> NDArray[np.float32]:
+    """Features float32 (T, 35) with T = audio.num_frames; always finite.
+
+    Columns: 0 onset strength, 1-20 MFCC, 21-32 chroma CENS, 33 onset peak (0 or 1), 34 beat (0 or 1). Not normalised.
+    """
+    import librosa
+    from librosa.beat import beat_track
+    from librosa.onset import onset_detect, onset_strength
+
+    # The mel spectrogram carries both the onset envelope and the MFCCs, so it is computed once.
+    samples = audio.at(SAMPLE_RATE).samples
+    mel = librosa.feature.melspectrogram(y=samples, sr=SAMPLE_RATE, hop_length=HOP)
+    decibel = librosa.power_to_db(mel)
+    envelope = onset_strength(S=decibel, sr=SAMPLE_RATE)
+    peaks = onset_detect(onset_envelope=envelope, sr=SAMPLE_RATE, hop_length=HOP)
+    _, beats = beat_track(onset_envelope=envelope, sr=SAMPLE_RATE, hop_length=HOP, start_bpm=120, tightness=100)
+
+    num_frames = audio.num_frames
+    features = np.zeros((num_frames, DSP_DIM), np.float32)
+    features[:, ONSET] = envelope[:num_frames]
+    features[:, MFCC] = librosa.feature.mfcc(S=decibel, sr=SAMPLE_RATE, n_mfcc=20).T[:num_frames]
+    features[:, CHROMA] = _chroma(samples)[:num_frames]
+    for column, frames in ((ONSET_PEAK, peaks), (BEAT, beats)):
+        features[frames[frames < num_frames], column] = 1
+    return features
+
+
+def normalized_onset(onset: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Onset strength (T,) in its own units to float32 (T,) in 0..1, by the song's 99th percentile.
+
+    The percentile keeps one loud click from flattening the rest; the floor of 1 keeps the noise of a near-silent
+    recording from passing as rhythm.
+    """
+    if not len(onset):
+        return np.zeros(0, np.float32)
+    scale = max(float(np.percentile(onset, 99)), _ONSET_FLOOR)
+    return np.clip(np.asarray(onset, np.float64) / scale, 0, 1).astype(np.float32)
+
+
+def _chroma(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """CENS chroma float32 (frames, 12), zeros for silence."""
+    import librosa
+
+    if not samples.any():
+        # No tuning can be estimated from silence; librosa would warn and arrive at zeros as well.
+        return np.zeros((1 + len(samples) // HOP, 12), np.float32)
+    chroma = librosa.feature.chroma_cens(y=samples, sr=SAMPLE_RATE, hop_length=HOP)
+    return np.nan_to_num(chroma.T).astype(np.float32)

@@ -1,0 +1,119 @@
+"""Decoding of hostile uploads in a child process that can be limited and killed."""
+
+import hashlib
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from choreo.errors import InvalidInput, MissingDependency
+from choreo.music.audio import MAX_AMPLITUDE, MAX_SECONDS, SAMPLE_RATE, Audio, read_source
+
+MAX_MEMORY_BYTES = 2 << 30
+"""Address space of the child; the interpreter and its libraries take about a quarter of it."""
+
+_HEADER_BYTES = 4096
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
+
+
+def decode_audio_isolated(
+    source: bytes | Path,
+    *,
+    max_seconds: float = MAX_SECONDS,
+    field: str = "audio",
+    sample_rate: int = SAMPLE_RATE,
+    timeout: float = 60.0,
+    memory_bytes: int = MAX_MEMORY_BYTES,
+) -> Audio:
+    """`decode_audio` in a child process with limited time, memory and output, so that a hostile file hurts nobody.
+
+    The child has ended and was reaped when this returns or raises.
+
+    Raises:
+        InvalidInput: as `decode_audio`; also when decoding crashes or takes more than `timeout` seconds or the memory.
+        MissingDependency: the child could not run at all.
+    """
+    data = read_source(source, field)
+    options = {
+        "max_seconds": max_seconds,
+        "sample_rate": sample_rate,
+        "memory_bytes": memory_bytes,
+        "cpu_seconds": math.ceil(timeout) + 1,
+        "output_bytes": math.ceil(max_seconds * sample_rate) * 4 + _HEADER_BYTES,
+    }
+    # Anonymous memory files instead of pipes: nothing to pump, no deadlock, and the output obeys RLIMIT_FSIZE.
+    with _memory_file("audio-in") as stdin, _memory_file("audio-out") as stdout, _memory_file("audio-err") as stderr:
+        stdin.write(data)
+        stdin.seek(0)
+        code = _run(
+            [sys.executable, "-P", "-m", "choreo.music.decode_worker", json.dumps(options)],
+            stdin,
+            stdout,
+            stderr,
+            timeout,
+        )
+        if code is None or code == -signal.SIGXCPU:
+            raise InvalidInput(field, f"decoding the audio took longer than {timeout:g} s")
+        if code < 0:
+            raise InvalidInput(field, "the audio is corrupt: decoding it crashed")
+        if code > 0:
+            stderr.seek(0)
+            detail = stderr.read(1 << 20).decode(errors="replace").strip().splitlines()[-1:]
+            raise MissingDependency(f"the audio decoder process failed: {' '.join(detail)[:300]}")
+        stdout.seek(0)
+        samples, seconds = _parse(stdout, max_seconds * sample_rate + 1, field)
+    try:
+        return Audio(samples, sample_rate, seconds, hashlib.sha256(data).hexdigest())
+    except ValueError as error:
+        raise InvalidInput(field, "the audio is corrupt") from error
+
+
+def _memory_file(name: str) -> BinaryIO:
+    return os.fdopen(os.memfd_create(name), "w+b", buffering=0)
+
+
+def _run(command: list[str], stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO, timeout: float) -> int | None:
+    """Exit status of the command, None if it had to be killed for time; it is reaped in every case."""
+    # Only what the interpreter needs: a decoder that was taken over should find no secrets.
+    environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+    environment |= {
+        "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry),
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+    process = subprocess.Popen(
+        command, stdin=stdin, stdout=stdout, stderr=stderr, env=environment, cwd="/", start_new_session=True
+    )
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _parse(answer: BinaryIO, max_samples: float, field: str) -> tuple[np.ndarray[Any, np.dtype[np.float32]], float]:
+    """Samples and seconds of a child's answer, which is not trusted either."""
+    header, newline, rest = answer.read(_HEADER_BYTES).partition(b"\n")
+    body = rest + answer.read()
+    try:
+        message: dict[str, Any] = json.loads(header) if newline else {}
+        if "error" in message:
+            raise InvalidInput(field, str(message["error"]))
+        seconds = float(message["seconds"])
+        samples = np.frombuffer(body, np.float32)
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(field, "the audio is corrupt") from error
+    if not len(samples) <= max_samples or not np.abs(samples).max(initial=0) <= 2 * MAX_AMPLITUDE:
+        raise InvalidInput(field, "the audio is corrupt")
+    return samples, seconds
