@@ -1,1 +1,1 @@
-"""Motion and music data sets."""
+"""Motion and music data sets: clips, windows, captions and the loader of the data pack."""

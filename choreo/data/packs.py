@@ -58,7 +58,16 @@ def _clip(key: str, positions: np.ndarray, captions: list[Caption], root: Path, 
     features, heading = motion_features(canonical.positions)
     music, rhythm = _music(root / "music/tang_features.npz", key, len(features))
     return Clip(
-        key, group_of(key), family_of(key), features, heading, music, rhythm, canonical.residual, licence, tuple(captions)
+        key,
+        group_of(key),
+        family_of(key),
+        features,
+        heading,
+        music,
+        rhythm,
+        canonical.residual,
+        licence,
+        tuple(captions),
     )
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from choreo.data.arm_patterns import ARMS, arms
 from choreo.data.captions import mirrored
-from choreo.data.choreography import LEFT, RIGHT, STANCE, Arm, Score, Step, perform
+from choreo.data.choreography import LEFT, RIGHT, STANCE, Score, Step, perform
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.skeleton import FPS, MIRROR
@@ -76,7 +76,8 @@ def synthesize_dance(
         raise InvalidInput("seed", f"must not be negative, got {seed}")
     rng = np.random.default_rng(seed)
     chosen = MOVES[move]
-    style = Style(*rng.uniform((0.8, 0.8, 0.75), (1.2, 1.2, 1.25)).tolist(), str(rng.choice(chosen.arms)))
+    size, depth, accent = rng.uniform((0.8, 0.8, 0.75), (1.2, 1.2, 1.25)).tolist()
+    style = Style(size, depth, accent, str(rng.choice(chosen.arms)))
     pace = tempo * (0.5 if tempo > _HALVE_ABOVE else 2.0 if tempo < _DOUBLE_BELOW else 1.0)
     beats = np.arange(round(FPS * seconds)) / FPS * pace / 60
     score = chosen.plan(beats, int(beats[-1]) + 2, style)
@@ -173,7 +174,7 @@ def _kick(beats: Array, count: int, style: Style) -> Score:
     steps = []
     for beat in range(1, count, 2):
         foot, side = (RIGHT, -1.0) if beat % 4 == 1 else (LEFT, 1.0)
-        away = (side * 0.08, 0.55 + 0.15 * style.size)
+        away = (side * 0.08, 0.6 + 0.15 * style.size)
         steps.append(Step(foot, beat - 0.65, beat, away, lift=0.06, height=0.4 * style.size, pitch=0.4))
         steps.append(Step(foot, beat + 0.1, beat + 0.95, (side * STANCE, 0.0), lift=0.06))
     score = _score(beats, style, steps, 0.03, hips=-0.1 * style.accent * _wave(beats, 4, 1))
@@ -210,10 +211,10 @@ def _jacks(beats: Array, count: int, style: Style) -> Score:
 def _box(beats: Array, count: int, style: Style) -> Score:
     """Forwards, side, close; backwards, side, close."""
     side, ahead = 0.3 * style.size, 0.32 * style.size
-    goals = [(LEFT, 0, ahead), (RIGHT, -side, ahead), (LEFT, -side, ahead), (RIGHT, -side, 0), (LEFT, 0, 0), (RIGHT, 0, 0)]
+    goals = [(0.0, ahead), (-side, ahead), (-side, ahead), (-side, 0.0), (0.0, 0.0), (0.0, 0.0)]
     steps = []
     for beat in range(1, count):
-        foot, x, z = goals[(beat - 1) % 6]
+        foot, (x, z) = (RIGHT, LEFT)[beat % 2], goals[(beat - 1) % 6]
         offset = STANCE if foot == LEFT else -STANCE
         steps.append(Step(foot, beat - 0.75, beat, (x + offset, z), lift=0.07))
     score = _score(beats, style, steps, 0.03, twist=0.12 * style.accent * _wave(beats, 6, 1))
@@ -282,15 +283,14 @@ MOVES: Mapping[str, Move] = MappingProxyType(
         "side_step": Move(_side_step, "a dancer steps from side to side", "pop", ("swing", "clap", "pump")),
         "bounce": Move(_bounce, "a dancer bounces in the knees to the beat", "hip hop", ("pump", "cross", "hips")),
         "turn": Move(_turn, "a dancer spins to the left in a full turn", "salsa", ("circle", "swing", "open")),
-        "kick": Move(_kick, "a dancer kicks forward with one leg after the other", "charleston", ("swing", "open", "hips")),
+        "kick": Move(_kick, "a dancer kicks one leg after the other", "charleston", ("swing", "open", "hips")),
         "march": Move(_march, "a dancer marches in place with high knees", "aerobics", ("pump", "swing")),
         "jacks": Move(_jacks, "a dancer jumps, feet apart and together", "aerobics", ("jacks",)),
         "box": Move(_box, "a dancer does a slow waltz box step", "waltz", ("circle", "open")),
         "walk": Move(_walk, "a dancer walks forward and back with swaying hips", "cha cha", ("swing", "hips", "wave")),
         "twist": Move(_twist, "a dancer twists the hips", "rock and roll", ("pump", "bent")),
         "sway": Move(_sway, "a dancer sways the whole body gently", "lyrical", ("wave", "overhead", "circle")),
-        "grapevine": Move(_grapevine, "a dancer does a grapevine to the left and right", "disco", ("clap", "swing", "overhead")),
+        "grapevine": Move(_grapevine, "a dancer weaves a grapevine to the left", "disco", ("clap", "overhead")),
     }
 )  # fmt: skip
 """Every move by name."""
-__all__ = ["MOVES", "Arm", "Move", "Style", "synthesize_dance"]

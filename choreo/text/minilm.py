@@ -74,7 +74,9 @@ def _model(directory: Path) -> Any:
     if digest != WEIGHTS_SHA256:
         raise InvalidArtifact("model.safetensors is not that of all-MiniLM-L6-v2: its sha256 differs")
     from sentence_transformers import SentenceTransformer
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()
     try:
         return SentenceTransformer(str(directory), device="cpu", local_files_only=True)
     except (OSError, ValueError, KeyError) as error:

@@ -6,6 +6,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from choreo.motion.representation import ROOT_VELOCITY
 from choreo.motion.skeleton import ANKLE_HEIGHT, BONE_LENGTHS, CONTACT_JOINTS, FPS, PARENTS, TOE_HEIGHT
 
 
@@ -18,6 +19,8 @@ class LossWeights(BaseModel):
     velocity: float = 2.0
     bone: float = 20.0
     contact: float = 0.5
+    root: float = 5.0
+    """How much more the two root velocity channels count than any other: they are 2 of 66, and all of the travel."""
 
 
 class MotionLoss(nn.Module):
@@ -26,6 +29,7 @@ class MotionLoss(nn.Module):
     mean: Tensor
     std: Tensor
     lengths: Tensor
+    _channels: Tensor
 
     def __init__(self, weights: LossWeights, mean: Tensor, std: Tensor) -> None:
         super().__init__()
@@ -34,19 +38,29 @@ class MotionLoss(nn.Module):
         self.register_buffer("std", std.float(), persistent=False)
         lengths = torch.tensor(BONE_LENGTHS[1:].copy(), dtype=torch.float32)
         self.register_buffer("lengths", lengths, persistent=False)
+        channels = torch.ones(len(mean))
+        channels[ROOT_VELOCITY] = weights.root
+        self.register_buffer("_channels", channels / channels.mean(), persistent=False)
 
-    def forward(self, predicted: Tensor, target: Tensor, mask: Tensor) -> Mapping[str, Tensor]:
-        """predicted and target (B, T, C) normalised, mask (B, T) -> each term and their weighted `total`."""
+    def forward(
+        self, predicted: Tensor, target: Tensor, mask: Tensor, alphas_cumprod: Tensor | None = None
+    ) -> Mapping[str, Tensor]:
+        """predicted and target (B, T, C) normalised, mask (B, T) -> each term and their weighted `total`.
+
+        alphas_cumprod (B,) scales the terms in metres row by row: at high noise the best prediction is a mean over
+        many motions, and asking a mean for planted feet and full bones teaches it to stand still.
+        """
         both = mask[:, 1:] * mask[:, :-1]
+        clean = torch.ones(len(mask)).to(mask) if alphas_cumprod is None else alphas_cumprod
         terms = {
-            "reconstruction": _mean((predicted - target) ** 2, mask),
-            "velocity": _mean((predicted.diff(dim=1) - target.diff(dim=1)) ** 2, both),
+            "reconstruction": _mean(self._channels * (predicted - target) ** 2, mask),
+            "velocity": _mean(self._channels * (predicted.diff(dim=1) - target.diff(dim=1)) ** 2, both),
         }
         ours, theirs = self._joints(predicted), self._joints(target)
         bones = (ours[:, :, 1:] - ours[:, :, list(PARENTS[1:])]).norm(dim=-1)
-        terms["bone"] = _mean((bones - self.lengths) ** 2, mask)
-        terms["contact"] = self._contact(predicted, target, ours, theirs, both)
-        terms["total"] = sum((getattr(self.weights, name) * value for name, value in terms.items()), torch.zeros(()))
+        terms["bone"] = _mean((bones - self.lengths) ** 2, mask * clean[:, None])
+        terms["contact"] = self._contact(predicted, target, ours, theirs, both * clean[:, None])
+        terms["total"] = torch.stack([getattr(self.weights, name) * value for name, value in terms.items()]).sum()
         return terms
 
     def _joints(self, x: Tensor) -> Tensor:

@@ -113,7 +113,9 @@ class Trainer:
         with self.accelerator.accumulate(self.model):
             terms = self._terms(batch)
             if not torch.isfinite(terms["total"]):
-                raise NonFiniteOutput(f"the loss is {float(terms['total'])} at step {self.step}; lower the learning rate")
+                raise NonFiniteOutput(
+                    f"the loss is {float(terms['total'])} at step {self.step}; lower the learning rate"
+                )
             self.accelerator.backward(terms["total"])
             if self.accelerator.sync_gradients:
                 self.accelerator.clip_grad_norm_(self.model.parameters(), options.max_grad_norm)
@@ -138,7 +140,7 @@ class Trainer:
         output = self.model(inputs).float()
         if self.config.spec.prediction is Prediction.EPS:
             output = (x_t - (1 - a).sqrt() * output) / a.sqrt().clamp(min=1e-3)
-        return self.loss(output, x0, mask)
+        return self.loss(output, x0, mask, a[:, 0, 0])
 
     def _bookkeeping(self, terms: Mapping[str, Tensor], last: int) -> None:
         options = self.recipe.train

@@ -79,7 +79,11 @@ def test_noise_is_a_function_of_its_address() -> None:
     window = gaussian(7, 132, 196, 66, INITIAL)
     np.testing.assert_array_equal(whole[132:328], window)
     np.testing.assert_array_equal(gaussian(7, 0, 5, 3, 0), gaussian(7, 0, 5, 66, 0)[:, :3])
-    for other in (gaussian(8, 132, 196, 66, INITIAL), gaussian(7, 132, 196, 66, 0), gaussian(7 + 2**40, 132, 196, 66, INITIAL)):
+    for other in (
+        gaussian(8, 132, 196, 66, INITIAL),
+        gaussian(7, 132, 196, 66, 0),
+        gaussian(7 + 2**40, 132, 196, 66, INITIAL),
+    ):
         assert abs(np.corrcoef(window.ravel(), other.ravel())[0, 1]) < 0.05
 
 

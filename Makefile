@@ -1,0 +1,52 @@
+# make demo    build what is missing, dance once through the real stack, stop everything
+# make test    set up the same environment and run the whole suite
+SHELL := bash
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install demo serve test lint e2e clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+SONG ?=
+TEXT ?=
+OUT ?= out/demo
+
+help:
+	@echo "make demo [SONG=path] [TEXT=\"...\"]   one dance through Ray Serve and Triton, written to $(OUT)"
+	@echo "make serve                           serve over HTTP until Ctrl-C"
+	@echo "make test                            lint, types, imports, and every test"
+	@echo "make clean                           remove what was built"
+
+install: $(READY)
+
+$(READY): requirements/base.txt requirements/cpu.txt requirements/dev.txt requirements/cpu.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), "choreo needs CPython 3.11 or 3.12"'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	echo "installing pinned dependencies into $(VENV) (about 3 GB; minutes on the first run)"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements/cpu.lock -e '.[cpu,dev]'
+	touch $(READY)
+
+demo: $(READY)
+	@args=(--out "$(OUT)")
+	if [ -n "$(SONG)" ]; then args+=(--song "$(SONG)"); fi
+	if [ -n "$(TEXT)" ]; then args+=(--text "$(TEXT)"); fi
+	exec $(BIN)/choreo demo "$${args[@]}"
+
+serve: $(READY)
+	@exec $(BIN)/choreo serve
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	@$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) out runs .mypy_cache .ruff_cache .pytest_cache *.egg-info

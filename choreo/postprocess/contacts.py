@@ -1,0 +1,75 @@
+"""Which ankles and toes stand on the floor, by height and horizontal speed with hysteresis."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import savgol_filter
+
+from choreo.motion.skeleton import ANKLE_HEIGHT, CONTACT_JOINTS, FPS, TOE_HEIGHT
+
+Bools = NDArray[np.bool_]
+
+FLAT_HEIGHTS: Final = np.array([ANKLE_HEIGHT, ANKLE_HEIGHT, TOE_HEIGHT, TOE_HEIGHT])
+"""Height of each of CONTACT_JOINTS when its foot is flat, metres."""
+ENTER_HEIGHT: Final = 0.03
+LEAVE_HEIGHT: Final = 0.055
+"""A contact begins below and ends above this much over the flat height, metres."""
+ENTER_SPEED: Final = 0.3
+LEAVE_SPEED: Final = 0.6
+"""A contact begins below and ends above this horizontal speed, m/s."""
+SHORTEST_SECONDS: Final = 0.12
+LONGEST_GAP_SECONDS: Final = 0.07
+SPEED_WINDOW: Final = 7
+
+
+def detect_contacts(positions: NDArray[np.floating], fps: float = FPS) -> Bools:
+    """Contacts (T, 4) in the order of CONTACT_JOINTS for positions (T, 22, 3), metres, floor at y = 0.
+
+    The thresholds to begin and to end a contact are 2.5 cm and 0.3 m/s apart, so differences of rounding (1e-3 m) do
+    not make a contact flicker. Gaps of up to two frames (at 30 fps) are closed, contacts under four dropped.
+    """
+    joints = np.asarray(positions, np.float64)[:, CONTACT_JOINTS]
+    height = joints[..., 1] - FLAT_HEIGHTS
+    speed = horizontal_speed(joints, fps)
+    flags = hysteresis(
+        enter=(height < ENTER_HEIGHT) & (speed < ENTER_SPEED), leave=(height > LEAVE_HEIGHT) | (speed > LEAVE_SPEED)
+    )
+    for column in flags.T:
+        _set_short_runs(column, False, round(LONGEST_GAP_SECONDS * fps))
+        _set_short_runs(column, True, round(SHORTEST_SECONDS * fps) - 1)
+    return flags
+
+
+def horizontal_speed(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
+    """Speed (T, K) of (T, K, 3) over the floor, m/s, from a parabola through seven frames (fewer in shorter clips)."""
+    ground = np.asarray(joints, np.float64)[..., [0, 2]]
+    if len(ground) < 2:
+        return np.zeros(ground.shape[:2])
+    if len(ground) < SPEED_WINDOW:
+        velocity = np.gradient(ground, axis=0)
+    else:
+        velocity = savgol_filter(ground, SPEED_WINDOW, 2, deriv=1, axis=0)
+    return np.linalg.norm(velocity, axis=-1) * fps
+
+
+def hysteresis(enter: Bools, leave: Bools) -> Bools:
+    """State (T, K) that turns on where `enter` holds, off where `leave` holds, and else stays; off at first."""
+    frames = np.arange(len(enter))[:, None]
+    on = np.maximum.accumulate(np.where(enter, frames, -1))
+    off = np.maximum.accumulate(np.where(leave, frames, -1))
+    return on > off
+
+
+def spans(flags: Bools) -> NDArray[np.int64]:
+    """(N, 2) first and last frame of every run of True in (T,)."""
+    edges = np.flatnonzero(np.diff(np.r_[False, flags, False]))
+    return np.stack([edges[::2], edges[1::2] - 1], axis=1)
+
+
+def _set_short_runs(flags: Bools, value: bool, longest: int) -> None:
+    """Flip in place the runs of `value` of up to `longest` frames; gaps at either end of the clip are not gaps."""
+    for first, last in spans(flags == value):
+        inside = value or (first > 0 and last < len(flags) - 1)
+        if inside and last - first < longest:
+            flags[first : last + 1] = not value

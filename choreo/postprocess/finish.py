@@ -1,0 +1,124 @@
+"""The finisher: raw decoded joint positions in, rigid motion with planted feet out."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput, NonFiniteOutput
+from choreo.evaluation.foot_skating import foot_skating_ratio
+from choreo.motion import kinematics
+from choreo.motion.clip import Motion, check_positions
+from choreo.motion.skeleton import FPS, NUM_JOINTS
+from choreo.postprocess.contacts import Bools, detect_contacts
+from choreo.postprocess.floor import BODY, floor_curve, lift_above
+from choreo.postprocess.foot_lock import lock_feet, turn_legs
+from choreo.postprocess.rigid_fit import fit_rigid
+from choreo.postprocess.smoothing import smooth, smooth_pose
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FinishOptions:
+    """Which stages run.
+
+    Attributes:
+        smooth: take jitter out.
+        bone_lengths: fit rotations to the canonical skeleton; without it the motion has no rotations.
+        foot_lock: hold feet in contact still. Without `bone_lengths` legs keep the lengths they have in each frame.
+    """
+
+    smooth: bool = True
+    bone_lengths: bool = True
+    foot_lock: bool = True
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the finisher made.
+
+    Attributes:
+        motion: the finished motion; its positions are forward kinematics of its rotations, if it has any.
+        fit_residual: mean distance between the input and its rigid fit, metres; None without a fit.
+        before_lock: (T, 22, 3) float32 positions just before the foot lock: smooth, rigid, on the floor.
+        contacts: (T, 4) bool, CONTACT_JOINTS order.
+        report: JSON-serialisable figures, also in `motion.meta["finish"]`.
+    """
+
+    motion: Motion
+    fit_residual: float | None
+    before_lock: NDArray[np.float32]
+    contacts: Bools
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOptions = FinishOptions()) -> Finished:
+    """Make raw motion presentable: rigid fit, smoothing, floor, contacts, foot lock, in this order.
+
+    Commutes with rotation about y and with horizontal translation.
+
+    Args:
+        positions: (T, 22, 3) decoded joint positions, metres, y up.
+        fps: frames per second.
+        options: which stages run.
+    Raises:
+        NonFiniteOutput: the model's output holds NaN or infinity.
+        InvalidInput: wrong shape, no frames, coordinates beyond 10 km, or a senseless frame rate.
+    """
+    raw = _checked(positions, fps)
+    fitted = fit_rigid(raw) if options.bone_lengths else None
+    root, world = (fitted.root, kinematics.world_rotations(fitted.local)) if fitted else (raw[:, 0], None)
+    if world is not None:
+        root, world = smooth_pose(root, world, fps) if options.smooth else (root, world)
+        posed = kinematics.forward_kinematics(root, kinematics.local_rotations(world))
+    else:
+        posed = smooth(raw, fps) if options.smooth else raw
+    floor = floor_curve(posed, fps)
+    grounded = _shifted_up(posed, -floor)
+    # The lock lifts feet out of the floor by bending legs; everything else can only rise with the body.
+    grounded = _shifted_up(grounded, lift_above(grounded[:, BODY, 1] if options.foot_lock else grounded[..., 1], fps))
+    contacts = detect_contacts(grounded, fps)
+    final = lock_feet(grounded, contacts, fps) if options.foot_lock else grounded
+    local = None
+    if world is not None:
+        local = kinematics.local_rotations(turn_legs(world, grounded, final))
+        final = kinematics.forward_kinematics(final[:, 0], local)
+    report = _report(_shifted_up(raw, -floor), grounded, final, contacts, floor, fps)
+    report["fit_residual"] = residual = fitted.residual if fitted else None
+    motion = Motion(
+        final.astype(np.float32), fps, None if local is None else local.astype(np.float32), meta={"finish": report}
+    )
+    return Finished(motion, residual, grounded.astype(np.float32), contacts, report)
+
+
+def _checked(positions: NDArray[np.floating], fps: float) -> Array:
+    positions = np.asarray(positions)
+    if positions.shape[1:] == (NUM_JOINTS, 3) and not np.isfinite(positions).all():
+        bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
+        raise NonFiniteOutput(f"decoded motion holds NaN or infinity in {len(bad)} frames, first in frame {bad[0]}")
+    check_positions(positions, "positions")
+    if not (np.isfinite(fps) and 1 <= fps <= 1000):
+        raise InvalidInput("fps", f"must be between 1 and 1000, got {fps}")
+    return positions.astype(np.float64)
+
+
+def _shifted_up(positions: Array, height: Array) -> Array:
+    """Positions (T, 22, 3) raised by height (T,)."""
+    out = positions.copy()
+    out[..., 1] += height[:, None]
+    return out
+
+
+def _report(raw: Array, grounded: Array, final: Array, contacts: Bools, floor: Array, fps: float) -> dict[str, Any]:
+    """Figures of one run; `raw` is the input on the floor that was found under it."""
+    return {
+        "foot_skating_before": foot_skating_ratio(raw, fps),
+        "foot_skating_after": foot_skating_ratio(final, fps),
+        "floor_height": float(floor.mean()),
+        "floor_range": float(np.ptp(floor)),
+        "contact_fraction": float(contacts.mean()),
+        "mean_displacement": float(np.linalg.norm(final - raw, axis=-1).mean()),
+        "lock_displacement": float(np.linalg.norm(final - grounded, axis=-1).mean()),
+    }

@@ -1,0 +1,225 @@
+"""Contact-gated foot lock: feet that stand do not slide, and the legs follow by inverse kinematics.
+
+1. While a toe is in contact, its foot is moved so that the toe rests on one spot, the geometric median of where it
+   was; between contacts that correction fades along a cubic Hermite curve, so positions and velocities are continuous.
+2. While an ankle is in contact it is held the same way, which fixes the foot's heading and pitch.
+3. Feet that swing are kept above the floor.
+4. Where a leg would not reach, the pelvis sinks a little, and the heel of a planted foot rises.
+5. Two-bone inverse kinematics moves hips, knees and ankles; bone lengths do not change.
+"""
+
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicHermiteSpline
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
+
+from choreo.motion import rotations as rot
+from choreo.motion.skeleton import ANKLE_HEIGHT, FPS, LEGS, SPINE1, TOE_HEIGHT
+from choreo.postprocess import two_bone_ik
+from choreo.postprocess.contacts import spans
+from choreo.postprocess.floor import BODY, lift_above, smooth_envelope
+
+Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+BLEND_SECONDS: Final = 0.2
+"""A correction fades in before a contact and out after it for so long."""
+LONGEST_CORRECTION: Final = 0.08
+"""A foot is not held further than this from where it was, metres: one that travels more glides on purpose."""
+LONGEST_TURN: Final = 0.03
+"""The same for an ankle whose toe is planted: more would tilt the foot rather than hold it."""
+MEDIAN_STEPS: Final = 8
+FASTEST_BLEND: Final = 0.7
+"""Cap on the speed with which a fading correction starts, m/s."""
+DROP_SECONDS: Final = 0.3
+"""The pelvis sinks and rises again over so long."""
+DEEPEST_DROP: Final = 0.008
+"""The pelvis sinks at most so far, metres; for the rest a heel rises."""
+ANKLE_REST: Final = (ANKLE_HEIGHT, ANKLE_HEIGHT + 0.02)
+"""Range of heights at which a standing ankle is held, metres: flat, or with the heel slightly raised."""
+TOE_REST: Final = (TOE_HEIGHT - 0.005, TOE_HEIGHT + 0.015)
+"""The same for a standing toe."""
+LOW_SWING: Final = 0.1
+"""A toe below this height does not sink with the pelvis, one at twice the height does, metres."""
+LOWEST_ANKLE: Final = 0.045
+LOWEST_TOE: Final = 0.005
+"""Heights that ankles and toes are kept above, metres."""
+
+HIPS, KNEES, ANKLES, TOES = (list(joints) for joints in zip(*LEGS, strict=True))
+
+
+def lock_feet(positions: NDArray[np.floating], contacts: Bools, fps: float = FPS) -> Array:
+    """Hold feet in contact still.
+
+    Args:
+        positions: (T, 22, 3) metres, floor at y = 0.
+        contacts: (T, 4) of CONTACT_JOINTS: both ankles, both toes.
+        fps: frames per second.
+    Returns:
+        (T, 22, 3) positions in which every bone is as long as it was in the same frame; only the legs' joints and,
+        vertically, the whole body have moved.
+    """
+    out = np.array(positions, np.float64)
+    ankle, toe, planted, corrected = _foot_targets(out, contacts, fps)
+    shift = _pelvis_shift(out, ankle, fps)[:, None]
+    out[..., 1] += shift
+    # A leg that kicks goes with the body, or it would have to bend; a foot that swings low keeps its height.
+    kick = np.clip((toe[..., 1] - LOW_SWING) / LOW_SWING, 0, 1) * (1 - corrected)
+    ankle[..., 1] += kick * shift
+    toe[..., 1] += kick * shift
+    hip, knee, was = out[:, HIPS], out[:, KNEES], out[:, ANKLES]
+    raised = two_bone_ik.raise_heel(hip, ankle, toe, two_bone_ik.reach(hip, knee, was, ankle))
+    ankle += planted[..., None] * (raised - ankle)
+    forward = _knee_forward(out, ankle, toe)
+    out[:, KNEES], out[:, ANKLES] = two_bone_ik.solve(hip, knee, was, ankle, forward)
+    foot = np.linalg.norm(positions[:, TOES] - positions[:, ANKLES], axis=-1, keepdims=True)
+    out[:, TOES] = out[:, ANKLES] + foot * rot.normalize(toe - out[:, ANKLES])
+    return out
+
+
+def turn_legs(world: NDArray[np.floating], before: Array, after: Array) -> Array:
+    """World rotations (T, 22, 3, 3) after the legs moved from positions `before` to `after` (T, 22, 3).
+
+    Each leg bone gets the swing without twist that takes its old direction onto the new one.
+    """
+    out = np.array(world, np.float64)
+    for leg in LEGS:
+        for joint, child in pairwise(leg):
+            swing = rot.shortest_arc(before[:, child] - before[:, joint], after[:, child] - after[:, joint])
+            out[:, joint] = swing @ out[:, joint]
+        out[:, leg[-1]] = out[:, leg[-2]]
+    return out
+
+
+def _foot_targets(positions: Array, contacts: Bools, fps: float) -> tuple[Array, Array, Array, Array]:
+    """Where ankles and toes (T, 2, 3) should be, and weights (T, 2): toe planted, foot in any contact or near one."""
+    ankle, toe = positions[:, ANKLES].copy(), positions[:, TOES].copy()
+    length = np.linalg.norm(toe - ankle, axis=-1, keepdims=True)
+    on_ankle, on_toe = contacts[:, :2], contacts[:, 2:]
+    for side in range(2):
+        shift = _correction(toe[:, side], on_toe[:, side], TOE_REST, np.full(len(toe), LONGEST_CORRECTION), fps)
+        toe[:, side] += shift
+        ankle[:, side] += shift
+    weight = _fade(on_toe, fps)
+    planted = weight[..., None]
+    for side in range(2):
+        longest = LONGEST_CORRECTION + weight[:, side] * (LONGEST_TURN - LONGEST_CORRECTION)
+        shift = _correction(ankle[:, side], on_ankle[:, side], ANKLE_REST, longest, fps)
+        ankle[:, side] += shift
+        # A foot on its heel alone moves as one; a planted toe stays and the foot turns about it.
+        toe[:, side] += (1 - planted[:, side]) * shift
+    ankle[..., 1] = _above(ankle[..., 1], LOWEST_ANKLE)
+    toe[..., 1] = _above(toe[..., 1], LOWEST_TOE)
+    # Restore the foot's length: a planted toe does not move for it, a lifted one does.
+    direction = toe - ankle
+    excess = direction - length * rot.normalize(direction)
+    return ankle + planted * excess, toe - (1 - planted) * excess, weight, _fade(on_ankle | on_toe, fps)
+
+
+def _correction(path: Array, contact: Bools, heights: tuple[float, float], longest: Array, fps: float) -> Array:
+    """Displacement (T, 3), up to `longest` (T,), that holds `path` (T, 3) on one spot per contact and fades between."""
+    out = np.zeros_like(path)
+    runs = spans(contact)
+    if not len(runs):
+        return out
+    for first, last in runs:
+        span = slice(first, last + 1)
+        out[span] = _limited(_anchor(path[span], heights) - path[span], longest[span])
+    fade = _fading(out, runs, max(2, round(BLEND_SECONDS * fps)), FASTEST_BLEND / fps)
+    swing = np.flatnonzero(~contact)
+    swing = swing[(swing > fade.x[0]) & (swing < fade.x[-1])]
+    out[swing] = fade(swing)
+    return out
+
+
+def _fading(held: Array, runs: NDArray[np.int64], blend: int, fastest: float) -> CubicHermiteSpline:
+    """Curve through displacements `held` (T, 3) at the ends of each run, at 0 from `blend` frames away from all."""
+    knots: list[tuple[float, Array, Array]] = []
+    rest = np.zeros(3)
+    for first, last in runs:
+        step = min(2, last - first)
+        gap = first - knots[-1][0] if knots else np.inf
+        if knots and gap >= 2 * blend:
+            knots.append((knots[-1][0] + blend, rest, rest))
+        if gap > 2 * blend:
+            knots.append((first - blend, rest, rest))
+        start = (held[first + step] - held[first]) / max(step, 1)
+        knots.append((first, held[first], _capped(start, fastest)))
+        if step:
+            stop = (held[last] - held[last - step]) / step
+            knots.append((last, held[last], _capped(stop, fastest)))
+    knots.append((knots[-1][0] + blend, rest, rest))
+    times, values, slopes = (np.array(column) for column in zip(*knots, strict=True))
+    return CubicHermiteSpline(times, values, slopes)
+
+
+def _anchor(held: Array, heights: tuple[float, float]) -> Array:
+    """The spot (3,) where a contact rests: the geometric median of its path (N, 3), at a height in the given range.
+
+    Unlike the mean it ignores how the foot came and went, and unlike the median of each coordinate it turns with the
+    path. Weiszfeld's iteration (1937).
+    """
+    ground = held[:, [0, 2]]
+    spot = ground.mean(axis=0)
+    for _ in range(MEDIAN_STEPS):
+        weight = 1 / (np.linalg.norm(ground - spot, axis=1, keepdims=True) + 1e-3)
+        spot = (weight * ground).sum(axis=0) / weight.sum()
+    return np.array([spot[0], np.clip(np.median(held[:, 1]), *heights), spot[1]])
+
+
+def _limited(shift: Array, longest: Array) -> Array:
+    """Displacements (N, 3) whose horizontal parts are bent back smoothly where they are beyond `longest` (N,)."""
+    size = np.linalg.norm(shift[:, [0, 2]], axis=-1)
+    knee = 0.7 * longest
+    room = longest - knee
+    bent = np.where(size > knee, knee + room * np.tanh((size - knee) / room), size)
+    scale = (bent / np.maximum(size, 1e-12))[:, None]
+    return np.where([True, False, True], shift * scale, shift)
+
+
+def _capped(v: Array, longest: float) -> Array:
+    return v * min(1.0, longest / max(float(np.linalg.norm(v)), 1e-12))
+
+
+def _fade(flags: Bools, fps: float) -> Array:
+    """Weights (T, K): 1 where `flags` holds, falling to 0 over the blend around it."""
+    half = max(1, round(BLEND_SECONDS * fps / 2))
+    wide = maximum_filter1d(flags.astype(np.float64), 2 * half + 1, axis=0, mode="nearest")
+    return uniform_filter1d(wide, 2 * half + 1, axis=0, mode="nearest")
+
+
+def _above(height: Array, lowest: float) -> Array:
+    """Heights pushed above `lowest`, smoothly: half a centimetre of give."""
+    over = height - lowest
+    return lowest + (over + np.sqrt(over**2 + 0.005**2)) / 2
+
+
+def _pelvis_shift(positions: Array, ankle: Array, fps: float) -> Array:
+    """Vertical shift (T,) of the body, metres: down where a leg would not reach, up where the body is in the floor."""
+    hip = positions[:, HIPS]
+    soft, _ = two_bone_ik.reach_limit(hip, positions[:, KNEES], positions[:, ANKLES])
+    reach = ankle - hip
+    drop = np.sqrt(np.maximum(soft**2 - reach[..., 0] ** 2 - reach[..., 2] ** 2, 0))
+    need = np.clip(-reach[..., 1] - drop, 0, DEEPEST_DROP).max(axis=1)
+    # A leg that points up does not reach any further when the pelvis sinks.
+    sink = smooth_envelope(need, DROP_SECONDS, fps)
+    return lift_above(positions[:, BODY, 1] - sink[:, None], fps) - sink
+
+
+def _knee_forward(positions: Array, ankle: Array, toe: Array) -> Array:
+    """Directions (T, 2, 3) in which the knees bend: the pelvis' forward swung along with each leg, and the foot's.
+
+    Swinging the pelvis' axes from straight down onto the leg turns forward into upward for a leg that kicks forward,
+    and leaves it forward for one that is spread aside; the foot adds how far the leg is turned out.
+    """
+    hips = positions[:, HIPS]
+    up = positions[:, SPINE1] - hips.mean(axis=1)
+    front = rot.normalize(np.cross(hips[:, 0] - hips[:, 1], up))
+    leg = rot.normalize(ankle - hips)
+    swung = (rot.shortest_arc(-up[:, None], leg) @ front[:, None, :, None])[..., 0]
+    foot = toe - ankle
+    aside = foot - (foot * leg).sum(-1, keepdims=True) * leg
+    return swung + aside / np.linalg.norm(foot, axis=-1, keepdims=True)

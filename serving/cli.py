@@ -1,0 +1,201 @@
+"""The `choreo` command. Results go to standard output, progress and logs to standard error; bad input exits with 2."""
+
+import asyncio
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from choreo.errors import ChoreoError, InvalidInput
+from serving.settings import Settings
+
+app = typer.Typer(
+    name="choreo",
+    help="Turn songs and text prompts into 3-D dance motion.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+stderr = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def main() -> None:
+    """Entry point: typed errors become one line and exit code 2 (bad input) or 1 (anything else)."""
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
+    try:
+        app()
+    except InvalidInput as error:
+        stderr.print(f"[red]choreo:[/] {error}", highlight=False)
+        sys.exit(2)
+    except ChoreoError as error:
+        stderr.print(f"[red]choreo:[/] {error}", highlight=False)
+        sys.exit(1)
+
+
+@app.command()
+def generate(
+    text: Annotated[str | None, typer.Option(help="What to dance, in words.")] = None,
+    song: Annotated[Path | None, typer.Option(help="Song: wav, flac, ogg or mp3.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Precomputed music features (.npy, 30 fps).")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, or one window.")] = None,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
+    guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 2.5,
+    sampler: Annotated[str, typer.Option(help="ddim or ddpm.")] = "ddim",
+    seed: Annotated[int | None, typer.Option(help="Same seed, same motion.")] = None,
+    format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
+    phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+    no_rag: Annotated[bool, typer.Option("--no-rag", help="Do without retrieved phrases.")] = False,
+    start: Annotated[Path | None, typer.Option(help="Motion (.npz) to begin with.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name.")] = None,
+    smooth: Annotated[bool, typer.Option(help="Take jitter out.")] = True,
+    bone_lengths: Annotated[bool, typer.Option(help="Make the body rigid.")] = True,
+    foot_lock: Annotated[bool, typer.Option(help="Hold planted feet still.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Make one dance in this process, without servers."""
+    from serving.generate import generate_files
+
+    fields = {
+        "text_prompt": text, "duration": duration, "guidance_scale": guidance_scale, "num_steps": steps,
+        "sampler": sampler, "seed": seed, "use_rag": not no_rag, "model": model, "smooth": smooth,
+        "bone_lengths": bone_lengths, "foot_lock": foot_lock,
+    }  # fmt: skip
+    document = asyncio.run(
+        generate_files(fields, song, features, start, format or ["npz", "bvh"], phrases, out, Settings(), stderr)
+    )
+    _print(document, as_json)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 chooses a free one.")] = None,
+    triton_url: Annotated[list[str] | None, typer.Option(help="gRPC address of a running Triton; repeatable.")] = None,
+    phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+) -> None:
+    """Serve over HTTP until interrupted: Ray Serve in front, Triton behind."""
+    from serving.stack import Stack
+
+    given = {"host": host, "port": port, "triton_url": tuple(triton_url) if triton_url else None, "phrases": phrases}
+    settings = Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    with Stack(settings) as stack:
+        stderr.print(f"serving on {stack.url}  (docs: {stack.url}/docs)  Ctrl-C stops it", highlight=False)
+        stack.wait()
+
+
+@app.command()
+def demo(
+    song: Annotated[Path | None, typer.Option(help="Song to dance to; omitted: one is synthesised.")] = None,
+    text: Annotated[str, typer.Option(help="What to dance, in words.")] = "a dancer performs a cha-cha, with turns",
+    duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, up to the limit.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
+    as_json: Json = False,
+) -> None:
+    """Start the whole stack, dance once through it, write film, motion and report, and stop everything."""
+    from serving.demo import run_demo
+
+    _print(run_demo(song, text, duration, seed, out, Settings(port=0), stderr), as_json)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; omitted: the shipped one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Triton model repository to write.")] = None,
+    profile: Annotated[str, typer.Option(help="cpu, gpu-plan or gpu-ort.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    force: Annotated[bool, typer.Option("--force", help="Build again even if the repository is current.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Export a checkpoint to ONNX, check it against torch, and write the Triton model repository."""
+    from export.build import build_repository
+
+    settings = Settings()
+    with stderr.status("exporting"):
+        built = build_repository(
+            checkpoint or settings.weights, out or settings.model_repo, profile, precision, force=force
+        )
+    _print(built.document(), as_json)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/unet-small.yaml.")],
+    data: Annotated[Path, typer.Option(help="Data pack.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
+    until: Annotated[int | None, typer.Option(help="Stop after this step; a later call goes on.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Train a model from a recipe; Ctrl-C and a second call resume from the last checkpoint."""
+    from choreo.training.recipe import load_recipe
+    from choreo.training.run import train as run_training
+
+    logging.getLogger("choreo").setLevel(logging.INFO)
+    folder = run_training(load_recipe(recipe), data, out, until)
+    _print({"checkpoint": str(folder)}, as_json)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Data pack; its held-out part is used.")],
+    samples: Annotated[int, typer.Option(min=2, help="Dances to generate.")] = 32,
+    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Score generated dances beside held-out mocap."""
+    from serving.evaluate import evaluate as run_evaluation
+
+    rows = asyncio.run(run_evaluation(data, samples, steps, Settings()))
+    if as_json:
+        print(json.dumps({"rows": rows}))
+        return
+    table = Table("metric", "subject", "value", "± 95 %", "n")
+    for row in rows:
+        interval = "" if row["ci95"] is None else f"{row['ci95']:.3g}"
+        table.add_row(row["metric"], row["subject"], f"{row['value']:.3g}", interval, str(row["n"]))
+    Console().print(table)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, which profile would run, what is missing and how to get it."""
+    from serving.doctor import examine
+
+    checks = examine(Settings())
+    if as_json:
+        print(json.dumps([check.document() for check in checks]))
+    else:
+        table = Table("", "part", "state", "what to do")
+        for check in checks:
+            mark = "[green]ok[/]" if check.ok else "[red]missing[/]" if check.required else "[yellow]optional[/]"
+            table.add_row(mark, check.part, check.state, check.advice)
+        Console().print(table)
+    if not all(check.ok for check in checks if check.required):
+        raise typer.Exit(1)
+
+
+def _print(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document))
+        return
+    console = Console()
+    for name, value in document.items():
+        if name == "files":
+            for path in value:
+                console.print(path, highlight=False, soft_wrap=True)
+        elif name == "seconds":
+            console.print("  ".join(f"{stage} {s:.2f} s" for stage, s in value.items()), highlight=False)
+        elif name not in ("phrases", "versions", "triton"):
+            console.print(f"{name}: {value}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""The encoding stage: song bytes and prompt to what the networks condition on."""
+
+import threading
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.models.spec import ModelSpec
+from choreo.motion.skeleton import FPS, WINDOW
+from choreo.music.beats import beat_phase_channels
+from choreo.music.encoders import MusicEncoder, MusicFeatures, music_encoder, precomputed
+from choreo.music.isolated import decode_audio_isolated
+from choreo.text.encoders import TextEncoder, text_encoder
+from serving.request import Job
+from serving.settings import Settings
+from serving.stages import Conditioning
+
+CACHED_SONGS = 32
+
+
+class Encoder:
+    """Music and text encoders of one model family, loaded at first use; songs repeat, so their features are kept."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._music: dict[str, MusicEncoder] = {}
+        self._text: dict[str, TextEncoder] = {}
+        self._songs: OrderedDict[tuple[str, bytes], MusicFeatures] = OrderedDict()
+
+    def warm_up(self, spec: ModelSpec) -> None:
+        """Load the text encoder and compile the audio code before the first request has to wait for it."""
+        self._text_encoder(spec.text_encoder).encode(["dance"])
+
+    def encode(self, job: Job, spec: ModelSpec) -> Conditioning:
+        """Blocking; call it from a thread.
+
+        Raises:
+            InvalidInput: the song cannot be decoded, is too long, or its features do not fit the model.
+            MissingDependency: the model's encoder is not installed.
+        """
+        song = self._song(job, spec)
+        num_frames = self._num_frames(job, song)
+        text = None if job.text is None else self._text_encoder(spec.text_encoder).encode([job.text])[0]
+        if song is None:
+            rhythm = np.zeros((num_frames, spec.rhythm_channels), np.float32)
+            return Conditioning(num_frames, None, rhythm, text, np.zeros(0), 0.0, None)
+        heard = min(song.num_frames, num_frames)
+        rhythm = np.zeros((num_frames, spec.rhythm_channels), np.float32)
+        rhythm[:heard] = beat_phase_channels(song.beats, song.onset, song.num_frames)[:heard]
+        return Conditioning(num_frames, song.features, rhythm, text, song.beats, song.tempo, song.digest)
+
+    def _num_frames(self, job: Job, song: MusicFeatures | None) -> int:
+        if job.num_frames is not None:
+            return job.num_frames
+        if song is None:
+            return WINDOW
+        limit = round(self._settings.max_seconds * FPS)
+        frames = min(song.num_frames, limit)
+        if job.start is not None and job.start.num_frames >= frames:
+            raise InvalidInput("start", f"has {job.start.num_frames} frames, which leaves nothing to generate")
+        return frames
+
+    def _song(self, job: Job, spec: ModelSpec) -> MusicFeatures | None:
+        if job.features is not None:
+            return precomputed(job.features, expected_dim=spec.music_dim)
+        if job.audio is None:
+            return None
+        key = (spec.music_encoder, _digest(job.audio))
+        with self._lock:
+            if key in self._songs:
+                self._songs.move_to_end(key)
+                return self._songs[key]
+        audio = decode_audio_isolated(job.audio, max_seconds=self._settings.max_song_seconds)
+        song = self._music_encoder(spec.music_encoder).encode(audio)
+        with self._lock:
+            self._songs[key] = song
+            while len(self._songs) > CACHED_SONGS:
+                self._songs.popitem(last=False)
+        return song
+
+    def _music_encoder(self, name: str) -> MusicEncoder:
+        with self._lock:
+            return self._music.setdefault(name, music_encoder(name))
+
+    def _text_encoder(self, name: str) -> TextEncoder:
+        with self._lock:
+            return self._text.setdefault(name, text_encoder(name))
+
+
+def _digest(data: bytes) -> bytes:
+    import hashlib
+
+    return hashlib.sha256(data).digest()
+
+
+def window_music(conditioning: Conditioning, start: int, spec: ModelSpec) -> tuple[NDArray[np.float32], ...]:
+    """Music frames (T, F) and mask (T,) of the window at `start`; zeros and a full mask where no song was given."""
+    features = np.zeros((spec.window, spec.music_dim), np.float32)
+    mask = np.zeros(spec.window, np.float32)
+    if conditioning.music is None:
+        mask[:] = 1
+        return features, mask
+    part = conditioning.music[start : start + spec.window]
+    features[: len(part)] = part
+    mask[: len(part)] = 1
+    return features, mask

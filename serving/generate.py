@@ -1,0 +1,70 @@
+"""`choreo generate`: the pipeline in this process over ONNX Runtime."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from choreo.errors import InvalidInput
+from choreo.motion.formats.atomic import atomic_write
+from choreo.motion.formats.files import Format
+from export.build import build_repository
+from serving.engine import OnnxEngine
+from serving.local import LocalStages
+from serving.pipeline import Pipeline
+from serving.report import report, versions, write_files
+from serving.request import Attachments, make_job, parse_fields
+from serving.settings import Settings
+
+
+async def generate_files(
+    fields: dict[str, Any],
+    song: Path | None,
+    features: Path | None,
+    start: Path | None,
+    formats: list[str],
+    phrases: Path | None,
+    out: Path,
+    settings: Settings,
+    console: Console,
+) -> dict[str, Any]:
+    """Generate once and write the files and `report.json`; returns the report without versions.
+
+    Raises:
+        InvalidInput: a flag is wrong; nothing was written.
+    """
+    wanted = [Format.named(name) for name in dict.fromkeys(formats)]
+    given = {name: value for name, value in fields.items() if value is not None}
+    audio = _song_bytes(song, settings) if song else None
+    job = make_job(parse_fields(given), Attachments(audio, features, start), settings)
+    if phrases is not None and not phrases.is_dir():
+        raise InvalidInput("phrases", f"{phrases} is not a phrase library")
+    began = time.perf_counter()
+    with console.status("preparing the graphs"):
+        repository = build_repository(settings.weights, settings.model_repo, "cpu", "float32")
+    engine = OnnxEngine(repository.path, repository.spec, settings.threads)
+    startup = time.perf_counter() - began
+    try:
+        with console.status("dancing"):
+            result = await Pipeline(LocalStages(engine, settings, phrases)).run(job)
+    finally:
+        await engine.close()
+    began = time.perf_counter()
+    with console.status("writing"):
+        files = write_files(result, out, wanted, song, job.text or "")
+    result.seconds["write"] = round(time.perf_counter() - began, 4)
+    result.seconds["start"] = round(startup, 4)
+    document = report(result, files)
+    full = document | {"rows": result.rows, "versions": versions(), "meta": result.motion.meta}
+    atomic_write(out / "report.json", json.dumps(full, indent=1).encode())
+    return document
+
+
+def _song_bytes(song: Path, settings: Settings) -> bytes:
+    if not song.is_file():
+        raise InvalidInput("song", f"{song} does not exist")
+    if song.stat().st_size > settings.max_body_bytes:
+        raise InvalidInput("song", f"{song} is larger than {settings.max_body_bytes} bytes")
+    return song.read_bytes()

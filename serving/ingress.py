@@ -1,0 +1,240 @@
+"""The HTTP surface: FastAPI routes over the pipeline, the same whether its stages run here or behind handles."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, Protocol, TypeVar
+
+from fastapi import FastAPI, Request
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
+
+from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded, InvalidInput
+from choreo.models.spec import ModelSpec
+from choreo.motion.clip import Motion
+from choreo.motion.formats.files import Format
+from serving import api_documents as documents
+from serving import legacy, metrics
+from serving.admission import Admission
+from serving.audio_url import AudioFetcher, check_url
+from serving.http_body import ATTACHMENTS, BodyLimit, read_generate, read_json
+from serving.pipeline import Pipeline
+from serving.problems import HttpProblem, install_handlers
+from serving.report import versions
+from serving.request import Attachments, GenerateFields, Job, make_job, parse_fields
+from serving.settings import Settings
+from serving.stages import Result, Stages
+from serving.surface import Surface
+
+T = TypeVar("T")
+
+GRACE_S = 1.0
+"""What a stage gets beyond the deadline to notice it by itself, with a better message."""
+READY_FOR_S = 1.0
+"""How long an answer of the canary stands, so that probes cost nothing."""
+REQUEST_FIELDS = frozenset({*GenerateFields.model_fields, *ATTACHMENTS})
+TO_COME = b"\0"
+"""Stands for a song that is fetched only once everything else about the request is known to be right."""
+
+
+class ServingStages(Stages, Protocol):
+    """The stages, and what a server needs beside them."""
+
+    async def models(self) -> dict[str, ModelSpec]:
+        """Contracts of the served models, the default one first."""
+        ...
+
+    async def render(self, motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
+        """The bytes of a motion in a format."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when every stage answers a canary; raise what stands in the way."""
+        ...
+
+
+class Service:
+    """Turns requests into answers: admission, validation, the pipeline, rendering."""
+
+    def __init__(self, settings: Settings, stages: ServingStages, fetcher: AudioFetcher | None = None) -> None:
+        self._settings = settings
+        self._stages = stages
+        self._pipeline = Pipeline(stages)
+        self._fetcher = fetcher or AudioFetcher(settings)
+        self._admission = Admission(settings.max_ongoing_requests, settings.max_queued_requests)
+        self._versions = versions()
+        self._probing = asyncio.Lock()
+        self._ready_until = 0.0
+        self.metrics = metrics.Metrics()
+
+    async def generate(self, request: Request) -> Response:
+        """`POST /v1/generate`."""
+        with self._admission.place():
+            values, parts = await self._upload(read_generate(request))
+            job, url = await asyncio.to_thread(self._job, values, parts, request.state.request_id)
+            return await _unless_gone(request, self._work(job, url, self._answer))
+
+    async def generate_legacy(self, request: Request) -> Response:
+        """`POST /generate`, the documents' endpoint."""
+        with self._admission.place():
+            values = legacy.translate(await self._upload(read_json(request)))
+            job, url = await asyncio.to_thread(self._job, values, Attachments(), request.state.request_id)
+            return await _unless_gone(request, self._work(job, url, legacy.answer))
+
+    async def models(self) -> list[dict[str, Any]]:
+        """`GET /v1/models`."""
+        specs = await self._stages.models()
+        return [documents.model_document(spec, default=i == 0) for i, spec in enumerate(specs.values())]
+
+    async def ready(self) -> None:
+        """Raise unless the stages answered a canary just now."""
+        async with self._probing:
+            if time.monotonic() >= self._ready_until:
+                await self._stages.ready()
+                self._ready_until = time.monotonic() + READY_FOR_S
+
+    async def _upload(self, reading: Coroutine[Any, Any, T]) -> T:
+        """A body, unless it trickles in too slowly: it holds a place in the house."""
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_s):
+                return await reading
+        except TimeoutError as error:
+            message = "the request's body did not arrive in time"
+            raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT, "slow-upload", message, "body") from error
+
+    def _job(self, values: dict[str, Any], parts: Attachments, request_id: str) -> tuple[Job, str | None]:
+        """The job, and the address of its song if that is still to be fetched. Blocking: it reads archives."""
+        fields = parse_fields(values)
+        if fields.audio_url is not None:
+            if parts.audio is not None:
+                raise InvalidInput("audio_url", "give one song: as `audio` or by address, not both")
+            check_url(fields.audio_url, self._settings)
+            parts = replace(parts, audio=TO_COME)
+        return replace(make_job(fields, parts, self._settings), request_id=request_id), fields.audio_url
+
+    async def _work(
+        self, job: Job, url: str | None, finish: Callable[[Job, Result], Coroutine[Any, Any, Response]]
+    ) -> Response:
+        try:
+            async with (
+                asyncio.timeout(max(job.deadline - time.time(), 0) + GRACE_S),
+                self._admission.turn(job.deadline),
+            ):
+                if url is not None:
+                    job = replace(job, audio=await self._fetcher.fetch(url))
+                result = await self._pipeline.run(job)
+                response = await finish(job, result)
+        except DeadlineExceeded:
+            raise
+        except InvalidInput as error:
+            if error.field.split(".")[0] in REQUEST_FIELDS:
+                raise
+            raise ChoreoError(f"a stage refused what another one made: {error}") from error
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed in a stage") from error
+        self.metrics.generated(result)
+        return response
+
+    async def _answer(self, job: Job, result: Result) -> Response:
+        """The motion in the format that was asked for."""
+        motion = result.motion
+        if job.format is Format.JSON:
+            about = {
+                "request_id": job.request_id,
+                "model": result.model,
+                "phrases": result.phrases,
+                "seconds": result.seconds,
+                "rows": result.rows,
+                "versions": self._versions,
+            }
+            motion = replace(motion, meta=motion.meta | about)
+        began = time.perf_counter()
+        body = await self._stages.render(motion, job.format, job.audio, job.text or "")
+        result.seconds["render"] = round(time.perf_counter() - began, 4)
+        timing = ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in result.seconds.items())
+        headers = {"X-Seed": str(result.seed), "Server-Timing": timing}
+        if job.format is not Format.JSON:
+            name = f"motion-{result.seed}{job.format.suffix}"
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        return Response(body, headers=headers, media_type=job.format.media_type)
+
+
+def create_app(
+    settings: Settings, stages: ServingStages, fetcher: AudioFetcher | None = None, proxied: bool = False
+) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        settings: limits.
+        stages: where the work is done.
+        fetcher: how songs are fetched by address; None: over the network, as far as the settings allow.
+        proxied: whether a proxy in front adds X-Request-Id to requests and answers.
+    """
+    service = Service(settings, stages, fetcher)
+    app = FastAPI(title="choreo", version=documents.version(), description=documents.DESCRIPTION)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(Surface, metrics=service.metrics, proxied=proxied)
+    install_handlers(app)
+    _add_generate(app, service)
+    _add_probes(app, service)
+    return app
+
+
+def _add_generate(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/generate", openapi_extra=documents.generate_body(), responses=documents.generate_answers())
+    async def generate(request: Request) -> Response:
+        """Make a dance from a song, its features, a prompt, or a song and a prompt."""
+        return await service.generate(request)
+
+    @app.post("/generate", openapi_extra=legacy.body(), responses=documents.problems())
+    async def generate_legacy(request: Request) -> Response:
+        """The request and answer of the first version of this interface."""
+        return await service.generate_legacy(request)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        """The served models, the default one first."""
+        return {"models": await service.models()}
+
+
+def _add_probes(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """This process is alive."""
+        return {"status": "alive"}
+
+    @app.get("/readyz", responses=documents.problems(503))
+    async def readyz() -> Response:
+        """Every stage answered a canary just now."""
+        try:
+            await service.ready()
+        except Exception as error:
+            raise BackendUnavailable(f"not ready: {error}") from error
+        return JSONResponse({"status": "ready"})
+
+    @app.get("/metrics")
+    async def metrics_text() -> Response:
+        """Prometheus metrics."""
+        return Response(service.metrics.text(), media_type=metrics.CONTENT_TYPE)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of the work, which is cancelled as soon as the caller has left."""
+    task, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+        await asyncio.gather(task, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    """Return when the caller has closed the connection; the body must have been read."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

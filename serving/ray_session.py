@@ -1,0 +1,193 @@
+"""A Ray of our own on this machine: started on loopback in a folder of its own, and gone without a trace at the end."""
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+
+from choreo.errors import BackendUnavailable
+
+log = logging.getLogger(__name__)
+
+PREFIX = "choreo-ray-"
+LOGICAL_CPUS = 4
+"""CPUs that Ray believes in. Its actors ask for fractions of them, so it must not be few on a small machine."""
+OBJECT_STORE_BYTES = 200 << 20
+PATIENCE_S = 10.0
+"""How long processes that were told to end may take before they are killed."""
+
+_PROGRAMS = ("python", "raylet", "gcs_server")
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Without it every server of this Ray would listen on all interfaces. The name is historical.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+}
+
+
+class RaySession:
+    """Context manager around `ray.init` and `ray.shutdown`.
+
+    Enter it from a thread that lives as long as the session, the main thread for instance: the kernel ends Ray's
+    processes with that thread. While it lasts, this process's standard output leads to standard error, because Ray
+    prints messages there at any time.
+
+    Args:
+        address: a running cluster to connect to; empty: start one. A cluster that was not started is not stopped.
+        log_to_driver: show what the workers print.
+    """
+
+    def __init__(self, address: str = "", log_to_driver: bool = False) -> None:
+        self._address = address
+        self._log_to_driver = log_to_driver
+        self._exit = contextlib.ExitStack()
+        self.folder: Path | None = None
+
+    def __enter__(self) -> "RaySession":
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop()
+
+    def processes(self) -> list[psutil.Process]:
+        """Ray's processes of this session that are running."""
+        return [] if self.folder is None else session_processes(self.folder)
+
+    def _start(self) -> None:
+        self._exit.enter_context(contextlib.redirect_stdout(sys.stderr))
+        if not self._address:
+            sweep_stale()
+            # Unix sockets below it have paths of at most 107 characters.
+            self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
+            for name, value in _ENVIRONMENT.items():
+                os.environ.setdefault(name, value)
+            # Ray reads it once per process, and would otherwise write one into the home folder.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        import ray
+
+        if ray.is_initialized():
+            raise BackendUnavailable("this process is already connected to a Ray cluster")
+        with _signal_handlers_kept():
+            if self._address:
+                ray.init(self._address, log_to_driver=self._log_to_driver, logging_level="WARNING")
+            else:
+                ray.init(
+                    "local",
+                    num_cpus=LOGICAL_CPUS,
+                    num_gpus=0,
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    log_to_driver=self._log_to_driver,
+                    logging_level="WARNING",
+                    _temp_dir=str(self.folder),
+                    _node_ip_address="127.0.0.1",
+                )
+
+    def _stop(self) -> None:
+        import ray
+
+        with uninterrupted(), self._exit:
+            try:
+                within(ray.shutdown, PATIENCE_S, "ray.shutdown")
+            finally:
+                if self.folder is not None:
+                    end_session(self.folder)
+                    self.folder = None
+
+
+def session_processes(folder: Path) -> list[psutil.Process]:
+    """Processes, but this one, that name a session's folder in their command or have a file in it open.
+
+    Ray's workers rename themselves and change parents, but their logs are always open.
+    """
+    return [p for p in psutil.process_iter() if p.pid != os.getpid() and _belongs(p, f"{folder}/")]
+
+
+def end_session(folder: Path) -> None:
+    """End what is left of a session and remove its folder."""
+    left = session_processes(folder)
+    _, alive = psutil.wait_procs(left, timeout=1)  # what was asked to end is often just about to
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(alive, timeout=PATIENCE_S / 2)
+    # New ones may have been started by those that had to end.
+    for process in session_processes(folder):
+        log.warning("killing process %d, which Ray left behind", process.pid)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+            process.wait(PATIENCE_S)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_stale() -> None:
+    """Remove what sessions left whose owners were killed."""
+    for folder in Path("/tmp").glob(f"{PREFIX}*-*"):
+        owner = folder.name.removeprefix(PREFIX).partition("-")[0]
+        try:
+            ours = folder.stat().st_uid == os.getuid() and folder.is_dir() and not folder.is_symlink()
+        except OSError:
+            continue
+        if ours and owner.isdigit() and not psutil.pid_exists(int(owner)):
+            end_session(folder)
+
+
+def within(work: Callable[[], object], seconds: float, what: str) -> None:
+    """Run something that may hang when Ray is broken; after the time it is left alone."""
+    done = threading.Thread(target=work, name=what, daemon=True)
+    done.start()
+    done.join(seconds)
+    if done.is_alive():
+        log.warning("%s did not end within %g s", what, seconds)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C does nothing meanwhile, so that cleaning up is done to the end."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextlib.contextmanager
+def _signal_handlers_kept() -> Iterator[None]:
+    """Ray puts a handler of its own on SIGTERM; the program decides that itself."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _belongs(process: psutil.Process, folder: str) -> bool:
+    try:
+        if process.uids().real != os.getuid() or not Path(process.exe()).name.startswith(_PROGRAMS):
+            return False  # somebody may be reading a log
+        if any(folder in argument for argument in process.cmdline()):
+            return True
+        links = Path(f"/proc/{process.pid}/fd")
+        return any(os.readlink(link).startswith(folder) for link in links.iterdir())
+    except (OSError, psutil.Error):
+        return False

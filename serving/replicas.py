@@ -1,0 +1,187 @@
+"""The four deployments behind the ingress. They know nothing of Ray; `serving.app` makes deployments of them.
+
+Errors of ours are returned, not raised: Ray would wrap them, and log a traceback for every wrong request.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import ChoreoError, DeadlineExceeded
+from choreo.models.spec import ModelSpec
+from choreo.motion.clip import Motion
+from choreo.motion.formats.files import Format
+from serving.request import Job
+from serving.settings import Settings
+from serving.stages import Conditioning, Prior, Sampled
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CANARY_S = 5.0
+"""Longest time that a canary inference may take."""
+IDLE_S = 60.0
+"""A sampler that inferred something more recently is healthy without a canary, which would cost rows."""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An error on its way back to the caller."""
+
+    error: ChoreoError
+
+
+async def outcome(work: Awaitable[T]) -> T | Failed:
+    """The result of the work, or the error of ours that it ended with."""
+    try:
+        return await work
+    except ChoreoError as error:
+        return Failed(error)
+
+
+class Threads:
+    """A few threads for work that blocks; a caller that is cancelled leaves the queue."""
+
+    def __init__(self, count: int) -> None:
+        self._pool = ThreadPoolExecutor(count)
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run the work in one of the threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args, **kwargs))
+
+
+class EncoderReplica:
+    """Decodes and encodes songs and prompts."""
+
+    def __init__(self, settings: Settings) -> None:
+        from serving.encoder import Encoder
+
+        self._encoder = Encoder(settings)
+        self._threads = Threads(4)
+
+    async def encode(self, job: Job, spec: ModelSpec) -> Conditioning | Failed:
+        """See `Stages.encode`."""
+        return await outcome(self._threads.run(self._encode, job, spec))
+
+    async def warm_up(self, spec: ModelSpec) -> Failed | None:
+        """Load the encoders that a model needs."""
+        return await outcome(self._threads.run(self._encoder.warm_up, spec))
+
+    def _encode(self, job: Job, spec: ModelSpec) -> Conditioning:
+        conditioning = self._encoder.encode(job, spec)
+        if conditioning.music is None:
+            return conditioning
+        # What lies behind the last window is heard by nobody, and wide features of a long song weigh a lot.
+        return replace(conditioning, music=conditioning.music[: conditioning.num_frames + spec.window])
+
+
+class RetrieverReplica:
+    """Holds the phrase library."""
+
+    def __init__(self, library: Path) -> None:
+        from serving.retriever import Retriever
+
+        self._retriever = Retriever(library)
+        self._threads = Threads(2)
+
+    async def retrieve(self, job: Job, conditioning: Conditioning) -> Prior | Failed | None:
+        """See `Stages.retrieve`."""
+        return await outcome(self._threads.run(self._retriever.retrieve, job, conditioning))
+
+    async def warm_up(self) -> None:
+        """Answer: the library is open."""
+
+
+class SamplerReplica:
+    """Runs reverse processes on Triton. The loop over the steps is in here; no step crosses a handle."""
+
+    def __init__(self, triton_urls: Sequence[str]) -> None:
+        from serving.engine import TritonEngine
+        from serving.sampler import Sampler
+
+        self._engine = TritonEngine(triton_urls)
+        self._sampler = Sampler(self._engine)
+        self._running = 0
+        self._answered_at = time.monotonic()
+
+    async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled | Failed:
+        """See `Stages.sample`."""
+        self._running += 1
+        try:
+            sampled = await outcome(self._sampler.sample(job, conditioning, prior))
+        finally:
+            self._running -= 1
+        if isinstance(sampled, Sampled):
+            self._answered_at = time.monotonic()
+        return sampled
+
+    async def models(self) -> dict[str, ModelSpec] | Failed:
+        """Contracts of the served models, the default one first."""
+        return await outcome(self._engine.specs())
+
+    async def canary(self) -> Failed | None:
+        """One row through both graphs."""
+        return await outcome(self._infer_zeros())
+
+    async def check_health(self) -> None:
+        """Asked by Ray; raises when a replica that has nothing to do cannot get a canary through."""
+        if not self._running and time.monotonic() - self._answered_at > IDLE_S:
+            await self._infer_zeros()
+
+    async def _infer_zeros(self) -> None:
+        deadline = time.monotonic() + CANARY_S
+        spec = next(iter((await self._specs_before(deadline)).values()))
+        for graph, shapes in (("conditioner", spec.conditioner_inputs()), ("denoiser", spec.denoiser_inputs())):
+            zeros = {name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()}
+            await self._engine.infer(graph, zeros, deadline=deadline)  # type: ignore[arg-type]
+        self._answered_at = time.monotonic()
+
+    async def _specs_before(self, deadline: float) -> dict[str, ModelSpec]:
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await self._engine.specs()
+        except TimeoutError as error:
+            raise DeadlineExceeded("Triton did not name its models in time") from error
+
+
+class FinisherReplica:
+    """Makes finished motion of denoised features, and files of finished motion."""
+
+    def __init__(self) -> None:
+        from serving import finisher
+
+        self._finish = finisher.finish_motion
+        self._threads = Threads(2)
+
+    async def finish(
+        self, job: Job, sampled: Sampled, fps: float, meta: dict[str, Any]
+    ) -> tuple[Motion, NDArray[np.float32]] | Failed:
+        """See `Stages.finish`."""
+        return await outcome(self._threads.run(self._finish, job, sampled, fps, meta))
+
+    async def render(self, motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes | Failed:
+        """The bytes of a motion in a format."""
+        return await outcome(self._threads.run(render, motion, fmt, song, title))
+
+    async def warm_up(self) -> None:
+        """Answer: everything is loaded."""
+
+
+def render(motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
+    """The bytes of a motion in a format; films have the song as their sound. Blocking."""
+    from choreo.motion.formats.files import encode
+
+    if fmt is not Format.MP4 or song is None:
+        return encode(motion, fmt, title=title)
+    with TemporaryDirectory(prefix="choreo-render-") as folder:
+        audio = Path(folder) / "song"
+        audio.write_bytes(song)
+        return encode(motion, fmt, audio, title)

@@ -1,0 +1,163 @@
+"""What a caller may ask for, checked once at the edge; everything behind it works on a `Job`."""
+
+import math
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from choreo.diffusion.samplers import sampler
+from choreo.errors import InvalidInput
+from choreo.motion.clip import Motion
+from choreo.motion.formats.files import Format
+from choreo.motion.formats.npz import read_npz
+from choreo.motion.skeleton import FPS, WINDOW
+from choreo.music.encoders import load_features
+from choreo.postprocess.finish import FinishOptions
+from choreo.text.prompts import check_text
+from serving.settings import Settings
+
+MAX_SEED = 2**63 - 1
+
+
+class GenerateFields(BaseModel):
+    """The scalar fields of a request, the same in JSON, in a multipart form and on the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text_prompt: str | None = Field(None, description="What to dance, in words.")
+    audio_url: str | None = Field(None, description="Song to fetch; refused unless the operator allows it.")
+    duration: float | None = Field(None, description="Seconds; omitted: the whole song, or one window without a song.")
+    guidance_scale: float = Field(2.5, description="Classifier-free guidance; 1 follows the condition as trained.")
+    num_steps: int = Field(50, description="Denoising steps.")
+    sampler: str = Field("ddim", description="ddim or ddpm.")
+    seed: int | None = Field(None, description="Same seed, same motion; omitted: random.")
+    use_rag: bool = Field(True, description="Start from retrieved motion phrases.")
+    model: str | None = Field(None, description="Name of a served model; omitted: the default.")
+    format: str = Field("json", description="json, npz, bvh or mp4.")
+    smooth: bool = Field(True, description="Take jitter out of the result.")
+    bone_lengths: bool = Field(True, description="Make the body rigid.")
+    foot_lock: bool = Field(True, description="Hold planted feet still.")
+
+
+@dataclass(frozen=True)
+class Attachments:
+    """The binary parts of a request, still as bytes."""
+
+    audio: bytes | None = None
+    features: bytes | Path | None = None
+    start: bytes | Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A validated request.
+
+    Attributes:
+        audio: undecoded song bytes; the encoder decodes them.
+        features: (T, F) precomputed music features at 30 fps.
+        start: motion that the result begins with.
+        num_frames: None until the song's length is known.
+        deadline: time.time() after which the result is of no use.
+    """
+
+    text: str | None
+    audio: bytes | None
+    features: NDArray[np.float32] | None
+    start: Motion | None
+    num_frames: int | None
+    guidance_scale: float
+    num_steps: int
+    sampler: str
+    seed: int
+    use_rag: bool
+    model: str | None
+    format: Format
+    finish: FinishOptions
+    deadline: float
+    request_id: str = field(default_factory=lambda: secrets.token_hex(8))
+
+
+def parse_fields(values: dict[str, Any]) -> GenerateFields:
+    """Validate scalar fields, naming the first one that is wrong.
+
+    Raises:
+        InvalidInput: an unknown field, or one of the wrong type.
+    """
+    try:
+        return GenerateFields.model_validate(values, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "body"
+        message = "is not a field of this request" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InvalidInput(name, message) from error
+
+
+def make_job(fields: GenerateFields, parts: Attachments, settings: Settings) -> Job:
+    """Check every limit and turn a request into a job.
+
+    Raises:
+        InvalidInput: a field is out of range, or neither song, features nor prompt was given.
+    """
+    if not any((fields.text_prompt, parts.audio is not None, parts.features is not None)):
+        raise InvalidInput("text_prompt", "give a text_prompt, a song, or both")
+    if parts.audio is not None and parts.features is not None:
+        raise InvalidInput("features", "give a song or its features, not both")
+    if parts.audio is not None and not parts.audio:
+        raise InvalidInput("audio", "is empty")
+    sampler(fields.sampler)
+    if not 1 <= fields.num_steps <= settings.max_steps:
+        raise InvalidInput("num_steps", f"must be between 1 and {settings.max_steps}, got {fields.num_steps}")
+    num_frames = _frames(fields.duration, settings)
+    start = _start(parts.start, num_frames)
+    return Job(
+        text=check_text(fields.text_prompt, max_chars=settings.max_text_chars) if fields.text_prompt else None,
+        audio=parts.audio,
+        features=load_features(parts.features) if parts.features is not None else None,
+        start=start,
+        num_frames=num_frames,
+        guidance_scale=_between("guidance_scale", fields.guidance_scale, 0, settings.max_guidance_scale),
+        num_steps=fields.num_steps,
+        sampler=fields.sampler,
+        seed=_seed(fields.seed),
+        use_rag=fields.use_rag,
+        model=fields.model,
+        format=Format.named(fields.format),
+        finish=FinishOptions(fields.smooth, fields.bone_lengths, fields.foot_lock),
+        deadline=time.time() + settings.request_timeout_s,
+    )
+
+
+def _between(name: str, value: float, low: float, high: float) -> float:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InvalidInput(name, f"must be a number between {low:g} and {high:g}, got {value}")
+    return value
+
+
+def _frames(duration: float | None, settings: Settings) -> int | None:
+    if duration is None:
+        return None
+    _between("duration", duration, 1 / FPS, settings.max_seconds)
+    return max(round(FPS * duration), 1)
+
+
+def _seed(seed: int | None) -> int:
+    if seed is None:
+        return secrets.randbelow(2**31)
+    if not 0 <= seed <= MAX_SEED:
+        raise InvalidInput("seed", f"must be between 0 and {MAX_SEED}, got {seed}")
+    return seed
+
+
+def _start(source: bytes | Path | None, num_frames: int | None) -> Motion | None:
+    if source is None:
+        return None
+    start = read_npz(source, field="start")
+    if start.num_frames >= (num_frames or WINDOW):
+        raise InvalidInput("start", f"has {start.num_frames} frames, which leaves nothing to generate")
+    return start

@@ -1,0 +1,69 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
+from choreo.motion import rotations as rot
+from choreo.motion.kinematics import fit, forward_kinematics, heading, local_rotations, world_rotations
+from choreo.motion.skeleton import BONE_LENGTHS, MIRROR, NUM_JOINTS, PARENTS, REST_OFFSETS, children
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_pose(seed: int, frames: int = 4, spread: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    local = Rotation.from_rotvec(rng.normal(0, spread, (frames * NUM_JOINTS, 3))).as_matrix()
+    return rng.normal(size=(frames, 3)), local.reshape(frames, NUM_JOINTS, 3, 3)
+
+
+def test_identity_rotations_give_the_rest_pose() -> None:
+    positions = forward_kinematics(np.zeros(3), np.broadcast_to(np.eye(3), (NUM_JOINTS, 3, 3)))
+    for joint in range(1, NUM_JOINTS):
+        np.testing.assert_allclose(positions[joint] - positions[PARENTS[joint]], REST_OFFSETS[joint])
+    np.testing.assert_allclose(positions[list(MIRROR)] * (-1, 1, 1), positions, atol=1e-12)
+
+
+@given(seeds)
+def test_bones_keep_their_length_under_any_rotation(seed: int) -> None:
+    positions = forward_kinematics(*random_pose(seed, spread=3.0))
+    lengths = np.linalg.norm(positions[:, 1:] - positions[:, PARENTS[1:]], axis=-1)
+    np.testing.assert_allclose(lengths, np.broadcast_to(BONE_LENGTHS[1:], lengths.shape), atol=1e-12)
+
+
+@given(seeds)
+def test_six_numbers_and_back(seed: int) -> None:
+    _, local = random_pose(seed, spread=3.0)
+    np.testing.assert_allclose(rot.from_six(rot.to_six(local)), local, atol=1e-9)
+    np.testing.assert_allclose(local_rotations(world_rotations(local)), local, atol=1e-9)
+
+
+@given(seeds)
+@settings(max_examples=50)
+def test_the_fit_of_rigid_motion_is_exact(seed: int) -> None:
+    positions = forward_kinematics(*random_pose(seed))
+    rigid = fit(positions)
+    np.testing.assert_allclose(rigid.positions, positions, atol=1e-9)
+    assert rigid.residual < 1e-9
+    np.testing.assert_allclose(np.linalg.det(rigid.local), 1, atol=1e-9)
+    for leaf in (j for j in range(NUM_JOINTS) if not children(j)):
+        np.testing.assert_allclose(rigid.local[:, leaf], np.broadcast_to(np.eye(3), (4, 3, 3)), atol=1e-9)
+
+
+@given(seeds, st.floats(-3.0, 3.0))
+@settings(max_examples=50)
+def test_the_fit_turns_with_its_input(seed: int, angle: float) -> None:
+    rng = np.random.default_rng(seed)
+    positions = forward_kinematics(*random_pose(seed)) + rng.normal(0, 0.01, (4, NUM_JOINTS, 3))
+    turn = rot.yaw(angle)
+    np.testing.assert_allclose(fit(positions @ turn.T).positions, fit(positions).positions @ turn.T, atol=1e-6)
+
+
+def test_headings_follow_the_body() -> None:
+    rest = forward_kinematics(np.zeros(3), np.broadcast_to(np.eye(3), (NUM_JOINTS, 3, 3)))
+    for angle in (-2.0, 0.0, 0.7, 3.0):
+        np.testing.assert_allclose(heading(rest @ rot.yaw(angle).T), angle, atol=1e-12)
+
+
+def test_opposite_directions_have_a_shortest_arc() -> None:
+    a = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 0, -1.0]])
+    np.testing.assert_allclose((rot.shortest_arc(a, -a) @ a[..., None])[..., 0], -a, atol=1e-9)

@@ -1,0 +1,192 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from choreo.data.captions import ATTRIBUTES, mirrored
+from choreo.data.clip import Caption, Clip
+from choreo.data.windows import Windows, caption_key, feature_statistics, mirror
+from choreo.errors import InvalidArtifact, InvalidInput
+from choreo.models.conditioner import ConditionerConfig
+from choreo.models.generator import load_generator
+from choreo.models.unet import UNetConfig
+from choreo.motion.representation import encode, rotate
+from choreo.motion.skeleton import BONE_LENGTHS
+from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
+from choreo.training.losses import LossWeights, MotionLoss
+from choreo.training.recipe import Recipe, TrainConfig, load_recipe
+from choreo.training.run import generator_config
+from choreo.training.trainer import Trainer, num_windows, warmup_cosine
+
+
+class FakeText(dict[str, np.ndarray]):
+    """Embeds any caption."""
+
+    def __init__(self) -> None:
+        super().__init__({"": np.zeros(8, np.float32)})
+
+    def __missing__(self, key: str) -> np.ndarray:
+        return np.full(8, float(len(key) % 5), np.float32)
+
+
+def clips() -> list[Clip]:
+    from scipy.spatial.transform import Rotation
+
+    from choreo.motion.kinematics import forward_kinematics
+
+    out = []
+    for i in range(3):
+        frames = 240
+        swing = np.sin(np.arange(frames)[:, None, None] / (7 + i)) * np.random.default_rng(i).normal(0, 0.2, (22, 3))
+        local = Rotation.from_rotvec(swing.reshape(-1, 3)).as_matrix().reshape(frames, 22, 3, 3)
+        root = np.stack([np.arange(frames) * 0.01, np.full(frames, 0.95), np.zeros(frames)], axis=1)
+        features = encode(forward_kinematics(root, local))[0].astype(np.float32)
+        music = np.random.default_rng(i).normal(size=(frames, 35)).astype(np.float32) if i else None
+        caption = (Caption("turns left", 0, frames),)
+        out.append(
+            Clip(f"c{i}", f"c{i}", "f", features, np.zeros(frames, np.float32), music,
+                 np.zeros((frames, 4), np.float32), 0.0, "test", caption)
+        )  # fmt: skip
+    return out
+
+
+def recipe(**train: object) -> Recipe:
+    return Recipe(
+        name="test",
+        conditioner=ConditionerConfig(context_dim=8, text_dim=8, num_heads=2),
+        denoiser=UNetConfig(
+            model_channels=8, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,), num_heads=2,
+            context_dim=8,
+        ),
+        train=TrainConfig(
+            **{"max_steps": 6, "batch_size": 2, "warmup_steps": 2, "save_every": 3, "log_every": 1,
+               "validate_every": 3, "tracker": "none"} | train  # type: ignore[arg-type]
+        ),
+    )  # fmt: skip
+
+
+def trainer(folder: Path, r: Recipe) -> Trainer:
+    data = clips()
+    windows = Windows(data, FakeText(), num_windows(r.train), r.train.seed)
+    return Trainer(r, generator_config(r, data), windows, Windows(data, FakeText(), 4, 9), folder)
+
+
+def losses_of(run: Trainer) -> list[float]:
+    seen: list[float] = []
+    original = run._bookkeeping
+    run._bookkeeping = lambda terms, last: (seen.append(float(terms["total"])), original(terms, last))[1]  # type: ignore[method-assign]
+    return seen
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_resumed_run_has_the_loss_curve_of_an_uninterrupted_one(tmp_path: Path, accumulation: int) -> None:
+    r = recipe(gradient_accumulation=accumulation)
+    whole = trainer(tmp_path / "whole", r)
+    expected = losses_of(whole)
+    whole.run()
+    first = trainer(tmp_path / "parts", r)
+    actual = losses_of(first)
+    first.run(until=3)
+    second = trainer(tmp_path / "parts", r)
+    assert second.step == 3
+    rest = losses_of(second)
+    second.run()
+    np.testing.assert_allclose(actual + rest, expected, rtol=1e-5)
+    assert len(expected) == 6
+    a, b = (load_generator(tmp_path / f / "model").state_dict() for f in ("whole", "parts"))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], atol=1e-5, rtol=1e-4)
+
+
+def test_checkpoints_are_whole_pruned_and_checked(tmp_path: Path) -> None:
+    trainer(tmp_path, recipe(save_every=1, keep_checkpoints=2)).run()
+    names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step_00000005", "step_00000006"]
+    newest = latest_checkpoint(tmp_path / "checkpoints")
+    assert newest is not None
+    assert load_checkpoint(newest)["step"] == 6
+    (newest / "state.pt").write_bytes(b"PK")
+    with pytest.raises(InvalidArtifact):
+        load_checkpoint(newest)
+
+
+def test_broken_checkpoints_of_models_are_typed_errors(tmp_path: Path) -> None:
+    trainer(tmp_path, recipe()).run(until=3)
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(InvalidArtifact):
+        load_generator(tmp_path / "model")
+    with pytest.raises(InvalidArtifact):
+        load_generator(tmp_path / "nothing")
+
+
+def test_warm_up_and_cosine_count_optimiser_steps() -> None:
+    factor = warmup_cosine(TrainConfig(max_steps=100, warmup_steps=10))
+    assert factor(0) == pytest.approx(1 / 11)
+    assert factor(10) == 1
+    assert factor(55) == pytest.approx(0.5)
+    assert factor(100) == pytest.approx(0, abs=1e-12)
+
+
+def test_windows_are_functions_of_seed_and_index() -> None:
+    one, two = (Windows(clips(), FakeText(), 50, seed=4) for _ in range(2))
+    for i in (0, 17, 49):
+        for name, value in one[i].items():
+            np.testing.assert_array_equal(value, two[i][name])
+    assert np.abs(one[0]["x0"] - one[1]["x0"]).max() > 0.01
+
+
+def test_dropping_everything_drops_music_text_prior_and_rhythm() -> None:
+    from choreo.data.windows import WindowOptions
+
+    windows = Windows(clips(), FakeText(), 20, 0, WindowOptions(drop_all=1.0, prior=1.0))
+    for i in range(20):
+        window = windows[i]
+        assert not any(window[name].any() for name in ("has_music", "has_text", "prior", "rhythm"))
+
+
+def test_statistics_do_not_depend_on_the_way_a_clip_faces() -> None:
+    data = clips()
+    mean, std = feature_statistics(data)
+    turned = [c.__class__(**{**c.__dict__, "features": rotate(c.features, 1.1).astype(np.float32)}) for c in data]
+    mean2, std2 = feature_statistics(turned)
+    np.testing.assert_allclose(mean, mean2, atol=1e-5)
+    np.testing.assert_allclose(std, std2, atol=1e-5)
+
+
+def test_mirroring_twice_is_nothing_and_captions_follow() -> None:
+    features = clips()[1].features
+    np.testing.assert_allclose(mirror(mirror(features)), features)
+    assert mirrored("Left foot, then right; a leftover") == "Right foot, then left; a leftover"
+    assert caption_key("a", ATTRIBUTES[0]) == "a, slowly and calmly"
+
+
+def test_the_loss_of_the_truth_is_the_bone_error_of_the_truth_alone() -> None:
+    data = clips()
+    mean, std = (torch.tensor(v) for v in feature_statistics(data))
+    loss = MotionLoss(LossWeights(), mean, std)
+    x = torch.tensor(np.stack([(c.features[:100] - mean.numpy()) / std.numpy() for c in data]), dtype=torch.float32)
+    terms = loss(x, x, torch.ones(3, 100))
+    assert float(terms["reconstruction"]) == float(terms["velocity"]) == 0
+    assert float(terms["bone"]) < 1e-9
+    longer = x.clone()
+    longer[..., 3:] += 0.5
+    assert float(loss(longer, x, torch.ones(3, 100))["bone"]) > 1e-4
+    assert len(BONE_LENGTHS) == 22
+
+
+def test_recipes_name_the_field_that_is_wrong(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text("name: x\ntrain:\n  learning_rate: -1\n")
+    with pytest.raises(InvalidInput) as error:
+        load_recipe(path)
+    assert error.value.field == "train.learning_rate"
+    with pytest.raises(InvalidInput):
+        load_recipe(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_recipes_are_valid(path: Path) -> None:
+    assert json.loads(load_recipe(path).model_dump_json())["name"] == path.stem

@@ -1,0 +1,135 @@
+"""The shipped checkpoint through a real Triton: the figure stands, moves, and listens to song, text and seed."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests_data import data_pack
+
+from choreo.evaluation.kinematics import bone_length_deviation, kinetic_energy
+from choreo.motion.clip import Motion
+from choreo.motion.retarget import retarget
+from choreo.motion.skeleton import L_FOOT, R_FOOT
+from choreo.music.synth import synthesize_song, write_wav
+from export.build import build_repository
+from serving.engine import OnnxEngine, TritonEngine
+from serving.local import LocalStages
+from serving.pipeline import Pipeline
+from serving.request import Attachments, make_job, parse_fields
+from serving.settings import Settings
+from serving.stages import Result
+from serving.triton import TritonServer, TritonSettings
+from serving.triton_metrics import inference_counts
+
+pytestmark = pytest.mark.e2e
+
+MOCAP_ENERGY = 0.55
+"""Mean kinetic energy per joint and unit mass of the training mocap, (m/s)^2; `test_the_mocap_energy` measures it."""
+PROMPTS = ("a dancer performs a cha-cha", "a person dances a waltz", "salsa dance", "a person dances a tango")
+
+
+class Real:
+    """Generates with retrieval off through Triton, or in process."""
+
+    def __init__(self, server: TritonServer, repository: Path, songs: dict[str, bytes]) -> None:
+        self.server, self.repository, self.songs = server, repository, songs
+        self.results: dict[tuple[Any, ...], Result] = {}
+
+    def dance(self, text: str | None, song: str | None, seed: int, in_process: bool = False, **fields: Any) -> Result:
+        key = (text, song, seed, in_process, *sorted(fields.items()))
+        if key not in self.results:
+            self.results[key] = asyncio.run(self._run(text, song, seed, in_process, fields))
+        return self.results[key]
+
+    async def _run(
+        self, text: str | None, song: str | None, seed: int, in_process: bool, fields: dict[str, Any]
+    ) -> Result:
+        engine = OnnxEngine(self.repository) if in_process else TritonEngine([self.server.grpc_url])
+        values = {"seed": seed, "use_rag": False, "duration": 196 / 30, "text_prompt": text} | fields
+        settings = Settings()
+        job = make_job(parse_fields(values), Attachments(audio=self.songs.get(song or "")), settings)
+        try:
+            return await Pipeline(LocalStages(engine, settings)).run(job)
+        finally:
+            await engine.close()
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Real]:
+    settings = Settings()
+    build_repository(settings.weights, settings.model_repo)
+    songs = {}
+    for style, tempo in (("house", 124.0), ("waltz", 96.0)):
+        path = tmp_path_factory.mktemp("songs") / f"{style}.wav"
+        samples, rate, _ = synthesize_song(tempo, 7.0, style=style)
+        write_wav(path, samples, rate)
+        songs[style] = path.read_bytes()
+    with TritonServer(settings.model_repo, TritonSettings()) as server:
+        yield Real(server, settings.model_repo, songs)
+
+
+def apart(a: Result, b: Result) -> float:
+    """Mean distance between the joints of two motions, metres."""
+    return float(np.linalg.norm(a.motion.positions - b.motion.positions, axis=-1).mean())
+
+
+def energy(motion: Motion) -> float:
+    return kinetic_energy(motion.positions, motion.fps)
+
+
+def test_feet_stand_on_the_floor_and_bones_keep_their_length(real: Real) -> None:
+    for prompt in PROMPTS:
+        positions = real.dance(prompt, "house", 3).motion.positions
+        lowest = positions[:, [L_FOOT, R_FOOT], 1].min(axis=1)
+        assert lowest.min() > -0.03
+        assert np.percentile(lowest, 10) < 0.05
+        assert bone_length_deviation(positions) < 1e-5
+
+
+def test_dancers_move_about_as_much_as_people_do(real: Real) -> None:
+    mean = np.mean([energy(real.dance(prompt, "house", 3).motion) for prompt in PROMPTS])
+    assert 0.3 * MOCAP_ENERGY < mean < 3 * MOCAP_ENERGY
+
+
+@pytest.mark.parametrize(
+    "other",
+    [("a dancer performs a cha-cha", "waltz", 3), ("a person dances a waltz", "house", 3), (PROMPTS[0], "house", 4)],
+    ids=["song", "text", "seed"],
+)
+def test_song_text_and_seed_each_change_the_dance(real: Real, other: tuple[str, str, int]) -> None:
+    assert apart(real.dance(PROMPTS[0], "house", 3), real.dance(*other)) >= 0.03
+
+
+def test_the_same_request_gives_the_same_dance_in_process_and_through_triton(real: Real) -> None:
+    served = real.dance(PROMPTS[0], "house", 3)
+    local = real.dance(PROMPTS[0], "house", 3, in_process=True)
+    assert np.abs(served.before_lock - local.before_lock).max() <= 1e-3
+
+
+def test_triton_counts_exactly_the_rows_that_were_sent(real: Real) -> None:
+    # Triton's own canaries are rows too, but none is sent while real rows pass by.
+    before = inference_counts(real.server)
+    result = asyncio.run(real._run(PROMPTS[1], None, 9, False, {"num_steps": 7}))
+    after = inference_counts(real.server)
+    assert {name: after[name] - before[name] for name in after} == result.rows == {"conditioner": 2, "denoiser": 14}
+
+
+def test_long_dances_have_no_seams(real: Real) -> None:
+    positions = real.dance("a person dances a waltz", "waltz", 5, duration=18.0, num_steps=20).motion.positions
+    speed = np.linalg.norm(np.diff(positions, axis=0), axis=-1).mean(axis=1)
+    borders = [b for k in range(132, len(speed), 132) for b in range(k - 2, k + 3)]
+    assert speed[borders].max() <= np.percentile(speed, 99.5) * 1.5
+
+
+@pytest.mark.data
+def test_the_mocap_energy() -> None:
+    values = []
+    for name in ("tang", "cmu"):
+        with np.load(data_pack() / "motion" / f"{name}.npz") as pack:
+            for key in [k for k in pack.files if not k.startswith("01")][::12]:
+                positions = retarget(pack[key].astype(np.float64) / 1000).positions
+                values.append(kinetic_energy(positions, 30))
+    assert np.mean(values) == pytest.approx(MOCAP_ENERGY, rel=0.5)

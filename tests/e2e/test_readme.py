@@ -1,0 +1,157 @@
+"""The README's commands, run as they stand there (other ports and folders, and one training step instead of all)."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from leftovers import Leftovers
+from tests_data import data_pack
+
+from choreo.music.synth import synthesize_song, write_wav
+from serving.triton_process import free_ports
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.split("  #")[0].strip()
+    for block in re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    for line in block.splitlines()
+    if line.strip()
+]
+
+pytestmark = pytest.mark.e2e
+
+
+def command(*words: str) -> str:
+    found = [c for c in COMMANDS if all(word in c for word in words)]
+    assert found, f"the README shows no command with {words}"
+    return found[0]
+
+
+def run(line: str, timeout: float = 600, **env: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=ROOT,
+        env=os.environ | env,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == 0, f"{line}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+    return done
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("songs") / "song.wav"
+    samples, rate, _ = synthesize_song(120.0, 5.0)
+    write_wav(path, samples, rate)
+    return path
+
+
+def test_every_command_is_known_here() -> None:
+    """A command added to the README without a test fails this."""
+    known = ("make demo", "make test", "choreo generate", "choreo serve", "choreo train", "choreo export", "curl ")
+    assert [c for c in COMMANDS if not any(k in c for k in known)] == []
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_make_demo_dances_and_leaves_nothing(tmp_path: Path) -> None:
+    before = Leftovers.now()
+    out = tmp_path / "demo"
+    run(f"{command('make demo')} OUT={out} </dev/null")
+    assert {p.name for p in out.iterdir()} == {"motion.npz", "motion.bvh", "preview.mp4", "report.json"}
+    report = json.loads((out / "report.json").read_text())
+    assert report["triton"]["nv_inference_count"]["denoiser"] == report["meta"]["rows"]["denoiser"]
+    assert {"encode", "retrieve", "sample", "finish", "start", "write"} <= set(report["seconds"])
+    with np.load(out / "motion.npz") as motion:
+        assert motion["positions"].shape[0] == report["num_frames"] == 360
+    assert Leftovers.now() == before
+
+
+@pytest.mark.parametrize("when", ["starting", "dancing"])
+def test_an_interrupted_demo_leaves_nothing(when: str, tmp_path: Path) -> None:
+    before = Leftovers.now()
+    process = subprocess.Popen(
+        [".venv/bin/choreo", "demo", "--out", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+    wanted = "tritonserver" if when == "starting" else "raylet"
+    _wait_for_child(process.pid, wanted)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate(timeout=120)
+    assert process.returncode not in (0, -signal.SIGKILL)
+    assert Leftovers.now() == before
+
+
+def _wait_for_child(pid: int, name: str) -> None:
+    root = psutil.Process(pid)
+    while not any(name in child.name() for child in root.children(recursive=True)):
+        assert root.is_running()
+        assert root.status() != psutil.STATUS_ZOMBIE, f"ended before {name} was started"
+        try:
+            root.wait(timeout=0.2)
+        except psutil.TimeoutExpired:
+            continue
+
+
+@pytest.mark.parametrize("words", [("choreo generate", "rumba"), ("choreo generate", "--song")], ids=["text", "song"])
+def test_generate(words: tuple[str, ...], song: Path, tmp_path: Path) -> None:
+    line = command(*words).replace("song.wav", str(song))
+    line = re.sub(r"--out \S+", f"--out {tmp_path}", line)
+    done = run(line)
+    assert (tmp_path / "motion.npz").is_file()
+    if "--json" in line:
+        assert json.loads(done.stdout)["num_frames"] == 150
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    (port,) = free_ports(1)
+    words = shlex.split(command("choreo serve"))
+    process = subprocess.Popen(
+        words, cwd=ROOT, env=os.environ | {"CHOREO_PORT": str(port)}, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("serving on"):
+            break
+    else:
+        pytest.fail(f"`choreo serve` ended with {process.wait()}")
+    yield f"localhost:{port}"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize("words", [("curl", "audio="), ("curl", "-d")], ids=["multipart", "json"])
+def test_curl(words: tuple[str, ...], server: str, song: Path, tmp_path: Path) -> None:
+    line = command(*words).replace("localhost:8000", server).replace("song.wav", str(song))
+    line = line.replace("dance.mp4", str(tmp_path / "dance.mp4")).replace("curl ", "curl -sS --fail-with-body ")
+    done = run(line)
+    if "dance.mp4" in line:
+        assert (tmp_path / "dance.mp4").read_bytes()[4:8] == b"ftyp"
+    else:
+        assert json.loads(done.stdout)["num_frames"] == 120
+
+
+def test_export(tmp_path: Path) -> None:
+    run(re.sub(r"--out \S+", f"--out {tmp_path / 'repo'}", command("choreo export")))
+    assert (tmp_path / "repo" / "denoiser" / "config.pbtxt").is_file()
+
+
+@pytest.mark.data
+def test_train(tmp_path: Path) -> None:
+    line = re.sub(r"--out \S+", f"--out {tmp_path / 'run'}", command("choreo train"))
+    run(f"{line.replace('../shared/data', str(data_pack()))} --until 1")
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()

@@ -1,0 +1,154 @@
+"""The Python backend model outside Triton: `triton_python_backend_utils` is replaced by the few classes it uses."""
+
+import importlib.util
+import json
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from google.protobuf import json_format, text_format
+from numpy.typing import NDArray
+from tiny_generator import tiny_inputs, tiny_repository, tiny_spec
+from tritonclient.grpc import model_config_pb2
+
+
+@dataclass
+class Tensor:
+    name: str
+    values: NDArray
+
+    def as_numpy(self) -> NDArray:
+        return self.values
+
+
+class Error(Exception):
+    CANCELLED, INVALID_ARG, INTERNAL = range(3)
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass
+class Response:
+    output_tensors: list[Tensor] = field(default_factory=list)
+    error: Error | None = None
+
+
+@dataclass
+class Request:
+    inputs: dict[str, NDArray]
+    cancelled: bool = False
+
+    def is_cancelled(self) -> bool:
+        return self.cancelled
+
+
+def fake_backend_utils() -> ModuleType:
+    module = ModuleType("triton_python_backend_utils")
+    log: list[str] = []
+
+    class Logger:
+        log_error = staticmethod(log.append)
+
+    def get_input_tensor_by_name(request: Request, name: str) -> Tensor | None:
+        return Tensor(name, request.inputs[name]) if name in request.inputs else None
+
+    vars(module).update(
+        Tensor=Tensor,
+        TritonError=Error,
+        InferenceResponse=Response,
+        Logger=Logger,
+        get_input_tensor_by_name=get_input_tensor_by_name,
+        log=log,
+    )
+    return module
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    folder = tiny_repository(tmp_path / "model_repo") / "denoiser"
+    monkeypatch.setitem(sys.modules, "triton_python_backend_utils", fake_backend_utils())
+    source = importlib.util.spec_from_file_location("served_model", folder / "1" / "model.py")
+    assert source is not None
+    assert source.loader is not None
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    message = text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+    config = json.dumps(json_format.MessageToDict(message, preserving_proto_field_name=True))
+    model = module.TritonPythonModel()
+    model.initialize({"model_config": config, "model_repository": str(folder), "model_version": "1"})
+    return model
+
+
+def request(rows: int, seed: int = 0, **changes: NDArray) -> Request:
+    return Request(tiny_inputs(tiny_spec(), "denoiser", rows, seed) | changes)
+
+
+def output(response: Response) -> NDArray:
+    assert response.error is None
+    (tensor,) = response.output_tensors
+    assert tensor.name == "x0"
+    return tensor.values
+
+
+def test_requests_share_one_run_and_get_their_own_rows(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    session, runs = model._session, []
+
+    class Counting:
+        def run(self, *args: Any) -> Any:
+            runs.append(args)
+            return session.run(*args)
+
+    monkeypatch.setattr(model, "_session", Counting())
+    requests = [request(rows, seed=rows) for rows in (1, 3, 2)]
+    responses = model.execute(requests)
+    assert len(runs) == 1
+    for one, response in zip(requests, responses, strict=True):
+        np.testing.assert_allclose(output(response), np.sqrt(one.inputs["x"]) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        request(2, x=np.zeros((2, 8, 5), np.float32)),
+        request(2, x=np.zeros((8, 4), np.float32)),
+        request(2, t=np.zeros((3, 1), np.float32)),
+        Request({}),
+        Request({name: values[:0] for name, values in request(1).inputs.items()}),
+    ],
+)
+def test_a_bad_request_fails_alone(model: Any, broken: Request) -> None:
+    good = request(2)
+    first, bad, last = model.execute([good, broken, good])
+    assert bad.error.code == Error.INVALID_ARG
+    assert np.array_equal(output(first), output(last))
+
+
+def test_cancelled_requests_are_not_computed(model: Any) -> None:
+    cancelled = request(1)
+    cancelled.cancelled = True
+    first, second = model.execute([cancelled, request(1)])
+    assert first.error.code == Error.CANCELLED
+    assert output(second).shape == (1, 8, 4)
+    assert [r.error.code for r in model.execute([cancelled])] == [Error.CANCELLED]
+
+
+def test_a_failing_session_tells_clients_nothing_of_this_machine(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def run(self, *_: Any) -> Any:
+            raise RuntimeError("cannot read /srv/secret/model.onnx")
+
+    monkeypatch.setattr(model, "_session", Failing())
+    responses = model.execute([request(1), request(2)])
+    assert [(r.error.code, str(r.error)) for r in responses] == [(Error.INTERNAL, "inference failed")] * 2
+    assert "secret" in sys.modules["triton_python_backend_utils"].log[0]
+
+
+def test_finalize_lets_go_of_the_session(model: Any) -> None:
+    model.finalize()
+    assert model._session is None

@@ -1,0 +1,196 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic_phrases import WordEncoder, dance
+
+from choreo.errors import InvalidInput
+from choreo.evaluation.kinematics import jerk
+from choreo.motion.clip import Motion
+from choreo.motion.kinematics import heading
+from choreo.motion.representation import decode, encode
+from choreo.motion.skeleton import BONE_LENGTHS, PARENTS
+from retrieval.build import PhraseSource, build_library
+from retrieval.library import Hit, PhraseLibrary
+from retrieval.prior import BuiltPrior, build_prior
+
+
+def hits(library: PhraseLibrary, *rows: int) -> list[Hit]:
+    return [Hit(library[row], 0.5, rank) for rank, row in enumerate(rows)]
+
+
+def positions(prior: BuiltPrior, fps: float = 30) -> np.ndarray:
+    return decode(prior.features, fps)
+
+
+def bones(p: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(p[:, 1:] - p[:, PARENTS[1:]], axis=-1)
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.integers(0, 5), min_size=1, max_size=4),
+    st.integers(1, 500),
+    st.floats(50, 200),
+    st.floats(0, 1),
+    st.sampled_from([30.0, 20.0, 60.0]),
+)
+def test_any_prior_is_whole_rigid_smooth_and_canonical(library, rows, num_frames, tempo, late, fps) -> None:
+    prior = build_prior(library, hits(library, *rows), num_frames, np.arange(late, 20, 60 / tempo), fps)
+    assert prior.features.shape == (num_frames, 66)
+    assert prior.features.dtype == prior.mask.dtype == np.float32
+    assert prior.mask.tolist() == [1.0] * num_frames
+    p = positions(prior, fps)
+    assert np.isfinite(p).all()
+    assert np.abs(bones(p) - BONE_LENGTHS[1:]).max() < 1e-3
+    assert np.abs(p[0, 0, [0, 2]]).max() < 1e-6
+    assert abs(heading(p[:1])[0]) < 1e-5
+    assert np.abs(np.diff(p, axis=0)).max(initial=0) * fps < 14
+    assert p[..., 1].min() > -0.15
+    assert sum(used["weight"] for used in prior.phrases) == pytest.approx(1, abs=1e-3)
+
+
+def test_a_phrase_alone_is_itself(library: PhraseLibrary) -> None:
+    for row in range(len(library)):
+        phrase = library[row]
+        p = positions(build_prior(library, hits(library, row), phrase.num_frames))
+        # Half a millimetre of rounding, and what it does along a chain of bones.
+        assert np.abs(p - library.motion(phrase)).max() < 6e-3
+
+
+def test_the_phrases_are_named_with_their_share(library: PhraseLibrary) -> None:
+    used = build_prior(library, hits(library, 1, 2), 180).phrases
+    assert used == [
+        {"id": library[1].id, "score": 0.5, "weight": round(120 / 180, 4), "source": "kick-120"},
+        {"id": library[2].id, "score": 0.5, "weight": round(60 / 180, 4), "source": "turn-120"},
+    ]
+
+
+def test_it_is_deterministic_and_does_not_change_the_library(library: PhraseLibrary) -> None:
+    before = library.motion(library[4])
+    one, two = (build_prior(library, hits(library, 4, 0), 400, np.arange(0, 15, 0.48)) for _ in range(2))
+    assert np.array_equal(one.features, two.features)
+    assert np.array_equal(library.motion(library[4]), before)
+
+
+def test_a_longer_prior_begins_as_a_shorter_one(library: PhraseLibrary) -> None:
+    beats = np.arange(0.1, 30, 0.5)
+    short, long = (build_prior(library, hits(library, 3, 1), n, beats) for n in (200, 600))
+    assert np.allclose(short.features, long.features[:200], atol=1e-5)
+
+
+def test_no_hits_make_an_empty_prior(library: PhraseLibrary) -> None:
+    prior = build_prior(library, [], 77)
+    assert prior.features.shape == (77, 66)
+    assert not prior.features.any()
+    assert not prior.mask.any()
+    assert prior.phrases == []
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "fps", "field"),
+    [
+        (0, 30, "num_frames"),
+        (-1, 30, "num_frames"),
+        (10**7, 30, "num_frames"),
+        (10, 0, "fps"),
+        (10, float("nan"), "fps"),
+    ],
+)
+def test_senseless_lengths_are_refused(library: PhraseLibrary, num_frames: int, fps: float, field: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        build_prior(library, hits(library, 0), num_frames, fps=fps)
+    assert caught.value.field == field
+
+
+def test_the_body_sinks_on_the_beats_of_the_song(library: PhraseLibrary) -> None:
+    """The bouncer of 100 BPM, whose pelvis is lowest on beats, to a song of 108."""
+    beats = np.arange(0.4, 40, 60 / 108)
+    height = build_prior(library, hits(library, 0), 900, beats).features[:, 2]
+    lowest = np.flatnonzero((height[1:-1] < height[:-2]) & (height[1:-1] <= height[2:])) + 1
+    off = np.abs(lowest[:, None] / 30 - beats).min(1)
+    assert len(lowest) >= 45
+    assert np.median(off) < 0.04
+    assert np.percentile(off, 90) < 0.09
+
+
+def seams(library: PhraseLibrary, rows: list[int], num_frames: int = 600) -> tuple[np.ndarray, list[int]]:
+    p = positions(build_prior(library, hits(library, *rows), num_frames))
+    ends = np.cumsum([library[rows[i % len(rows)]].num_frames for i in range(12)])
+    return p, [int(e) for e in ends if e < num_frames - 15]
+
+
+def test_seams_are_smooth(library: PhraseLibrary) -> None:
+    p, ends = seams(library, [0, 4, 2, 5])
+    velocity = np.diff(p, axis=0) * 30
+    change = np.linalg.norm(np.diff(velocity, axis=0), axis=-1)
+    for end in ends:
+        root = np.linalg.norm(np.diff(velocity[end - 3 : end + 3, 0], axis=0), axis=-1)
+        assert root.max() < 0.25
+        # Nothing jumps: at a seam velocities change no more than dancing changes them elsewhere.
+        assert change[end - 2 : end + 1].max() < 1.2 * np.percentile(change, 99.9)
+    own = np.mean([jerk(library.motion(library[i])) for i in (0, 4, 2, 5)])
+    assert jerk(p) < 1.5 * own
+
+
+def test_the_dancer_goes_on_facing_the_same_way(library: PhraseLibrary) -> None:
+    p, ends = seams(library, [2, 5, 4])
+    facing = np.unwrap(heading(p))
+    for end in ends:
+        assert np.abs(np.diff(facing[end - 3 : end + 4])).max() < 0.15
+
+
+def test_travel_of_a_phrase_is_kept(library: PhraseLibrary) -> None:
+    phrase = library[5]
+    p = positions(build_prior(library, hits(library, 5), phrase.num_frames))
+    own = library.motion(phrase)
+    assert np.ptp(own[:, 0, 2]) > 1.0
+    assert np.ptp(p[:, 0, 2]) == pytest.approx(np.ptp(own[:, 0, 2]), abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def opposites(tmp_path_factory: pytest.TempPathFactory) -> PhraseLibrary:
+    """A walk, and the same walk with left and right exchanged: every swing is in opposite phase."""
+    one = dance("walk", 120, seed=3)
+    flip = np.diag([-1.0, 1.0, 1.0]).astype(np.float32)
+    assert isinstance(one.motion, Motion)
+    from choreo.motion.skeleton import MIRROR
+
+    other = PhraseSource(Motion(one.motion.positions[:, MIRROR] @ flip), "mirrored", beats=one.beats, source="mirrored")
+    out = tmp_path_factory.mktemp("opposites") / "lib"
+    build_library([one, other], out, WordEncoder())
+    return PhraseLibrary.open(out)
+
+
+def test_phrases_in_opposite_phase_keep_their_amplitude(opposites: PhraseLibrary) -> None:
+    def swing(p: np.ndarray) -> float:
+        relative, _ = encode(p)
+        return float(relative[:, 3:].reshape(len(p), 21, 3)[:, [3, 4, 19, 20]].std(0).sum())
+
+    own = np.mean([swing(opposites.motion(opposites[i])) for i in (0, 1)])
+    both = build_prior(opposites, hits(opposites, 0, 1), 480, np.arange(0, 20, 0.5))
+    assert swing(positions(both)) > 0.9 * own
+
+
+def test_a_minute_takes_a_fraction_of_a_second(library: PhraseLibrary) -> None:
+    """200 ms of processor time; wall time would measure what else the machine does."""
+    chosen, beats = hits(library, 0, 1, 2, 3, 4), np.arange(0.2, 60, 60 / 118)
+    build_prior(library, chosen, 1800, beats)
+    took = []
+    for _ in range(3):
+        began = time.thread_time()
+        build_prior(library, chosen, 1800, beats)
+        took.append(time.thread_time() - began)
+    assert min(took) < 0.2
+
+
+def test_the_library_may_be_gone_from_its_folder_while_it_is_open(tmp_path: Path) -> None:
+    out = tmp_path / "lib"
+    build_library([dance()], out, WordEncoder())
+    library = PhraseLibrary.open(out)
+    build_library([dance("kick")], out, WordEncoder())
+    assert build_prior(library, hits(library, 0), 300).mask.all()
+    assert library[0].source == "bounce-120"

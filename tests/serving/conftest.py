@@ -1,0 +1,180 @@
+"""An ingress over stages that dance by standing still, or do what a test tells them, in this process."""
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.models.spec import ModelSpec
+from choreo.motion.clip import Motion
+from choreo.motion.formats.files import Format, encode
+from choreo.motion.formats.npz import npz_bytes
+from choreo.motion.kinematics import forward_kinematics
+from choreo.motion.skeleton import NUM_JOINTS, WINDOW
+from serving.audio_url import AudioFetcher
+from serving.ingress import create_app
+from serving.request import Job
+from serving.settings import Settings
+from serving.stages import Conditioning, Prior, Sampled
+
+SPEC = ModelSpec(name="fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
+
+Action = Callable[[Job], Awaitable[None]]
+
+
+async def nothing(job: Job) -> None:
+    """The default action."""
+
+
+@dataclass
+class FakeStages:
+    """Stages that dance by standing still.
+
+    Attributes:
+        action: awaited in the sampling stage.
+        not_ready: raised by the canary.
+        broken: whether finished motion holds a NaN.
+        probes: how often the canary was asked for.
+        jobs: every job that reached a stage.
+        rendered: (format, song, title) of every rendering.
+    """
+
+    action: Action = nothing
+    not_ready: Exception | None = None
+    broken: bool = False
+    probes: int = 0
+    jobs: list[Job] = field(default_factory=list)
+    rendered: list[tuple[Format, bytes | None, str]] = field(default_factory=list)
+
+    async def models(self) -> dict[str, ModelSpec]:
+        return {SPEC.name: SPEC}
+
+    async def spec(self, model: str | None) -> ModelSpec:
+        if model not in (None, SPEC.name):
+            raise InvalidInput("model", f"must be one of fake, got {model!r}")
+        return SPEC
+
+    async def encode(self, job: Job, spec: ModelSpec) -> Conditioning:
+        self.jobs.append(job)
+        frames = job.num_frames or WINDOW
+        rhythm = np.zeros((frames, spec.rhythm_channels), np.float32)
+        return Conditioning(frames, None, rhythm, None, np.zeros(0), 0.0, None)
+
+    async def retrieve(self, job: Job, conditioning: Conditioning) -> Prior | None:
+        return None
+
+    async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled:
+        await self.action(job)
+        features = np.zeros((conditioning.num_frames, 66), np.float32)
+        return Sampled(features, SPEC.name, {"conditioner": 2, "denoiser": 2 * job.num_steps})
+
+    async def finish(self, job: Job, sampled: Sampled, meta: dict[str, Any]) -> tuple[Motion, NDArray[np.float32]]:
+        frames = len(sampled.features)
+        rotations = np.tile(np.eye(3), (frames, NUM_JOINTS, 1, 1))
+        positions = forward_kinematics(np.tile([0, 0.95, 0], (frames, 1)), rotations).astype(np.float32)
+        motion = Motion(positions.copy(), 30, rotations.astype(np.float32), meta | {"fit_residual": 0.0})
+        if self.broken:
+            motion.positions[0, 0, 0] = np.nan
+        return motion, positions
+
+    async def render(self, motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
+        self.rendered.append((fmt, song, title))
+        return b"film" if fmt is Format.MP4 else await asyncio.to_thread(encode, motion, fmt)
+
+    async def ready(self) -> None:
+        self.probes += 1
+        await asyncio.sleep(0)
+        if self.not_ready is not None:
+            raise self.not_ready
+
+
+@dataclass(frozen=True)
+class Ingress:
+    """A fresh ingress over the stages for every connection or question."""
+
+    stages: FakeStages
+
+    def connect(self, fetcher: AudioFetcher | None = None, proxied: bool = False, **settings: Any) -> httpx.AsyncClient:
+        """A client of the ingress."""
+        app = create_app(Settings(**settings), self.stages, fetcher, proxied)
+        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://choreo.test", timeout=30)
+
+    def ask(self, method: str, path: str, **given: Any) -> httpx.Response:
+        """One request; settings of the ingress are given as `settings={...}`."""
+        settings = given.pop("settings", {})
+
+        async def run() -> httpx.Response:
+            async with self.connect(**settings) as client:
+                return await client.request(method, path, **given)
+
+        return asyncio.run(run())
+
+    def generate(self, values: dict[str, Any], **given: Any) -> httpx.Response:
+        """`POST /v1/generate` in JSON."""
+        return self.ask("POST", "/v1/generate", json=values, **given)
+
+    def raw(self, body: bytes, content_type: str = "application/json", **given: Any) -> httpx.Response:
+        """`POST /v1/generate` with any body."""
+        return self.ask("POST", "/v1/generate", content=body, headers={"Content-Type": content_type}, **given)
+
+    def form(self, fields: dict[str, Any], files: dict[str, Any] | None = None) -> httpx.Response:
+        """`POST /v1/generate` as a form."""
+        parts = [(name, (None, str(value))) for name, value in fields.items()] + list((files or {}).items())
+        return self.ask("POST", "/v1/generate", files=parts)
+
+
+@pytest.fixture
+def stages() -> FakeStages:
+    return FakeStages()
+
+
+@pytest.fixture
+def ingress(stages: FakeStages) -> Ingress:
+    return Ingress(stages)
+
+
+@pytest.fixture
+def check_problem() -> Callable[..., dict[str, Any]]:
+    """Checks that an answer is a problem document of a status that blames a field, and returns it."""
+
+    def check(response: httpx.Response, status: int, field: str | None = None) -> dict[str, Any]:
+        assert response.status_code == status, response.text
+        assert response.headers["content-type"] == "application/problem+json"
+        document: dict[str, Any] = response.json()
+        assert document["status"] == status
+        assert document["instance"] == response.headers["x-request-id"]
+        assert document.get("field") == field, document
+        return document
+
+    return check
+
+
+@pytest.fixture
+def standing() -> Callable[[int], bytes]:
+    """Makes an .npz of some frames of standing."""
+
+    def make(frames: int) -> bytes:
+        positions = np.zeros((frames, NUM_JOINTS, 3), np.float32)
+        positions[:, :, 1] = np.linspace(0, 1.7, NUM_JOINTS)
+        return npz_bytes(Motion(positions))
+
+    return make
+
+
+@pytest.fixture
+def npy() -> Callable[[Any], bytes]:
+    """Makes an .npy of an array."""
+
+    def make(array: Any) -> bytes:
+        buffer = io.BytesIO()
+        np.save(buffer, array)
+        return buffer.getvalue()
+
+    return make
