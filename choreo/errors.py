@@ -23,7 +23,7 @@ class InvalidInput(ChoreoError, ValueError):
 
 
 class MissingDependency(ChoreoError, RuntimeError):
-    """Weights, a program or a package that the request needs are not on this machine; the message says how to get them."""
+    """Weights, a program or a package are not on this machine; the message says how to get them."""
 
 
 class InvalidArtifact(ChoreoError, RuntimeError):

@@ -76,7 +76,7 @@ def _phrase(values: dict[str, Any]) -> Phrase:
 
 def _arrow() -> tuple[Any, Any]:
     try:
-        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow
         from pyarrow import parquet
     except ImportError as error:
         raise MissingDependency(f"phrase libraries need a pyarrow that works with this numpy: {error}") from error

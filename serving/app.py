@@ -121,6 +121,7 @@ class Server:
         _wait_until_ready(self.url, deadline)
 
     def _stop(self) -> None:
+        self.session.hush()
         with uninterrupted():
             self._exit.close()
 

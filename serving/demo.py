@@ -18,7 +18,7 @@ from choreo.music.synth import synthesize_song, write_wav
 from serving.report import versions
 from serving.settings import Settings
 from serving.stack import Stack
-from serving.triton_metrics import inference_counts
+from serving.triton_metrics import inference_counts, rows_counted
 
 SONG_TEMPO, SONG_SECONDS = 120.0, 12.0
 
@@ -46,7 +46,7 @@ def run_demo(
             before = inference_counts(stack.triton)
             with console.status("dancing"):
                 motion, headers = _request(stack.url, song, text, duration, seed, settings)
-            counts = {k: v - before.get(k, 0) for k, v in inference_counts(stack.triton).items()}
+            counts = rows_counted(stack.triton, before, motion.meta["rows"] if stack.triton else {})
         finally:
             with console.status("stopping"):
                 stack.__exit__(None, None, None)

@@ -1,6 +1,7 @@
 """A Ray of our own on this machine: started on loopback in a folder of its own, and gone without a trace at the end."""
 
 import contextlib
+import io
 import logging
 import os
 import secrets
@@ -22,16 +23,16 @@ PREFIX = "choreo-ray-"
 LOGICAL_CPUS = 4
 """CPUs that Ray believes in. Its actors ask for fractions of them, so it must not be few on a small machine."""
 OBJECT_STORE_BYTES = 200 << 20
+ATTEMPTS = 3
 PATIENCE_S = 10.0
 """How long processes that were told to end may take before they are killed."""
 
 _PROGRAMS = ("python", "raylet", "gcs_server")
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    # Without it every server of this Ray would listen on all interfaces. The name is historical.
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-    "RAY_AUTH_MODE": "token",
-}
+_ENVIRONMENT = (
+    ("RAY_USAGE_STATS_ENABLED", "0"),
+    # Without it most servers of this Ray would listen on all interfaces. The name is historical.
+    ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"),
+)
 
 
 class RaySession:
@@ -50,6 +51,7 @@ class RaySession:
         self._address = address
         self._log_to_driver = log_to_driver
         self._exit = contextlib.ExitStack()
+        self._diverted = _Diverted()
         self.folder: Path | None = None
 
     def __enter__(self) -> "RaySession":
@@ -67,16 +69,14 @@ class RaySession:
         """Ray's processes of this session that are running."""
         return [] if self.folder is None else session_processes(self.folder)
 
+    def hush(self) -> None:
+        """Drop what Ray prints from here on: it reports the end of its actors as failures."""
+        self._diverted.silent = True
+
     def _start(self) -> None:
-        self._exit.enter_context(contextlib.redirect_stdout(sys.stderr))
-        if not self._address:
-            sweep_stale()
-            # Unix sockets below it have paths of at most 107 characters.
-            self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
-            for name, value in _ENVIRONMENT.items():
-                os.environ.setdefault(name, value)
-            # Ray reads it once per process, and would otherwise write one into the home folder.
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        self._exit.enter_context(contextlib.redirect_stdout(self._diverted))
+        for name, value in () if self._address else _ENVIRONMENT:
+            os.environ.setdefault(name, value)
         import ray
 
         if ray.is_initialized():
@@ -85,28 +85,70 @@ class RaySession:
             if self._address:
                 ray.init(self._address, log_to_driver=self._log_to_driver, logging_level="WARNING")
             else:
-                ray.init(
-                    "local",
-                    num_cpus=LOGICAL_CPUS,
-                    num_gpus=0,
-                    include_dashboard=False,
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    log_to_driver=self._log_to_driver,
-                    logging_level="WARNING",
-                    _temp_dir=str(self.folder),
-                    _node_ip_address="127.0.0.1",
-                )
+                sweep_stale()
+                self._start_cluster_patiently()
 
-    def _stop(self) -> None:
+    def _start_cluster_patiently(self) -> None:
+        """Ray gives its processes a fixed time to find each other, which is short on a machine that is busy."""
+        for attempt in range(ATTEMPTS):
+            try:
+                return self._start_cluster()
+            except Exception as error:  # Ray raises bare Exceptions here
+                if attempt == ATTEMPTS - 1:
+                    raise BackendUnavailable(f"Ray could not be started: {error}") from error
+                log.warning("Ray could not be started, trying again: %s", error)
+                self._end_cluster()
+
+    def _start_cluster(self) -> None:
         import ray
 
+        # Unix sockets below it have paths of at most 107 characters.
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
+        # Ray reads it once per process, and would otherwise write one into the home folder.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        with _on_loopback():
+            ray.init(
+                "local",
+                num_cpus=LOGICAL_CPUS,
+                num_gpus=0,
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=self._log_to_driver,
+                logging_level="WARNING",
+                _temp_dir=str(self.folder),
+                _node_ip_address="127.0.0.1",
+            )
+
+    def _end_cluster(self) -> None:
+        import ray
+
+        try:
+            within(ray.shutdown, PATIENCE_S, "ray.shutdown")
+        finally:
+            if self.folder is not None:
+                end_session(self.folder)
+                self.folder = None
+
+    def _stop(self) -> None:
+        self.hush()
         with uninterrupted(), self._exit:
-            try:
-                within(ray.shutdown, PATIENCE_S, "ray.shutdown")
-            finally:
-                if self.folder is not None:
-                    end_session(self.folder)
-                    self.folder = None
+            self._end_cluster()
+
+
+class _Diverted(io.TextIOBase):
+    """Standard output that leads to standard error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.silent = False
+
+    def write(self, text: str) -> int:
+        """Pass on, unless silent."""
+        return len(text) if self.silent else sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Pass on."""
+        sys.stderr.flush()
 
 
 def session_processes(folder: Path) -> list[psutil.Process]:
@@ -166,6 +208,22 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, previous)
+
+
+@contextlib.contextmanager
+def _on_loopback() -> Iterator[None]:
+    """Keeps Ray from replacing 127.0.0.1 by an address that others can reach, and from announcing its access token."""
+    from ray._private import ray_constants  # its children read the environment, but this process imported it long ago
+
+    announcer = logging.getLogger("ray._private.authentication.authentication_token_setup")
+    level, cluster = announcer.level, ray_constants.ENABLE_RAY_CLUSTER
+    announcer.setLevel(logging.ERROR)
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = cluster
+        announcer.setLevel(level)
 
 
 @contextlib.contextmanager

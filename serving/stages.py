@@ -35,7 +35,7 @@ class Conditioning:
 
 @dataclass(frozen=True)
 class Prior:
-    """Retrieved motion in the group's frame, in features (not normalised): (num_frames, C) and its mask (num_frames,)."""
+    """Retrieved motion in the group's frame: features (num_frames, C), not normalised, and mask (num_frames,)."""
 
     features: NDArray[np.float32]
     mask: NDArray[np.float32]

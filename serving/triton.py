@@ -43,6 +43,8 @@ HOST = "127.0.0.1"
 _LOG = logging.getLogger(__name__)
 _LOG_BYTES = 8 << 20
 _PORT_ATTEMPTS = 3
+_BROKEN_S = 5.0
+"""Failing answers for this long mean that a server which has started will not work."""
 
 
 class TritonSettings(BaseModel):
@@ -85,7 +87,7 @@ class TritonServer:
         self.restarts = 0
         self._repository = repository.resolve()
         self._ports = (self.settings.grpc_port, self.settings.metrics_port)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # `stop` may come from a signal handler in the middle of `start`
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._started: Future[None] = Future()
@@ -185,6 +187,7 @@ class TritonServer:
             sweep_stale()
             work = Path(tempfile.mkdtemp(prefix=prefix))
             self._log = self.settings.log_file or work / "triton.log"
+            self._log.parent.mkdir(parents=True, exist_ok=True)
             launch = _Launch(installation, configs, self._repository, work, prefix, self._log, self.settings)
             self._first_start(launch)
             started.set_result(None)
@@ -208,6 +211,7 @@ class TritonServer:
                 return self._start_server(launch)
             except BackendUnavailable:
                 self._end_server(0)
+                sweep(launch.prefix)
                 # Between the choice of a port and the server's bind anybody may take it.
                 if attempt == _PORT_ATTEMPTS or self._ports != tuple(free) or not any(map(port_taken, free)):
                     raise
@@ -220,20 +224,23 @@ class TritonServer:
         """
         self._process = launch.spawn(self._ports)
         self._canary = canary = Canary(self.grpc_url, launch.prefix, launch.configs, self.settings.canary_timeout_s)
-        deadline = time.monotonic() + self.settings.start_timeout_s
-        while canary.ask() is not Answer.GOOD:
+        began = working = time.monotonic()
+        while (answer := canary.ask()) is not Answer.GOOD:
+            now = time.monotonic()
+            working = working if answer is Answer.BROKEN else now
             if self._stopping.wait(0.05):
                 raise BackendUnavailable("the Triton server was stopped while it started")
             if exited(self._process):
                 status = end(self._process, 0)
-                raise BackendUnavailable(
-                    f"the Triton server ended with status {status} while it started:\n{self.log_tail()}"
-                )
-            if time.monotonic() > deadline:
-                raise BackendUnavailable(
-                    f"the Triton server did not answer within {self.settings.start_timeout_s:g} s:\n{self.log_tail()}"
-                )
+                raise self._failed_start(f"ended with status {status} while it started")
+            if now - began > self.settings.start_timeout_s:
+                raise self._failed_start(f"did not answer within {self.settings.start_timeout_s:g} s")
+            if now - working > _BROKEN_S:
+                raise self._failed_start("started, but a canary inference fails")
         self._answered_at = time.monotonic()
+
+    def _failed_start(self, what: str) -> BackendUnavailable:
+        return BackendUnavailable(f"the Triton server {what}:\n{self.log_tail()}")
 
     def _watch(self, launch: "_Launch") -> None:
         """Restart the server whenever it has died or stopped answering, until `stop`."""
@@ -259,7 +266,7 @@ class TritonServer:
             delay = min(2 * delay, self.settings.max_delay_s)
             try:
                 self._start_server(launch)
-            except BackendUnavailable as error:
+            except (BackendUnavailable, OSError) as error:
                 _LOG.warning("the Triton server did not come back, next attempt in %.1f s: %s", delay, error)
             else:
                 self.restarts += 1

@@ -47,7 +47,8 @@ class Canary:
         before = self._rows
         rows = self._count_rows()
         answer = self.ask([m for m in self._requests if rows.get(m, 0) == before.get(m, 0)])
-        self._rows = self._count_rows()
+        if answer is Answer.GOOD:
+            self._rows = self._count_rows()
         return answer
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ Array = NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Ddpm:
-    """Posterior q(x_prev | x_t, x0) of eq. 6-7, with beta between the two timesteps (respaced as in Nichol & Dhariwal)."""
+    """Posterior q(x_prev | x_t, x0) of eq. 6-7, beta taken between the two timesteps (Nichol & Dhariwal)."""
 
     name: str = "ddpm"
 

@@ -41,7 +41,7 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.conditioner = Conditioner(config.conditioner, config.music_mean, config.music_std)
-        self.denoiser = denoiser(config.architecture, config.denoiser)
+        self.denoiser = denoiser(config.architecture, config.denoiser, config.spec)
 
     @property
     def spec(self) -> ModelSpec:

@@ -1,12 +1,12 @@
 """Denoisers by name. A new architecture adds one entry; the wire contract stays."""
 
-from torch import nn
-
 from choreo.errors import InvalidInput
+from choreo.models.denoiser import Denoiser
+from choreo.models.spec import ModelSpec
 from choreo.models.unet import MotionUNet, UNetConfig
 
 
-def denoiser(name: str, config: UNetConfig) -> nn.Module:
+def denoiser(name: str, config: UNetConfig, spec: ModelSpec) -> Denoiser:
     """Build the denoiser called `name`.
 
     Raises:
@@ -14,5 +14,5 @@ def denoiser(name: str, config: UNetConfig) -> nn.Module:
     """
     match name:
         case "unet":
-            return MotionUNet(config)
+            return Denoiser(MotionUNet(config), spec)
     raise InvalidInput("architecture", f"must be 'unet', got {name!r}")

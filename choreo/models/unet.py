@@ -42,7 +42,7 @@ class UNetConfig(BaseModel):
 
 
 class MotionUNet(nn.Module):
-    """x_t, timestep, context tokens, prior, known frames and rhythm -> x0 (or eps)."""
+    """x_t, timestep, context tokens, prior, known frames and rhythm -> what `Denoiser` makes x0 (or eps) of."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class MotionUNet(nn.Module):
         rhythm: Tensor,
         frame_mask: Tensor,
     ) -> Tensor:
-        """Shapes as in `ModelSpec` with a batch axis; t is (B, 1). Returns (B, T, C), known frames copied through.
+        """Shapes as in `ModelSpec` with a batch axis; t is (B, 1). Returns (B, T, C).
 
         Known frames replace x_t and their mask is an input of its own (CondMDI, Cohan et al. 2024).
         """
@@ -116,8 +116,7 @@ class MotionUNet(nn.Module):
         mask = F.pad(frame_mask, (0, pad))
         emb = self.time_embed(sinusoid(t[:, 0], self.config.model_channels)) + self._pool(context, context_mask)
         out = self._body(h, emb, context, context_mask, mask)
-        out = out.squeeze(2).transpose(1, 2)[:, :frames]
-        return known_mask * known + (1 - known_mask) * out * frame_mask[..., None]
+        return out.squeeze(2).transpose(1, 2)[:, :frames]
 
     def _pool(self, context: Tensor, mask: Tensor) -> Tensor:
         mean = (context * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)

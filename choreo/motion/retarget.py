@@ -147,7 +147,7 @@ def _travel(source: Array, body: Array, flat: Array, fps: float) -> Array:
 
 
 def refit(positions: NDArray[np.floating]) -> Array:
-    """Positions (T, 22, 3) of a user's starting motion on the canonical skeleton; canonical ones come back unchanged."""
+    """A user's starting motion (T, 22, 3) on the canonical skeleton; a canonical one comes back unchanged."""
     source = np.asarray(positions, np.float64)
     lengths = np.linalg.norm(source[:, 1:] - source[:, PARENTS[1:]], axis=-1)
     if np.abs(lengths - BONE_LENGTHS[1:]).max() < 0.01:

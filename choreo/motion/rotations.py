@@ -49,7 +49,7 @@ def shortest_arc(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array:
 
 
 def procrustes(source: NDArray[np.floating], target: NDArray[np.floating]) -> Array:
-    """Proper rotation (..., 3, 3) minimising |R source_i - target_i|^2 over vectors i; inputs (..., N, 3). Kabsch 1976."""
+    """Proper rotation (..., 3, 3) minimising |R source_i - target_i|^2 over N vectors (..., N, 3). Kabsch 1976."""
     covariance = np.swapaxes(target, -1, -2).astype(np.float64) @ np.asarray(source, np.float64)
     u, _, vt = np.linalg.svd(covariance)
     sign = np.sign(np.linalg.det(u @ vt))

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019) on CPU, from the weights an installed package ships."""
+"""all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019) on CPU, from weights an installed package ships."""
 
 import hashlib
 import threading

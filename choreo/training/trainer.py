@@ -7,6 +7,7 @@ was stopped and resumed continues on the loss curve of one that was not.
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -18,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from choreo.data.windows import collate
 from choreo.diffusion.schedule import NoiseSchedule
-from choreo.errors import InvalidArtifact, NonFiniteOutput
+from choreo.errors import InvalidArtifact, MissingDependency, NonFiniteOutput
 from choreo.models.generator import Generator, GeneratorConfig, save_generator
 from choreo.models.spec import Prediction
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
@@ -39,6 +40,8 @@ class Trainer:
         options = recipe.train
         self.recipe, self.config, self.folder, self.validation = recipe, config, folder, validation
         tracker = None if options.tracker == "none" else options.tracker
+        if tracker == "wandb" and find_spec("wandb") is None:
+            raise MissingDependency("the recipe logs to W&B, which is not installed: pip install wandb, or change tracker")
         self.accelerator = Accelerator(
             mixed_precision=options.mixed_precision,
             gradient_accumulation_steps=options.gradient_accumulation,

@@ -30,7 +30,7 @@ from serving.triton_process import SHARED_MEMORY, owner_prefix, sweep_stale
 SPEC = tiny_spec()
 QUIET = TritonSettings(canary_period_s=3600, shared_memory_mib=2)
 """No canary disturbs the counters."""
-WATCHFUL = TritonSettings(poll_s=0.05, canary_period_s=0.3, canary_timeout_s=2, shared_memory_mib=2)
+WATCHFUL = TritonSettings(poll_s=0.05, canary_period_s=0.3, canary_timeout_s=1, shared_memory_mib=2)
 
 
 def rows(count: int, graph: GraphName = "denoiser", seed: int = 0, t: float = 0) -> dict[str, NDArray]:
@@ -195,7 +195,8 @@ class TestServing:
 @pytest.mark.e2e
 class TestDeath:
     @pytest.mark.parametrize(
-        ("victim", "how"), [("stub", signal.SIGKILL), ("stub", signal.SIGSTOP), ("server", signal.SIGKILL)]
+        ("victim", "how"),
+        [(victim, how) for victim in ("stub", "server") for how in (signal.SIGKILL, signal.SIGSTOP)],
     )
     def test_what_dies_or_hangs_is_replaced(self, watched: TritonServer, victim: str, how: signal.Signals) -> None:
         assert watched.pid is not None
@@ -230,11 +231,20 @@ class TestDeath:
 
 @pytest.mark.e2e
 class TestEnd:
-    def test_stop_leaves_nothing_and_can_be_repeated(self, repository: Path) -> None:
+    def test_it_starts_beside_a_taken_port_and_stop_leaves_nothing(
+        self, repository: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         before = set(left_behind(os.getpid()))
         server = TritonServer(repository, QUIET)
         server.stop()
-        server.start()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            choices = [[taken.getsockname()[1], triton.free_ports(1)[0]], triton.free_ports(2)]
+            monkeypatch.setattr(triton, "free_ports", lambda count: choices.pop(0))
+            server.start()
+            assert not choices
+            assert not server.grpc_url.endswith(f":{taken.getsockname()[1]}")
         assert server.pid is not None
         processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
         assert len(processes) == 3
@@ -256,17 +266,6 @@ class TestEnd:
         assert set(psutil.Process().children(recursive=True)) <= set(children)
         assert set(left_behind(os.getpid())) <= before
         assert not server.healthy()
-
-    def test_a_port_that_somebody_took_is_exchanged(self, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            taken.listen()
-            choices = [[taken.getsockname()[1], triton.free_ports(1)[0]], triton.free_ports(2)]
-            monkeypatch.setattr(triton, "free_ports", lambda count: choices.pop(0))
-            with TritonServer(repository, QUIET) as server:
-                assert not choices
-                assert not server.grpc_url.endswith(f":{taken.getsockname()[1]}")
-                assert server.healthy()
 
     def test_a_killed_parent_takes_the_server_along(self, repository: Path) -> None:
         program = (

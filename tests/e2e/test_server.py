@@ -1,0 +1,276 @@
+"""The real Ray Serve in front of the real Triton: every format, bad callers, callers that leave, replicas that die."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+import psutil
+import pytest
+from leftovers import Leftovers
+
+from choreo.motion.formats.bvh import read_bvh
+from choreo.motion.formats.npz import read_npz
+from choreo.music.synth import synthesize_song, write_wav
+from export.repository import read_spec
+from serving.app import Server
+from serving.engine import OnnxEngine
+from serving.local import LocalStages
+from serving.pipeline import Pipeline
+from serving.request import Attachments, make_job, parse_fields
+from serving.settings import Settings
+from serving.triton import TritonServer
+from serving.triton_metrics import inference_counts, rows_counted
+
+pytestmark = pytest.mark.e2e
+
+RUNNING, QUEUED = 2, 2
+STEPS = 4
+DANCE = {"text_prompt": "a slow waltz", "num_steps": STEPS, "duration": 3.0, "seed": 11, "use_rag": False}
+LONG = {"text_prompt": "a slow waltz", "num_steps": 250, "duration": 60.0, "guidance_scale": 2.0, "use_rag": False}
+
+
+@dataclass
+class Running:
+    """Both servers, a client, and a song."""
+
+    triton: TritonServer
+    server: Server
+    client: httpx.Client
+    repository: Path
+    song: bytes
+
+    def generate(self, **fields: Any) -> httpx.Response:
+        return self.client.post("/v1/generate", json=DANCE | fields)
+
+    def upload(self, **fields: Any) -> httpx.Response:
+        values = {k: json.dumps(v) if isinstance(v, bool) else str(v) for k, v in (DANCE | fields).items()}
+        return self.client.post("/v1/generate", data=values, files={"audio": ("song.wav", self.song)})
+
+    def rows(self) -> dict[str, int]:
+        return inference_counts(self.triton)
+
+    def count(self, line: str) -> float:
+        lines = self.client.get("/metrics").text.splitlines()
+        return next((float(text.rpartition(" ")[2]) for text in lines if text.startswith(line)), 0.0)
+
+    def replicas(self) -> dict[str, int]:
+        """Process ids of the replicas by deployment."""
+        names = {p.pid: " ".join(p.cmdline()) for p in self.server.session.processes()}
+        found = {n.split(":choreo:")[1].split(".")[0].split("#")[0]: pid for pid, n in names.items() if ":choreo:" in n}
+        return {name.strip(): pid for name, pid in found.items()}
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def running(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    song = tmp_path_factory.mktemp("songs") / "song.wav"
+    samples, rate, _ = synthesize_song(120.0, 5.0)
+    write_wav(song, samples, rate)
+    before = Leftovers.now()
+    settings = Settings(
+        port=0, model_repo=repository, max_ongoing_requests=RUNNING, max_queued_requests=QUEUED, max_body_bytes=1 << 20
+    )
+    with (
+        TritonServer(repository) as triton,
+        Server(settings, [triton.grpc_url]) as server,
+        httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client,
+    ):
+        yield Running(triton, server, client, repository, song.read_bytes())
+        folder = server.session.folder
+    assert folder is not None
+    assert not folder.exists()
+    assert Leftovers.now() == before
+    port = urlsplit(server.url).port
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))
+
+
+def test_listens_on_loopback_only(running: Running) -> None:
+    """Ray Serve's own channel between replicas is the exception; it asks for this session's token."""
+    open_to_all = {}
+    for process in running.server.session.processes():
+        for connection in process.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and "127.0.0.1" not in connection.laddr.ip:
+                open_to_all.setdefault(" ".join(process.cmdline()), []).append(connection.laddr)
+    assert all(name.startswith("ray::ServeReplica") for name in open_to_all), open_to_all
+
+
+def test_a_song_becomes_a_dance_in_every_format(running: Running) -> None:
+    npz = running.upload(format="npz", foot_lock=False)
+    assert npz.status_code == 200, npz.text
+    motion = read_npz(npz.content)
+    assert motion.num_frames == 90
+    assert motion.meta["song"]
+    assert motion.meta["tempo"] == pytest.approx(120, abs=3)
+    assert npz.headers.get_list("x-request-id")[0]
+    assert len(npz.headers.get_list("x-request-id")) == 1
+    assert npz.headers["x-seed"] == "11"
+    assert "sample;dur=" in npz.headers["server-timing"]
+
+    document = running.upload(format="json", foot_lock=False).json()
+    assert (document["num_frames"], document["num_joints"], document["fps"], document["seed"]) == (90, 22, 30, 11)
+    np.testing.assert_allclose(np.array(document["motion"]), motion.positions, atol=1e-3)
+    assert document["meta"]["rows"] == {"conditioner": 2, "denoiser": 2 * STEPS}
+    assert document["meta"]["request_id"]
+
+    bvh = running.upload(format="bvh", foot_lock=False).content
+    np.testing.assert_allclose(read_bvh(bvh.decode()).positions, motion.positions, atol=2e-3)
+
+    film = running.upload(format="mp4").content
+    assert film[4:8] == b"ftyp"
+    assert b"mp4a" in film
+
+
+def test_the_same_seed_gives_the_same_motion_in_process_and_through_the_servers(running: Running) -> None:
+    async def here() -> np.ndarray:
+        engine = OnnxEngine(running.repository, read_spec(running.repository))
+        settings = Settings()
+        try:
+            job = make_job(parse_fields(DANCE | {"foot_lock": False}), Attachments(audio=running.song), settings)
+            return (await Pipeline(LocalStages(engine, settings)).run(job)).motion.positions
+        finally:
+            await engine.close()
+
+    served = read_npz(running.upload(format="npz", foot_lock=False).content).positions
+    assert np.abs(served - asyncio.run(here())).max() <= 1e-3
+
+
+def test_triton_counts_the_rows_that_the_answer_tells(running: Running) -> None:
+    before = running.rows()
+    told = running.generate(guidance_scale=1.0).json()["meta"]["rows"]
+    assert rows_counted(running.triton, before, told) == told == {"conditioner": 1, "denoiser": STEPS}
+
+
+def test_a_long_motion_starts_where_it_is_told(running: Running) -> None:
+    start = running.generate(format="npz", seed=5).content
+    fields = {k: json.dumps(v) if isinstance(v, bool) else str(v) for k, v in DANCE.items()}
+    fields |= {"duration": "14", "format": "npz", "foot_lock": "false"}
+    answer = running.client.post("/v1/generate", data=fields, files={"start": ("start.npz", start)})
+    assert answer.status_code == 200, answer.text
+    motion = read_npz(answer.content)
+    assert motion.num_frames == 420
+    given = read_npz(start).positions
+    assert np.abs(motion.positions[45] - given[45]).mean() < 0.1
+
+
+def test_the_documents_endpoint(running: Running) -> None:
+    answer = running.client.post("/generate", json={"text_prompt": "hip-hop", "use_rag": True})
+    assert answer.status_code == 200, answer.text
+    document = answer.json()
+    assert set(document) == {"motion", "fps", "num_frames", "num_joints"}
+    assert np.array(document["motion"]).shape == (196, 22, 3)
+
+
+def test_bad_requests_leave_the_server_as_healthy_as_before(running: Running) -> None:
+    before, sent = running.rows(), {"conditioner": 2, "denoiser": 2 * STEPS}
+    wanted = running.generate(format="npz").content
+    assert rows_counted(running.triton, before, sent) == sent
+    replicas, rows, restarts = running.replicas(), running.rows(), running.triton.restarts
+    post = running.client.post
+    json_header = {"Content-Type": "application/json"}
+    bad: list[tuple[Callable[[], httpx.Response], int, str | None]] = [
+        (lambda: running.generate(duration=-1), 422, "duration"),
+        (lambda: running.generate(duration=1e9), 422, "duration"),
+        (lambda: post("/v1/generate", content=b'{"duration": NaN}', headers=json_header), 422, "duration"),
+        (lambda: post("/v1/generate", content=b"[" * 50_000, headers=json_header), 422, "body"),
+        (lambda: post("/v1/generate", content=b"x", headers={"Content-Type": "text/plain"}), 415, "Content-Type"),
+        (lambda: running.generate(sampler="euler"), 422, "sampler"),
+        (lambda: running.generate(format="fbx"), 422, "format"),
+        (lambda: running.generate(model="other"), 422, "model"),
+        (lambda: running.generate(guidance_scale=-1), 422, "guidance_scale"),
+        (lambda: running.generate(text_prompt=None), 422, "text_prompt"),
+        (lambda: running.generate(audio_url="https://example.org/a.wav"), 422, "audio_url"),
+        (lambda: running.generate(text_prompt="x" * (2 << 20)), 413, "body"),
+        (lambda: post("/v1/generate", content=(b"x" * 65536 for _ in range(64)), headers=json_header), 413, "body"),
+        (lambda: post("/v1/generate", data={}, files={"audio": ("a.wav", b"RIFF nothing")}), 422, "audio"),
+        (lambda: post("/v1/generate", data={}, files={"audio": ("a.wav", b"")}), 422, "audio"),
+        (lambda: post("/v1/generate", data={}, files={"features": ("f.npy", b"\x93NUMPY")}), 422, "features"),
+        (lambda: post("/generate", json={}), 400, "text_prompt"),
+        (lambda: running.client.get("/v1/generate"), 405, None),
+        (lambda: running.client.get("/nothing"), 404, None),
+    ]
+    for number, (send, status, field) in enumerate(bad):
+        answer = send()
+        assert answer.status_code == status, (number, answer.text)
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert problem.get("field") == field
+        assert problem["instance"] == answer.headers["x-request-id"]
+    assert running.rows() == rows
+    assert running.generate(format="npz").content == wanted
+    assert running.client.get("/readyz").status_code == 200
+    assert (running.replicas(), running.triton.restarts) == (replicas, restarts)
+    assert running.count("choreo_requests_in_flight") == 1  # the question itself
+
+
+def test_callers_that_leave_free_the_sampler(running: Running) -> None:
+    left = running.count('choreo_requests_total{route="/v1/generate",status="499"}')
+    before = running.rows()["denoiser"]
+    with abandoned(running, LONG):
+        wait_for(lambda: running.rows()["denoiser"] > before)
+    wait_for(lambda: running.count('choreo_requests_total{route="/v1/generate",status="499"}') == left + 1)
+    at_end = running.rows()["denoiser"]
+    # A whole dance later, at most the step that was under way and the next have been counted.
+    assert running.generate().status_code == 200
+    windows = 14
+    assert running.rows()["denoiser"] - at_end <= 2 * STEPS + 2 * 2 * windows
+    assert running.count("choreo_requests_in_flight") == 1
+
+
+def test_a_full_house_refuses_at_once(running: Running) -> None:
+    before = running.count("choreo_requests_in_flight")
+    with abandoned(running, *[LONG] * (RUNNING + QUEUED)):
+        wait_for(lambda: running.count("choreo_requests_in_flight") == before + RUNNING + QUEUED)
+        began = time.monotonic()
+        answer = running.generate()
+        assert time.monotonic() - began < 2
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert running.client.get("/healthz").status_code == 200
+    wait_for(lambda: running.count("choreo_requests_in_flight") == before)
+    assert running.generate().status_code == 200
+
+
+def test_a_replica_that_dies_costs_nobody_a_dance(running: Running) -> None:
+    wanted = running.generate(format="npz").content
+    pid = running.replicas()["Sampler"]
+    before = running.rows()["denoiser"]
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(running.generate, num_steps=250)
+        wait_for(lambda: running.rows()["denoiser"] > before)
+        os.kill(pid, signal.SIGKILL)
+        assert answer.result().status_code == 200, answer.result().text
+    assert running.generate(format="npz").content == wanted
+    wait_for(lambda: running.replicas().get("Sampler", pid) != pid)
+
+
+@contextmanager
+def abandoned(running: Running, *requests: dict[str, Any]) -> Iterator[None]:
+    """Requests that are sent, and hung up on at the end of the block."""
+    address = urlsplit(running.server.url)
+    with ExitStack() as connections:
+        for request in requests:
+            body = json.dumps(request).encode()
+            head = "POST /v1/generate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            head += f"Content-Length: {len(body)}\r\n\r\n"
+            connection = connections.enter_context(socket.create_connection((address.hostname, address.port)))
+            connection.sendall(head.encode() + body)
+        yield

@@ -1,0 +1,124 @@
+"""The deployments' classes without Ray."""
+
+import asyncio
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tiny_generator import tiny_spec
+
+from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidInput
+from choreo.motion.clip import Motion
+from choreo.motion.formats.files import Format
+from choreo.music.synth import synthesize_song, write_wav
+from serving import replicas
+from serving.replicas import Failed, SamplerReplica, Threads, outcome, render
+
+
+class Engine:
+    """Remembers what was inferred; `down` makes it fail."""
+
+    def __init__(self, down: bool = False) -> None:
+        self.down = down
+        self.rows: list[tuple[str, int]] = []
+
+    async def specs(self) -> dict[str, Any]:
+        return {"tiny": tiny_spec()}
+
+    async def infer(self, graph: str, inputs: dict[str, Any], *, deadline: float | None = None) -> dict[str, Any]:
+        assert deadline is not None
+        assert deadline <= time.monotonic() + replicas.CANARY_S
+        if self.down:
+            raise BackendUnavailable("down")
+        self.rows.append((graph, len(next(iter(inputs.values())))))
+        return {}
+
+
+def sampler(engine: Engine) -> SamplerReplica:
+    replica = SamplerReplica(["127.0.0.1:1"])
+    replica._engine = engine  # type: ignore[assignment]
+    return replica
+
+
+def test_errors_of_ours_are_returned_and_others_raised() -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    answer = asyncio.run(outcome(fail(InvalidInput("audio", "is corrupt"))))
+    assert isinstance(answer, Failed)
+    assert answer.error.args == ("audio", "is corrupt")
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(outcome(fail(ZeroDivisionError())))
+
+
+def test_a_cancelled_caller_leaves_the_queue_of_threads() -> None:
+    async def run() -> list[int]:
+        threads, done, release = Threads(1), [], threading.Event()
+        first = asyncio.create_task(threads.run(release.wait, 10))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(threads.run(done.append, 2))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.wait([second])
+        release.set()
+        await first
+        await threads.run(done.append, 3)
+        return done
+
+    assert asyncio.run(run()) == [3]
+
+
+def test_the_canary_goes_through_both_graphs() -> None:
+    engine = Engine()
+    assert asyncio.run(sampler(engine).canary()) is None
+    assert engine.rows == [("conditioner", 1), ("denoiser", 1)]
+    answer = asyncio.run(sampler(Engine(down=True)).canary())
+    assert isinstance(answer, Failed)
+    assert isinstance(answer.error, BackendUnavailable)
+
+
+def test_a_server_that_says_nothing_fails_the_canary(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(Engine):
+        async def specs(self) -> dict[str, Any]:
+            await asyncio.Event().wait()
+            return {}
+
+    monkeypatch.setattr(replicas, "CANARY_S", 0.05)
+    answer = asyncio.run(sampler(Silent()).canary())
+    assert isinstance(answer, Failed)
+    assert isinstance(answer.error, DeadlineExceeded)
+
+
+def test_health_costs_a_canary_only_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        engine = Engine()
+        replica = sampler(engine)
+        await replica.check_health()
+        assert engine.rows == []
+        monkeypatch.setattr(replicas, "IDLE_S", 0.0)
+        await replica.check_health()
+        assert len(engine.rows) == 2
+        engine.down = True
+        with pytest.raises(BackendUnavailable):
+            await replica.check_health()
+        replica._running = 1  # what runs will notice by itself, and would be lost with the replica
+        await replica.check_health()
+
+    asyncio.run(run())
+
+
+def test_a_film_has_the_song_as_its_sound(tmp_path: Path) -> None:
+    samples, rate, _ = synthesize_song(120.0, 1.0)
+    write_wav(tmp_path / "song.wav", samples, rate)
+    motion = Motion(np.zeros((6, 22, 3), np.float32))
+    film = render(motion, Format.MP4, (tmp_path / "song.wav").read_bytes(), "a title")
+    assert film[4:8] == b"ftyp"
+    assert b"mp4a" in film
+    assert b"mp4a" not in render(motion, Format.MP4, None, "")
+    with pytest.raises(InvalidInput) as caught:
+        render(motion, Format.MP4, b"no song", "")
+    assert caught.value.field == "audio"
+    assert str(tmp_path.parent) not in str(caught.value)
