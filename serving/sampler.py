@@ -72,7 +72,7 @@ class Sampler:
         spec = await self.spec(job.model)
         deadline = time.monotonic() + (job.deadline - time.time())
         trajectory = await self._prepare(job, conditioning, prior, spec, deadline)
-        rows = {"conditioner": len(trajectory.constant["context"]), "denoiser": 0}
+        rows = {"conditioner": len(trajectory.starts) + trajectory.guided, "denoiser": 0}
         method = sampler(job.sampler)
         schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
         x = gaussian(job.seed, 0, trajectory.length, spec.channels, INITIAL)

@@ -109,6 +109,8 @@ def test_long_motions_are_windows_of_one_timeline(name: str, prediction: Predict
     engine = FakeEngine(SPEC.model_copy(update={"prediction": prediction}))
     out = run(engine, job(num_steps=4, sampler=name), conditioning(500))
     assert out.features.shape == (500, 66)
+    assert out.rows == {"conditioner": len(engine.calls[0][1]["text"]), "denoiser": 4 * 2 * 4}
+    assert out.rows["conditioner"] == 5  # a row per window and one null row for all
     assert np.isfinite(out.features).all()
     for _, inputs in engine.calls[1:]:
         windows = inputs["x"][:4]
