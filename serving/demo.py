@@ -68,6 +68,7 @@ def _request(
             data=fields,
             files={"audio": (song.name, file)},
             timeout=settings.request_timeout_s + 10,
+            trust_env=False,
         )
     if answer.status_code != 200:
         problem = answer.json()

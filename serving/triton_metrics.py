@@ -16,7 +16,7 @@ def inference_counts(server: TritonServer | None) -> dict[str, int]:
     """Rows inferred so far by model, as Triton counts them; empty for a server that is not ours."""
     if server is None:
         return {}
-    answer = httpx.get(server.metrics_url, timeout=10)
+    answer = httpx.get(server.metrics_url, timeout=10, trust_env=False)
     answer.raise_for_status()
     counts: dict[str, int] = {}
     for family in text_string_to_metric_families(answer.text):
