@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from choreo.errors import InvalidInput
 from choreo.models.spec import ModelSpec
 from choreo.motion.skeleton import FPS, WINDOW
+from choreo.music.audio import SAMPLE_RATE, Audio
 from choreo.music.beats import beat_phase_channels
 from choreo.music.encoders import MusicEncoder, MusicFeatures, music_encoder, precomputed
 from choreo.music.isolated import decode_audio_isolated
@@ -33,6 +34,10 @@ class Encoder:
     def warm_up(self, spec: ModelSpec) -> None:
         """Load the text encoder and compile the audio code before the first request has to wait for it."""
         self._text_encoder(spec.text_encoder).encode(["dance"])
+        if spec.music_encoder == "dsp35":  # Jukebox takes gigabytes; it comes with the first song, if one ever does
+            ticks = np.zeros(2 * SAMPLE_RATE, np.float32)
+            ticks[:: SAMPLE_RATE // 2] = 1
+            self._music_encoder(spec.music_encoder).encode(Audio(ticks, SAMPLE_RATE, 2.0, ""))
 
     def encode(self, job: Job, spec: ModelSpec) -> Conditioning:
         """Blocking; call it from a thread.

@@ -169,6 +169,7 @@ class TritonEngine:
         self._turn = itertools.count()
         self._timeout_s, self._rounds, self._first_delay_s = timeout_s, max(1, rounds), first_delay_s
         self._contract: _Contract | None = None
+        self._agreeing = asyncio.Lock()
         self._closed = False
 
     async def specs(self) -> dict[str, ModelSpec]:
@@ -218,11 +219,20 @@ class TritonEngine:
         return total
 
     async def _agreed_contract(self, deadline: float | None) -> "_Contract":
-        if self._contract is not None:
-            return self._contract
-        contract = await self._try_servers(lambda server, seconds: server.contract(seconds), deadline)
-        self._contract = contract
-        return contract
+        # One at a time: callers that asked different servers at once would each believe their own.
+        if self._contract is None:
+            await self._agree(deadline)
+        if self._contract is None:
+            raise BackendUnavailable("no Triton server named its models")
+        return self._contract
+
+    async def _agree(self, deadline: float | None) -> None:
+        try:
+            async with asyncio.timeout(_remaining(deadline)), self._agreeing:
+                if self._contract is None:
+                    self._contract = await self._try_servers(lambda server, s: server.contract(s), deadline)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the deadline passed before Triton named its models") from error
 
     async def _try_servers(self, call: "_Call[T]", deadline: float | None) -> T:
         """Make a call on the server whose turn it is, and on the others if it cannot answer."""
