@@ -35,9 +35,9 @@ class Encoder:
         """Load the text encoder and compile the audio code before the first request has to wait for it."""
         self._text_encoder(spec.text_encoder).encode(["dance"])
         if spec.music_encoder == "dsp35":  # Jukebox takes gigabytes; it comes with the first song, if one ever does
-            ticks = np.zeros(2 * SAMPLE_RATE, np.float32)
-            ticks[:: SAMPLE_RATE // 2] = 1
-            self._music_encoder(spec.music_encoder).encode(Audio(ticks, SAMPLE_RATE, 2.0, ""))
+            time = np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
+            tone = (0.5 * np.sin(2 * np.pi * 440 * time) * np.exp(-4 * (time % 0.5))).astype(np.float32)
+            self._music_encoder(spec.music_encoder).encode(Audio(tone, SAMPLE_RATE, 6.0, ""))
 
     def encode(self, job: Job, spec: ModelSpec) -> Conditioning:
         """Blocking; call it from a thread.

@@ -1,0 +1,96 @@
+"""Triton Python backend model: one ONNX Runtime session, and one run of it for all requests of a batch.
+
+The repository writer copies this file to `<model>/1/model.py`, beside `model.onnx`. It runs inside Triton's stub
+process and imports nothing of this program.
+"""
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    """Rows of several requests go through the graph together; a bad request fails alone."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Load the graph. An exception here makes the server refuse the model."""
+        config = json.loads(args["model_config"])
+        self._shapes = {i["name"]: tuple(int(d) for d in i["dims"]) for i in config["input"]}
+        self._outputs = [o["name"] for o in config["output"]]
+        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        options = onnxruntime.SessionOptions()
+        # ONNX Runtime's own default pins its threads, and counts the machine's cores, not the ones it may use.
+        options.intra_op_num_threads = int(parameters["intra_op_threads"]) or len(os.sched_getaffinity(0))
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.add_session_config_entry("session.intra_op.allow_spinning", parameters["allow_spinning"])
+        graph = os.path.join(args["model_repository"], args["model_version"], "model.onnx")
+        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+    def execute(self, requests: list) -> list:
+        """Answer every request, in order."""
+        responses: list = [None] * len(requests)
+        batch: list[tuple[int, dict[str, np.ndarray]]] = []
+        for index, request in enumerate(requests):
+            if request.is_cancelled():
+                responses[index] = _failure("the request was cancelled", pb_utils.TritonError.CANCELLED)
+                continue
+            try:
+                batch.append((index, self._read(request)))
+            except ValueError as error:
+                responses[index] = _failure(str(error), pb_utils.TritonError.INVALID_ARG)
+        if batch:
+            self._answer(batch, responses)
+        return responses
+
+    def finalize(self) -> None:
+        """Release the session's memory and threads."""
+        self._session = None
+
+    def _read(self, request: Any) -> dict[str, np.ndarray]:
+        """Inputs of one request by name, checked against the configuration.
+
+        Raises:
+            ValueError: an input is missing or does not have the configured shape, or the row counts differ.
+        """
+        tensors = {}
+        rows = None
+        for name, shape in self._shapes.items():
+            tensor = pb_utils.get_input_tensor_by_name(request, name)
+            if tensor is None:
+                raise ValueError(f"input {name!r} is missing")
+            values = tensor.as_numpy()
+            if values.ndim != 1 + len(shape) or values.shape[1:] != shape:
+                raise ValueError(f"input {name!r} has shape {values.shape}, expected (rows, *{shape})")
+            rows = len(values) if rows is None else rows
+            if len(values) != rows or rows == 0:
+                raise ValueError(f"input {name!r} has {len(values)} rows, expected {rows or 'at least one'}")
+            tensors[name] = values
+        return tensors
+
+    def _answer(self, batch: list, responses: list) -> None:
+        """Run one batch and put the responses in their places."""
+        tensors = [inputs for _, inputs in batch]
+        try:
+            joined = tensors[0]
+            if len(tensors) > 1:
+                joined = {name: np.concatenate([t[name] for t in tensors]) for name in self._shapes}
+            outputs = dict(zip(self._outputs, self._session.run(self._outputs, joined), strict=True))
+        except Exception as error:  # whatever it is, clients must not see paths of this machine
+            pb_utils.Logger.log_error(f"inference failed: {type(error).__name__}: {error}")
+            for index, _ in batch:
+                responses[index] = _failure("inference failed", pb_utils.TritonError.INTERNAL)
+            return
+        start = 0
+        for index, inputs in batch:
+            stop = start + len(inputs[next(iter(self._shapes))])
+            rows = [pb_utils.Tensor(name, outputs[name][start:stop]) for name in self._outputs]
+            responses[index] = pb_utils.InferenceResponse(output_tensors=rows)
+            start = stop
+
+
+def _failure(message: str, code: int) -> Any:
+    return pb_utils.InferenceResponse(error=pb_utils.TritonError(message, code))
