@@ -27,7 +27,7 @@ $(READY): requirements/base.txt requirements/cpu.txt requirements/dev.txt requir
 	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), "choreo needs CPython 3.11 or 3.12"'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	echo "installing pinned dependencies into $(VENV) (about 3 GB; minutes on the first run)"
-	$(BIN)/pip install --quiet --disable-pip-version-check -c requirements/cpu.lock -e '.[cpu,dev]'
+	$(BIN)/pip install -qq --disable-pip-version-check -c requirements/cpu.lock -e '.[cpu,dev]'
 	touch $(READY)
 
 demo: $(READY)

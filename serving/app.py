@@ -55,8 +55,8 @@ def serve_app(settings: Settings, triton_urls: Sequence[str]) -> serve.Applicati
     stage = {"max_ongoing_requests": running, "max_queued_requests": running + queued}
     encoder = _deployment(EncoderReplica, "Encoder", **stage).bind(settings)
     retriever = _deployment(RetrieverReplica, "Retriever", **stage).bind(settings.phrases)
-    concurrency = stage | {"max_ongoing_requests": settings.sampler_concurrency + 1}  # one more for the canary
-    sampler = _deployment(SamplerReplica, "Sampler", **concurrency).bind(list(triton_urls))
+    probed = stage | {"max_ongoing_requests": running + SPARE}  # canaries must not wait behind the work
+    sampler = _deployment(SamplerReplica, "Sampler", **probed).bind(list(triton_urls), settings.sampler_concurrency)
     finisher = _deployment(FinisherReplica, "Finisher", **stage).bind()
     inside = {"max_ongoing_requests": running + queued + SPARE}
     ingress = _deployment(serve.ingress()(IngressReplica), "Ingress", **inside)

@@ -57,7 +57,7 @@ async def generate_files(
     result.seconds["write"] = round(time.perf_counter() - began, 4)
     result.seconds["start"] = round(startup, 4)
     document = report(result, files)
-    full = document | {"rows": result.rows, "versions": versions(), "meta": result.motion.meta}
+    full = document | {"rows": result.rows, "versions": versions(), "triton": None, "meta": result.motion.meta}
     atomic_write(out / "report.json", json.dumps(full, indent=1).encode())
     return document
 

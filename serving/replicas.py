@@ -4,13 +4,14 @@ Errors of ours are returned, not raised: Ray would wrap them, and log a tracebac
 """
 
 import asyncio
+import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,19 @@ from serving.request import Job
 from serving.settings import Settings
 from serving.stages import Conditioning, Prior, Sampled
 
+if TYPE_CHECKING:  # gRPC and ONNX are loaded by the one replica that needs them
+    from export.repository import GraphName
+    from serving.engine import Engine
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 CANARY_S = 5.0
 """Longest time that a canary inference may take."""
+BUSY_S = 2.0
+"""An answer to real work that is no older makes a canary needless, which would have to wait behind that work."""
 IDLE_S = 60.0
-"""A sampler that inferred something more recently is healthy without a canary, which would cost rows."""
+"""The same for Ray's checks of a replica: replacing the replica does not mend Triton, so they need not be quick."""
 
 
 @dataclass(frozen=True)
@@ -100,56 +107,87 @@ class RetrieverReplica:
         """Answer: the library is open."""
 
 
-class SamplerReplica:
-    """Runs reverse processes on Triton. The loop over the steps is in here; no step crosses a handle."""
+class WatchedEngine:
+    """An engine that remembers when it last answered: real work is a canary itself."""
 
-    def __init__(self, triton_urls: Sequence[str]) -> None:
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self.answered_at = -math.inf
+
+    async def specs(self) -> dict[str, ModelSpec]:
+        """See `Engine`."""
+        return await self._engine.specs()
+
+    async def infer(
+        self, graph: "GraphName", inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
+    ) -> dict[str, NDArray[np.float32]]:
+        """See `Engine`."""
+        out = await self._engine.infer(graph, inputs, deadline=deadline)
+        self.answered_at = time.monotonic()
+        return out
+
+    async def close(self) -> None:
+        """See `Engine`."""
+        await self._engine.close()
+
+    async def statistics(self) -> dict[str, int]:
+        """See `Engine`."""
+        return await self._engine.statistics()
+
+    async def canary(self, silence_s: float) -> None:
+        """One row through both graphs, unless there was an answer less than `silence_s` ago.
+
+        Raises:
+            DeadlineExceeded, BackendUnavailable: no answer came in time.
+        """
+        if time.monotonic() - self.answered_at < silence_s:
+            return
+        deadline = time.monotonic() + CANARY_S
+        try:
+            async with asyncio.timeout(CANARY_S):
+                spec = next(iter((await self.specs()).values()))
+        except TimeoutError as error:
+            raise DeadlineExceeded("Triton did not name its models in time") from error
+        graphs: dict[GraphName, Any] = {"conditioner": spec.conditioner_inputs(), "denoiser": spec.denoiser_inputs()}
+        for graph, shapes in graphs.items():
+            zeros = {name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()}
+            await self.infer(graph, zeros, deadline=deadline)
+
+
+class SamplerReplica:
+    """Runs reverse processes on Triton. The loop over the steps is in here; no step crosses a handle.
+
+    Args:
+        triton_urls: gRPC addresses of the servers.
+        concurrency: requests that are denoised at a time. More may be inside and wait, so that canaries never do.
+    """
+
+    def __init__(self, triton_urls: Sequence[str], concurrency: int) -> None:
         from serving.engine import TritonEngine
         from serving.sampler import Sampler
 
-        self._engine = TritonEngine(triton_urls)
+        self._engine = WatchedEngine(TritonEngine(triton_urls))
         self._sampler = Sampler(self._engine)
-        self._running = 0
-        self._answered_at = time.monotonic()
+        self._turns = asyncio.Semaphore(concurrency)
+        self._started_at = time.monotonic()
 
     async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled | Failed:
         """See `Stages.sample`."""
-        self._running += 1
-        try:
-            sampled = await outcome(self._sampler.sample(job, conditioning, prior))
-        finally:
-            self._running -= 1
-        if isinstance(sampled, Sampled):
-            self._answered_at = time.monotonic()
-        return sampled
+        async with self._turns:
+            return await outcome(self._sampler.sample(job, conditioning, prior))
 
     async def models(self) -> dict[str, ModelSpec] | Failed:
         """Contracts of the served models, the default one first."""
         return await outcome(self._engine.specs())
 
     async def canary(self) -> Failed | None:
-        """One row through both graphs."""
-        return await outcome(self._infer_zeros())
+        """Whether Triton answers, from work that is going on or by a canary."""
+        return await outcome(self._engine.canary(BUSY_S))
 
     async def check_health(self) -> None:
-        """Asked by Ray; raises when a replica that has nothing to do cannot get a canary through."""
-        if not self._running and time.monotonic() - self._answered_at > IDLE_S:
-            await self._infer_zeros()
-
-    async def _infer_zeros(self) -> None:
-        deadline = time.monotonic() + CANARY_S
-        spec = next(iter((await self._specs_before(deadline)).values()))
-        for graph, shapes in (("conditioner", spec.conditioner_inputs()), ("denoiser", spec.denoiser_inputs())):
-            zeros = {name: np.zeros((1, *shape), np.float32) for name, shape in shapes.items()}
-            await self._engine.infer(graph, zeros, deadline=deadline)  # type: ignore[arg-type]
-        self._answered_at = time.monotonic()
-
-    async def _specs_before(self, deadline: float) -> dict[str, ModelSpec]:
-        try:
-            async with asyncio.timeout(deadline - time.monotonic()):
-                return await self._engine.specs()
-        except TimeoutError as error:
-            raise DeadlineExceeded("Triton did not name its models in time") from error
+        """Asked by Ray; raises when Triton does not answer a canary after a long silence."""
+        if time.monotonic() - self._started_at > IDLE_S:
+            await self._engine.canary(IDLE_S)
 
 
 class FinisherReplica:

@@ -22,6 +22,7 @@ from choreo.motion.clip import Motion
 from choreo.motion.representation import ROOT_VELOCITY, encode
 from choreo.motion.resample import resample
 from choreo.motion.retarget import refit
+from choreo.postprocess.inertialization import carried_over
 from serving.encoder import window_music
 from serving.engine import Engine
 from serving.request import Job
@@ -86,6 +87,7 @@ class Sampler:
             noise = gaussian(job.seed, 0, trajectory.length, spec.channels, index)[None] if method.stochastic else None
             x = method.step(schedule, x[None], x0, now, prev, noise)[0]
         x = np.where(trajectory.known_mask > 0, trajectory.known, x)[: conditioning.num_frames]
+        x = carried_over(x, int(trajectory.known_mask.any(axis=1).sum()))
         return Sampled(spec.denormalize(x).astype(np.float32), spec.name, rows)
 
     async def spec(self, model: str | None) -> ModelSpec:

@@ -41,9 +41,7 @@ class Trainer:
         self.recipe, self.config, self.folder, self.validation = recipe, config, folder, validation
         tracker = None if options.tracker == "none" else options.tracker
         if tracker == "wandb" and find_spec("wandb") is None:
-            raise MissingDependency(
-                "the recipe logs to W&B: pip install wandb, or change its tracker"
-            )
+            raise MissingDependency("the recipe logs to W&B: pip install wandb, or change its tracker")
         self.accelerator = Accelerator(
             mixed_precision=options.mixed_precision,
             gradient_accumulation_steps=options.gradient_accumulation,

@@ -18,7 +18,6 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from leftovers import Leftovers
 
 from choreo.motion.formats.bvh import read_bvh
 from choreo.motion.formats.npz import read_npz
@@ -84,7 +83,6 @@ def running(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     song = tmp_path_factory.mktemp("songs") / "song.wav"
     samples, rate, _ = synthesize_song(120.0, 5.0)
     write_wav(song, samples, rate)
-    before = Leftovers.now()
     settings = Settings(
         port=0, model_repo=repository, max_ongoing_requests=RUNNING, max_queued_requests=QUEUED, max_body_bytes=1 << 20
     )
@@ -94,10 +92,12 @@ def running(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         httpx.Client(base_url=server.url, timeout=120, trust_env=False) as client,
     ):
         yield Running(triton, server, client, repository, song.read_bytes())
-        folder = server.session.folder
-    assert folder is not None
+        folder, started = server.session.folder, psutil.Process().children(recursive=True)
+        assert folder is not None
+    assert len(started) > 10
+    assert [p for p in started if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
     assert not folder.exists()
-    assert Leftovers.now() == before
+    assert [name for name in os.listdir("/dev/shm") if f"-{os.getpid()}-" in name] == []
     port = urlsplit(server.url).port
     with socket.socket() as again:
         again.bind(("127.0.0.1", port))

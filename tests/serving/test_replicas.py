@@ -15,7 +15,7 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.files import Format
 from choreo.music.synth import synthesize_song, write_wav
 from serving import replicas
-from serving.replicas import Failed, SamplerReplica, Threads, outcome, render
+from serving.replicas import Failed, SamplerReplica, Threads, WatchedEngine, outcome, render
 
 
 class Engine:
@@ -38,8 +38,8 @@ class Engine:
 
 
 def sampler(engine: Engine) -> SamplerReplica:
-    replica = SamplerReplica(["127.0.0.1:1"])
-    replica._engine = engine  # type: ignore[assignment]
+    replica = SamplerReplica(["127.0.0.1:1"], concurrency=2)
+    replica._engine = WatchedEngine(engine)  # type: ignore[arg-type]
     return replica
 
 
@@ -92,6 +92,24 @@ def test_a_server_that_says_nothing_fails_the_canary(monkeypatch: pytest.MonkeyP
     assert isinstance(answer.error, DeadlineExceeded)
 
 
+def test_real_work_is_a_canary_itself() -> None:
+    async def run() -> None:
+        engine = Engine()
+        watched = WatchedEngine(engine)  # type: ignore[arg-type]
+        await watched.canary(60)
+        assert len(engine.rows) == 2
+        await watched.canary(60)
+        assert len(engine.rows) == 2
+        await watched.canary(0)
+        assert len(engine.rows) == 4
+        engine.down = True
+        await watched.canary(60)
+        with pytest.raises(BackendUnavailable):
+            await watched.canary(0)
+
+    asyncio.run(run())
+
+
 def test_health_costs_a_canary_only_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         engine = Engine()
@@ -104,8 +122,32 @@ def test_health_costs_a_canary_only_when_idle(monkeypatch: pytest.MonkeyPatch) -
         engine.down = True
         with pytest.raises(BackendUnavailable):
             await replica.check_health()
-        replica._running = 1  # what runs will notice by itself, and would be lost with the replica
-        await replica.check_health()
+
+    asyncio.run(run())
+
+
+def test_a_few_are_denoised_at_a_time_and_canaries_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        replica, release = sampler(Engine()), asyncio.Event()
+        full = asyncio.Event()
+        inside, most = 0, 0
+
+        async def hold(*args: Any) -> None:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            if inside == 2:
+                full.set()
+            await release.wait()
+            inside -= 1
+
+        monkeypatch.setattr(replica._sampler, "sample", hold)
+        jobs = [asyncio.create_task(replica.sample(None, None, None)) for _ in range(5)]  # type: ignore[arg-type]
+        await full.wait()
+        assert await replica.canary() is None
+        release.set()
+        await asyncio.gather(*jobs)
+        assert (inside, most) == (0, 2)
 
     asyncio.run(run())
 
