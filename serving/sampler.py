@@ -86,9 +86,9 @@ class Sampler:
             x0 = schedule.predicted_x0(output[None], x[None], now, spec.prediction)
             noise = gaussian(job.seed, 0, trajectory.length, spec.channels, index)[None] if method.stochastic else None
             x = method.step(schedule, x[None], x0, now, prev, noise)[0]
-        x = np.where(trajectory.known_mask > 0, trajectory.known, x)[: conditioning.num_frames]
-        x = carried_over(x, int(trajectory.known_mask.any(axis=1).sum()))
-        return Sampled(spec.denormalize(x).astype(np.float32), spec.name, rows)
+        held = np.where(trajectory.known_mask > 0, trajectory.known, x)[: conditioning.num_frames]
+        features = carried_over(held, int(trajectory.known_mask.any(axis=1).sum()))
+        return Sampled(spec.denormalize(features).astype(np.float32), spec.name, rows)
 
     async def spec(self, model: str | None) -> ModelSpec:
         """Contract of a served model.
