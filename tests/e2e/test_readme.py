@@ -60,7 +60,16 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_command_is_known_here() -> None:
     """A command added to the README without a test fails this."""
-    known = ("make demo", "make test", "choreo generate", "choreo serve", "choreo train", "choreo export", "curl ")
+    known = (
+        "make demo",
+        "make test",
+        "choreo generate",
+        "choreo serve",
+        "choreo train",
+        "choreo evaluate",
+        "choreo export",
+        "curl ",
+    )
     assert [c for c in COMMANDS if not any(k in c for k in known)] == []
     assert "make test" in (ROOT / ".ci" / "run").read_text()
 
@@ -155,3 +164,12 @@ def test_train(tmp_path: Path) -> None:
     line = re.sub(r"--out \S+", f"--out {tmp_path / 'run'}", command("choreo train"))
     run(f"{line.replace('../shared/data', str(data_pack()))} --until 1")
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+
+
+@pytest.mark.data
+def test_evaluate() -> None:
+    line = command("choreo evaluate").replace("../shared/data", str(data_pack()))
+    done = run(re.sub(r"--samples \d+", "--samples 2 --steps 2 --json", line))
+    rows = json.loads(done.stdout)["rows"]
+    assert {row["subject"] for row in rows} == {"gt", "generated"}
+    assert all(np.isfinite(row["value"]) and row["n"] == 2 for row in rows)
