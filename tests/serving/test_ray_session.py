@@ -92,6 +92,15 @@ def test_sweeps_only_what_dead_owners_left() -> None:
         kept.rmdir()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C interrupts here even where the tests were started in the background, which ignores it."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, previous)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_clean_up_is_not_interrupted() -> None:
     with uninterrupted():
         os.kill(os.getpid(), signal.SIGINT)
