@@ -153,29 +153,6 @@ def write_repository(
     return written
 
 
-def is_current(
-    root: Path,
-    spec: ModelSpec,
-    graphs: Mapping[GraphName, Path],
-    profile: Profile = Profile.CPU,
-    settings: RepositorySettings | None = None,
-) -> bool:
-    """Whether `write_repository` with the same arguments would change nothing."""
-    settings = settings or RepositorySettings()
-    for graph in GRAPHS:
-        folder = root / graph
-        expected = _texts(spec, graph, profile, settings)
-        try:
-            expected["1/build.json"] = _build_record(spec, profile, _sha256(graphs[graph]))
-            if any((folder / file).read_bytes() != text.encode() for file, text in expected.items()):
-                return False
-        except (OSError, KeyError):
-            return False
-        if not (folder / "1" / graph_file(profile)).is_file():
-            return False
-    return True
-
-
 def read_configs(root: Path) -> dict[str, TritonModelConfig]:
     """Configurations of all models in a repository, by name.
 

@@ -21,7 +21,6 @@ from export.repository import (
     RepositorySettings,
     graph_inputs,
     graph_outputs,
-    is_current,
     read_configs,
     read_spec,
     write_repository,
@@ -98,19 +97,6 @@ def test_the_same_arguments_give_the_same_bytes(root: Path, spec: ModelSpec, gra
     assert not [p.name for p in root.parent.iterdir() if p.name.startswith(".")]
 
 
-def test_is_current(root: Path, spec: ModelSpec, graphs: Graphs, tmp_path: Path) -> None:
-    assert not is_current(root, spec, graphs)
-    write_repository(root, spec, graphs)
-    assert is_current(root, spec, graphs)
-    assert not is_current(root, tiny_spec(std=(2.0,) * 4), graphs)
-    assert not is_current(root, spec, graphs, settings=RepositorySettings(denoiser_max_batch=8))
-    assert not is_current(root, spec, graphs, Profile.GPU_ORT)
-    other = write_graphs(tmp_path / "other", tiny_spec(prediction="eps"))
-    assert not is_current(root, spec, other)
-    (root / "denoiser" / "1" / "model.onnx").unlink()
-    assert not is_current(root, spec, graphs)
-
-
 def test_a_model_that_is_written_again_keeps_nothing_of_the_old(root: Path, spec: ModelSpec, graphs: Graphs) -> None:
     write_repository(root, spec, graphs)
     (root / "denoiser" / "1" / "left.over").touch()
@@ -181,7 +167,6 @@ def test_tensorrt_plans(root: Path, spec: ModelSpec, graphs: Graphs, tmp_path: P
     assert [s.batch_size for s in captured] == [1, 2, 4, 8]
     assert all(s.inputs == graph_inputs(spec, "denoiser") for s in captured)
     assert (root / "denoiser" / "1" / "model.plan").read_bytes() == b"plan"
-    assert is_current(root, spec, plans, Profile.GPU_PLAN, RepositorySettings(denoiser_max_batch=8))
 
 
 def test_onnx_runtime_with_tensorrt(root: Path, spec: ModelSpec, graphs: Graphs) -> None:

@@ -89,7 +89,7 @@ def test_an_exact_search_is_found_however_few_candidates_are_fetched_at_first(
     """Hundreds of equally like phrases, of which one has the wanted length."""
     stub = SimpleNamespace(calls=[])
 
-    class Table:
+    class FakeTable:
         num_frames = np.where(np.arange(500) == 499, 100, 200)
 
         def __getitem__(self, row: int) -> object:
@@ -98,7 +98,7 @@ def test_an_exact_search_is_found_however_few_candidates_are_fetched_at_first(
         def __len__(self) -> int:
             return 500
 
-    class Index:
+    class FakeIndex:
         kind, dim, size = "flat", library.embedder.config.dim, 500
 
         def search(self, queries: np.ndarray, k: int) -> list[SimpleNamespace]:
@@ -107,9 +107,9 @@ def test_an_exact_search_is_found_however_few_candidates_are_fetched_at_first(
             return [SimpleNamespace(rows=rows, scores=np.linspace(0.9, 0.89, 500, dtype=np.float32)[: len(rows)])]
 
         def save(self, path: Path) -> None:
-            raise NotImplementedError
+            raise AssertionError("searching saves nothing")
 
-    small = PhraseLibrary(library.manifest, Table(), np.zeros((0, 22, 3), np.int16), Index())
+    small = PhraseLibrary(library.manifest, FakeTable(), np.zeros((0, 22, 3), np.int16), FakeIndex())
     assert small.search(Query(music=Music(120.0)), 1, length=100)[0].phrase == 499
     assert stub.calls[-1] >= 500
 

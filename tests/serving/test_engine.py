@@ -162,7 +162,7 @@ class TestOnnxEngine:
 Infer = Callable[[Any, Any], Awaitable[Any]]
 
 
-class ScriptedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
+class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Speaks Triton's protocol; what an inference does is a function, by default the tiny denoiser."""
 
     def __init__(self, spec: ModelSpec = SPEC, infer: Infer | None = None, max_batch_size: int = 4) -> None:
@@ -194,11 +194,11 @@ class ScriptedTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
         return response
 
 
-def failing(code: grpc.StatusCode, message: str = "no", times: int = 10**9) -> Callable[[ScriptedTriton], Infer]:
+def failing(code: grpc.StatusCode, message: str = "no", times: int = 10**9) -> Callable[[FakeTriton], Infer]:
     """An inference that fails so many times before it works."""
     left = times
 
-    def bind(triton: ScriptedTriton) -> Infer:
+    def bind(triton: FakeTriton) -> Infer:
         async def infer(request: Any, context: Any) -> Any:
             nonlocal left
             if left > 0:
@@ -212,7 +212,7 @@ def failing(code: grpc.StatusCode, message: str = "no", times: int = 10**9) -> C
 
 
 @asynccontextmanager
-async def serving(*tritons: ScriptedTriton) -> AsyncIterator[list[str]]:
+async def serving(*tritons: FakeTriton) -> AsyncIterator[list[str]]:
     servers, urls = [], []
     for triton in tritons:
         server = grpc.aio.server()
@@ -228,7 +228,7 @@ async def serving(*tritons: ScriptedTriton) -> AsyncIterator[list[str]]:
 
 
 @asynccontextmanager
-async def engine_over(*tritons: ScriptedTriton, **options: Any) -> AsyncIterator[TritonEngine]:
+async def engine_over(*tritons: FakeTriton, **options: Any) -> AsyncIterator[TritonEngine]:
     async with serving(*tritons) as urls:
         engine = TritonEngine(urls, **({"first_delay_s": 0.001} | options))
         try:
@@ -240,7 +240,7 @@ async def engine_over(*tritons: ScriptedTriton, **options: Any) -> AsyncIterator
 class TestTritonEngine:
     def test_rows_are_split_and_put_together_again(self) -> None:
         async def run() -> None:
-            triton = ScriptedTriton(max_batch_size=4)
+            triton = FakeTriton(max_batch_size=4)
             async with engine_over(triton) as engine:
                 assert await engine.specs() == {"tiny": SPEC}
                 inputs = rows(10)
@@ -263,7 +263,7 @@ class TestTritonEngine:
     )
     def test_what_heals_is_tried_again(self, code: grpc.StatusCode, message: str) -> None:
         async def run() -> None:
-            triton = ScriptedTriton()
+            triton = FakeTriton()
             triton.infer = failing(code, message, times=3)(triton)
             async with engine_over(triton) as engine:
                 inputs = rows(1)
@@ -285,7 +285,7 @@ class TestTritonEngine:
     )
     def test_what_does_not_heal_is_tried_once(self, code: grpc.StatusCode, error: type[Exception]) -> None:
         async def run() -> None:
-            triton = ScriptedTriton()
+            triton = FakeTriton()
             triton.infer = failing(code, times=1)(triton)
             async with engine_over(triton) as engine:
                 with pytest.raises(error):
@@ -295,7 +295,7 @@ class TestTritonEngine:
 
     def test_retries_end_with_the_deadline(self) -> None:
         async def run() -> None:
-            triton = ScriptedTriton()
+            triton = FakeTriton()
             triton.infer = failing(grpc.StatusCode.UNAVAILABLE)(triton)
             async with engine_over(triton, first_delay_s=0.2, rounds=1000) as engine:
                 began = time.monotonic()
@@ -310,7 +310,7 @@ class TestTritonEngine:
             async def hang(request: Any, context: Any) -> Any:
                 await asyncio.Event().wait()
 
-            async with engine_over(ScriptedTriton(infer=hang), timeout_s=0.2) as engine:
+            async with engine_over(FakeTriton(infer=hang), timeout_s=0.2) as engine:
                 with pytest.raises(BackendUnavailable):
                     await engine.infer("denoiser", rows(1))
                 with pytest.raises(DeadlineExceeded):
@@ -332,7 +332,7 @@ class TestTritonEngine:
                     cancelled.release()
                     raise
 
-            async with engine_over(ScriptedTriton(infer=hang, max_batch_size=4)) as engine:
+            async with engine_over(FakeTriton(infer=hang, max_batch_size=4)) as engine:
                 call = asyncio.create_task(engine.infer("denoiser", rows(8)))
                 for _ in range(2):
                     await started.acquire()
@@ -357,7 +357,7 @@ class TestTritonEngine:
                     cancelled.set()
                     raise
 
-            async with engine_over(ScriptedTriton(infer=hang_or_fail, max_batch_size=4)) as engine:
+            async with engine_over(FakeTriton(infer=hang_or_fail, max_batch_size=4)) as engine:
                 with pytest.raises(BackendUnavailable):
                     await engine.infer("denoiser", rows(5))
                 await cancelled.wait()
@@ -366,7 +366,7 @@ class TestTritonEngine:
 
     def test_several_servers_share_the_work_and_replace_each_other(self) -> None:
         async def run() -> None:
-            first, second = ScriptedTriton(), ScriptedTriton()
+            first, second = FakeTriton(), FakeTriton()
             async with serving(first, second) as urls:
                 engine = TritonEngine([*urls, "127.0.0.1:1"], first_delay_s=0.001)
                 for _ in range(6):
@@ -394,8 +394,8 @@ class TestTritonEngine:
 
     def test_servers_with_different_models_are_not_mixed(self) -> None:
         async def run() -> None:
-            other = ScriptedTriton(tiny_spec(std=(2.0,) * 4))
-            async with engine_over(ScriptedTriton(), other) as engine:
+            other = FakeTriton(tiny_spec(std=(2.0,) * 4))
+            async with engine_over(FakeTriton(), other) as engine:
                 results = [engine.infer("denoiser", rows(1)) for _ in range(4)]
                 errors = [r for r in await asyncio.gather(*results, return_exceptions=True) if isinstance(r, Exception)]
                 assert [type(e) for e in errors] == [InvalidArtifact] * 2
@@ -404,13 +404,13 @@ class TestTritonEngine:
 
     def test_answers_that_cannot_be_used(self) -> None:
         async def run() -> None:
-            async with engine_over(ScriptedTriton()) as engine:
+            async with engine_over(FakeTriton()) as engine:
                 with pytest.raises(NonFiniteOutput):
                     await engine.infer("denoiser", rows(1) | {"x": np.full((1, 8, 4), -1, np.float32)})
                 with pytest.raises(InvalidInput):
                     await engine.infer("denoiser", rows(1) | {"x": np.zeros((1, 9, 4), np.float32)})
 
-            triton = ScriptedTriton()
+            triton = FakeTriton()
 
             async def short(request: Any, context: Any) -> Any:
                 response = await triton.denoise(request, context)
@@ -427,7 +427,7 @@ class TestTritonEngine:
 
     def test_nothing_works_after_close(self) -> None:
         async def run() -> None:
-            async with engine_over(ScriptedTriton()) as engine:
+            async with engine_over(FakeTriton()) as engine:
                 await engine.infer("denoiser", rows(1))
                 await engine.close()
                 with pytest.raises(BackendUnavailable):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests_data import data_pack
 
 from choreo.errors import InvalidInput
 from choreo.music.audio import SAMPLE_RATE, Audio, decode_audio
@@ -141,8 +142,5 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "tempo"), [("loop_compus", 148.0), ("arovane_beat_d", 129.98)])
 def test_a_real_loop_has_its_known_tempo(name: str, tempo: float) -> None:
-    loop = Path(__file__).parents[4] / "shared" / "data" / "audio" / f"{name}.flac"
-    if not loop.exists():
-        pytest.skip("the data pack is not on this machine")
-    music = Dsp35Encoder().encode(decode_audio(loop))
+    music = Dsp35Encoder().encode(decode_audio(data_pack() / "audio" / f"{name}.flac"))
     assert min(abs(music.tempo / (tempo * octave) - 1) for octave in (0.5, 1, 2)) < 0.04

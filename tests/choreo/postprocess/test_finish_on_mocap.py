@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests_data import data_pack
 
 from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.kinematics import bone_length_deviation, jerk
@@ -18,7 +18,6 @@ from choreo.postprocess.floor import floor_curve
 from .synthetic_walk import noisy, peak_acceleration
 
 pytestmark = pytest.mark.data
-MOTION = Path(__file__).parents[4] / "shared" / "data" / "motion"
 CLIPS = {"cmu": 8, "tang": 12}
 
 
@@ -35,10 +34,7 @@ class Case:
 
 @cache
 def cases(pack: str) -> tuple[Case, ...]:
-    path = MOTION / f"{pack}.npz"
-    if not path.exists():
-        pytest.skip("the data pack is not on this machine")
-    with np.load(path) as arrays:
+    with np.load(data_pack() / "motion" / f"{pack}.npz") as arrays:
         keys = [key for key in arrays.files if not key.startswith("01_") and len(arrays[key]) >= 90]
         chosen = keys[:: max(1, len(keys) // CLIPS[pack])][: CLIPS[pack]]
         return tuple(case(key, arrays[key][:400] / 1000, seed) for seed, key in enumerate(chosen))
