@@ -16,7 +16,7 @@ from choreo.motion.skeleton import FPS
 from choreo.text.encoders import TextEncoder
 from retrieval.cutting import PHRASE_FRAMES, cut
 from retrieval.embedding import EmbeddingConfig, Weights
-from retrieval.phrases import beat_strength, describe, words
+from retrieval.phrases import beat_strength, describe
 from retrieval.writer import LibraryWriter
 
 Array = NDArray[np.float64]
@@ -145,7 +145,7 @@ def _add(
             beat_strength=None if onset is None else beat_strength(onset, beats - start),
         )
         if writer.add(phrase, rows):
-            texts.append(words(part, item.caption, item.genre))
+            texts.append(phrase.words)
         else:
             skipped.append(Skipped(name, "an equal phrase is in the library already"))
     return texts

@@ -31,13 +31,16 @@ class Hit:
     """A phrase that was found.
 
     Attributes:
-        score: cosine in [-1, 1], times the length kernel if it is positive.
+        score: what the order is by. From the dense search: the similarity, times the length kernel if it is positive;
+            from a reranker: its calibrated probability in [0, 1] that the phrase fits.
         rank: 0 for the best.
+        similarity: cosine of the embeddings in [-1, 1].
     """
 
     phrase: Phrase
     score: float
     rank: int
+    similarity: float
 
 
 class PhraseLibrary:
@@ -114,7 +117,10 @@ class PhraseLibrary:
             for i, neighbours in zip(telling, found, strict=True):
                 scores = self._scored(neighbours.scores, neighbours.rows, None if lengths is None else lengths[i])
                 order = np.lexsort((neighbours.rows, -scores))[:k]
-                out[i] = [self._hit(neighbours.rows[j], scores[j], rank) for rank, j in enumerate(order)]
+                out[i] = [
+                    Hit(self._table[int(neighbours.rows[j])], float(scores[j]), rank, _cosine(neighbours.scores[j]))
+                    for rank, j in enumerate(order)
+                ]
                 complete = lengths is None or len(neighbours.rows) >= len(self)
                 if not complete and neighbours.scores[-1] > scores[order[-1]]:
                     again.append(i)
@@ -130,9 +136,6 @@ class PhraseLibrary:
         # A phrase that is unlike what was asked for does not become better by having the wrong length, too.
         return np.where(scores > 0, scores * kernel, scores)
 
-    def _hit(self, row: np.int64, score: np.float64, rank: int) -> Hit:
-        return Hit(self._table[int(row)], float(score), rank)
-
     def _check(self) -> None:
         counts = {len(self._table), self._index.size, self.manifest.phrases}
         if len(counts) != 1 or self._index.dim != self.manifest.embedding.dim:
@@ -144,6 +147,10 @@ class PhraseLibrary:
         inside = (first >= 0) & (count >= 2) & (first + count <= len(self._motion))
         if len(self._motion) != self.manifest.frames or not inside.all():
             raise InvalidArtifact(f"{MOTION} does not hold the frames that the table names")
+
+
+def _cosine(score: np.float32) -> float:
+    return float(np.clip(score, -1, 1))
 
 
 def _map_motion(path: Path) -> NDArray[np.int16]:

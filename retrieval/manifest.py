@@ -12,7 +12,7 @@ from choreo.motion.skeleton import FPS
 from retrieval.embedding import EmbeddingConfig
 
 FORMAT: Final = "choreo-phrases"
-VERSION: Final = 1
+VERSION: Final = 2
 NAME: Final = "manifest.json"
 TABLE, MOTION, INDEX = "phrases.parquet", "motion.npy", "index.faiss"
 FILES: Final = (TABLE, MOTION, INDEX)

@@ -23,6 +23,13 @@ STATS: Final = (
     "arm_spread", "stance", "crouch", "vertical_range", "bounce",
 )  # fmt: skip
 """Names of the motion statistics, in order; none depends on where the dancer is or faces."""
+_PARTS: Final = {
+    "trunk": (0, 3, 6, 9, 12, 13, 14, 15),
+    "arms": (16, 17, 18, 19, 20, 21),
+    "legs": (1, 2, 4, 5, 7, 8, 10, 11),
+}
+KINETIC: Final = tuple(f"{part}_{kind}" for part in _PARTS for kind in ("horizontal", "vertical", "expenditure"))
+"""Names of the kinetic features of each part of the body, in order."""
 MILLIMETRES: Final = 1000
 LARGEST: Final = np.iinfo(np.int16).max / MILLIMETRES
 """Farthest coordinate from the phrase's start that int16 millimetres hold, metres."""
@@ -31,7 +38,7 @@ _WRISTS, _FEET = (20, 21), (L_FOOT, R_FOOT)
 _ARMS, _LEGS = (18, 19, 20, 21), (4, 5, 7, 8, 10, 11)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Phrase:
     """One phrase of a library.
 
@@ -42,6 +49,8 @@ class Phrase:
         licence: tag of the recording's terms.
         caption: a sentence, or empty.
         genre: kind of dance, or empty.
+        style: manner of dancing as its maker calls it, or empty.
+        words: everything the text encoder and rerankers read of it; see `words`.
         tempo: beats per minute, 0 where unknown.
         beat_strength: how far onsets stand out on beats, 0..1; None where no music was there.
         energy: mean kinetic energy of unit joint masses, m^2/s^2.
@@ -49,6 +58,8 @@ class Phrase:
         first_row: its first frame in the library's motion array.
         beats: seconds within the phrase, its closing beat at T / 30 included.
         stats: motion statistics in the order of `STATS`.
+        kinetic: kinetic features in the order of `KINETIC`.
+        music: summary of the recording's music in the order of `SUMMARY`; None where no music was there.
     """
 
     id: str
@@ -57,6 +68,8 @@ class Phrase:
     licence: str
     caption: str
     genre: str
+    style: str
+    words: str
     tempo: float
     beat_strength: float | None
     energy: float
@@ -64,6 +77,8 @@ class Phrase:
     first_row: int
     beats: tuple[float, ...]
     stats: tuple[float, ...]
+    kinetic: tuple[float, ...]
+    music: tuple[float, ...] | None
 
     @property
     def seconds(self) -> float:
@@ -77,16 +92,19 @@ def describe(
     beats: ArrayLike = (),
     caption: str = "",
     genre: str = "",
+    style: str = "",
     source: str = "",
     start: float = 0.0,
     licence: str = "",
     beat_strength: float | None = None,
+    music: Sequence[float] | None = None,
 ) -> tuple[Phrase, NDArray[np.int16]]:
     """A phrase of canonical positions (T, 22, 3) at 30 fps, and the rows (T, 22, 3) of it that a library stores.
 
     Args:
         positions: any place and heading, metres; the floor at y = 0.
         beats: seconds from the first frame; those outside the phrase are left out.
+        music: summary of the recording's music, in the order of `SUMMARY`.
     Raises:
         InvalidInput: fewer than two frames, NaN, or motion that leaves the range of int16 millimetres.
     """
@@ -101,6 +119,8 @@ def describe(
         licence=licence,
         caption=caption,
         genre=genre,
+        style=style,
+        words=words(positions, caption, genre, style),
         tempo=round(tempo_of(grid), 3),
         beat_strength=beat_strength,
         energy=round(kinetic_energy(positions), 6),
@@ -108,6 +128,8 @@ def describe(
         first_row=0,
         beats=tuple(round(float(b), 4) for b in grid),
         stats=stats,
+        kinetic=kinetic_features(positions),
+        music=None if music is None else tuple(round(float(value), 6) for value in music),
     )
     return phrase, rows
 
@@ -176,6 +198,26 @@ def motion_stats(positions: NDArray[np.floating]) -> tuple[float, ...]:
     return tuple(round(float(value), 6) for value in values)
 
 
+def kinetic_features(positions: NDArray[np.floating]) -> tuple[float, ...]:
+    """The numbers named in `KINETIC` of positions (T, 22, 3) at 30 fps, means over frames and the part's joints.
+
+    Horizontal and vertical kinetic energy (v^2, m^2/s^2) and energy expenditure (|a|, m/s^2) as in the kinetic motion
+    features of Onuma et al. 2008, which FID_k is computed on; parts instead of joints keep a table small.
+
+    Raises:
+        InvalidInput: fewer than two frames.
+    """
+    p = np.asarray(positions, np.float64)
+    if len(p) < 2:
+        raise InvalidInput("motion", f"needs at least 2 frames, got {len(p)}")
+    velocity = np.diff(p, axis=0) * FPS
+    horizontal, vertical = (velocity[..., [0, 2]] ** 2).sum(-1).mean(0), (velocity[..., 1] ** 2).mean(0)
+    acceleration = np.linalg.norm(np.diff(velocity, axis=0), axis=-1) * FPS
+    expenditure = acceleration.mean(0) if len(acceleration) else np.zeros(p.shape[1])
+    per_joint = np.stack([horizontal, vertical, expenditure])
+    return tuple(round(float(v), 6) for part in _PARTS.values() for v in per_joint[:, list(part)].mean(1))
+
+
 def beat_strength(onset: ArrayLike, beats: ArrayLike, fps: float = FPS) -> float | None:
     """How far onsets (T,) stand out on beats (seconds): 0 as loud as anywhere, 1 nowhere else; None without beats."""
     envelope = np.asarray(onset, np.float64).reshape(-1)
@@ -189,12 +231,12 @@ def beat_strength(onset: ArrayLike, beats: ArrayLike, fps: float = FPS) -> float
     return float(np.clip((on - everywhere) / on, 0, 1)) if on > 0 else 0.0
 
 
-def words(positions: NDArray[np.floating], caption: str, genre: str) -> str:
-    """What the text encoder reads of a phrase: caption, genre if the caption lacks it, and how it moves."""
+def words(positions: NDArray[np.floating], caption: str, genre: str, style: str = "") -> str:
+    """What the text encoder reads of a phrase: caption, genre and style if it lacks them, and how the body moves."""
     features, _ = encode(positions)
     parts: Sequence[str] = [
         caption.strip().rstrip("."),
-        genre if genre.lower() not in caption.lower() else "",
+        *(tag for tag in (genre, style) if tag.lower() not in caption.lower()),
         *attributes(features, np.unwrap(heading(positions))),
     ]
     return ", ".join(part for part in parts if part)

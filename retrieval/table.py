@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact, MissingDependency
-from retrieval.phrases import STATS, Phrase
+from retrieval.phrases import KINETIC, STATS, Phrase
+
+OPTIONAL = frozenset({"beat_strength", "music"})
+"""Columns that may have empty cells."""
 
 
 class PhraseTable:
@@ -44,7 +47,7 @@ class PhraseTable:
             raise InvalidArtifact(f"{path.name} is not a readable Parquet file") from error
         if not table.schema.equals(_schema(pyarrow)):
             raise InvalidArtifact(f"{path.name} does not have the columns of a phrase table")
-        required = [name for name in table.column_names if name != "beat_strength"]
+        required = [name for name in table.column_names if name not in OPTIONAL]
         if any(table.column(name).null_count for name in required):
             raise InvalidArtifact(f"{path.name} has empty cells")
         return cls(table)
@@ -69,9 +72,12 @@ class PhraseTable:
 
 
 def _phrase(values: dict[str, Any]) -> Phrase:
-    if len(values["stats"]) != len(STATS):
-        raise InvalidArtifact(f"phrase {values['id']} has {len(values['stats'])} statistics, not {len(STATS)}")
-    return Phrase(**{**values, "beats": tuple(values["beats"]), "stats": tuple(values["stats"])})
+    for name, count in (("stats", len(STATS)), ("kinetic", len(KINETIC))):
+        if len(values[name]) != count:
+            raise InvalidArtifact(f"phrase {values['id']} has {len(values[name])} numbers in {name}, not {count}")
+    lists = {name: tuple(values[name]) for name in ("beats", "stats", "kinetic")}
+    music = None if values["music"] is None else tuple(values["music"])
+    return Phrase(**(values | lists | {"music": music}))
 
 
 def _arrow() -> tuple[Any, Any]:
@@ -91,6 +97,8 @@ def _schema(pa: Any) -> Any:
         "licence": pa.string(),
         "caption": pa.string(),
         "genre": pa.string(),
+        "style": pa.string(),
+        "words": pa.string(),
         "tempo": pa.float64(),
         "beat_strength": pa.float64(),
         "energy": pa.float64(),
@@ -98,5 +106,7 @@ def _schema(pa: Any) -> Any:
         "first_row": pa.int64(),
         "beats": pa.list_(pa.float64()),
         "stats": pa.list_(pa.float64()),
+        "kinetic": pa.list_(pa.float64()),
+        "music": pa.list_(pa.float64()),
     }
     return pa.schema(list(kinds.items()))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from choreo.errors import InvalidArtifact, InvalidInput
 from retrieval.embedding import EmbeddingConfig, Music, Query, QueryEmbedder, Weights
 from retrieval.library import PhraseLibrary
-from retrieval.phrases import STATS, Phrase
+from retrieval.phrases import KINETIC, STATS, Phrase
 
 EMBEDDER = QueryEmbedder(EmbeddingConfig("words", 8))
 numbers = st.floats(-1e6, 1e6)
@@ -16,7 +16,11 @@ stats_ = st.none() | st.lists(numbers, min_size=len(STATS), max_size=len(STATS))
 
 
 def phrase(tempo: float = 120.0, stats: tuple[float, ...] = (1.0,) * len(STATS), energy: float = 1.0) -> Phrase:
-    return Phrase("0" * 16, "s", 0.0, "", "", "", tempo, None, energy, 100, 0, (), stats)
+    return Phrase(
+        id="0" * 16, source="s", start=0.0, licence="", caption="", genre="", style="", words="", tempo=tempo,
+        beat_strength=None, energy=energy, num_frames=100, first_row=0, beats=(), stats=stats,
+        kinetic=(0.0,) * len(KINETIC), music=None,
+    )  # fmt: skip
 
 
 def embed(query: Query) -> np.ndarray:

@@ -172,7 +172,7 @@ def test_files_that_never_were_whole_are_found_out_too(copy: Path, name: str, ke
 
 @pytest.mark.parametrize(
     "changes",
-    [{"version": 2}, {"format": "other"}, {"phrases": 5}, {"frames": 1}, {"files": {}}, {"embedding": {}}, {"fps": 20},
+    [{"version": 1}, {"format": "other"}, {"phrases": 5}, {"frames": 1}, {"files": {}}, {"embedding": {}}, {"fps": 20},
      {"index": {"kind": "hnsw"}}, {"index": None}, {"phrases": "many"}],
 )  # fmt: skip
 def test_a_manifest_of_another_version_or_making_is_refused(copy: Path, changes: dict) -> None:

@@ -19,7 +19,7 @@ from retrieval.prior import BuiltPrior, build_prior
 
 
 def hits(library: PhraseLibrary, *rows: int) -> list[Hit]:
-    return [Hit(library[row], 0.5, rank) for rank, row in enumerate(rows)]
+    return [Hit(library[row], 0.5, rank, 0.5) for rank, row in enumerate(rows)]
 
 
 def positions(prior: BuiltPrior, fps: float = 30) -> np.ndarray:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.phrases import STATS, Phrase
+from retrieval.phrases import KINETIC, STATS, Phrase
 from retrieval.timing import MAX_WARP, beat_grid, chain, warp
 
 
@@ -11,7 +11,11 @@ def phrase(tempo: float = 120.0, counts: int = 8, lead: float = 0.0) -> Phrase:
     """`counts` beats that begin `lead` seconds into the phrase."""
     beats = lead + np.arange(counts + 1) * 60 / tempo if tempo else np.zeros(0)
     frames = round((lead + counts * 60 / (tempo or 120)) * 30)
-    return Phrase("0", "s", 0.0, "", "", "", tempo, None, 1.0, frames, 0, tuple(beats.tolist()), (0.0,) * len(STATS))
+    return Phrase(
+        id="0", source="s", start=0.0, licence="", caption="", genre="", style="", words="", tempo=tempo,
+        beat_strength=None, energy=1.0, num_frames=frames, first_row=0, beats=tuple(beats.tolist()),
+        stats=(0.0,) * len(STATS), kinetic=(0.0,) * len(KINETIC), music=None,
+    )  # fmt: skip
 
 
 def regular(period: float, start: float) -> list[float]:
