@@ -1,0 +1,88 @@
+"""What the metrics refuse before they compute anything: broken motion, broken feature sets, sets that do not match."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.motion.clip import check_positions
+from choreo.motion.skeleton import NUM_JOINTS
+
+Array = NDArray[np.float64]
+
+
+def moving(positions: NDArray[Any], field: str = "positions") -> Array:
+    """Positions (T, 22, 3) as float64.
+
+    Raises:
+        InvalidInput: another shape, NaN, infinity, or fewer than two frames.
+    """
+    check_positions(positions, field)
+    if len(positions) < 2:
+        raise InvalidInput(field, f"must have at least two frames, got {len(positions)}")
+    return np.asarray(positions, np.float64)
+
+
+def moving_with_hands(positions: NDArray[Any], field: str = "positions") -> Array:
+    """Positions (T, 22, 3), or (T, 24, 3) with the hands of SMPL-24, as float64.
+
+    Raises:
+        InvalidInput: another shape, NaN, infinity, or fewer than two frames.
+    """
+    if positions.ndim == 3 and positions.shape[1:] == (NUM_JOINTS + 2, 3):
+        if not np.isfinite(positions).all():
+            raise InvalidInput(field, "holds NaN or infinite coordinates")
+        moving(positions[:, :NUM_JOINTS], field)
+        return np.asarray(positions, np.float64)
+    return moving(positions, field)
+
+
+def frame_rate(fps: float) -> float:
+    """The same rate.
+
+    Raises:
+        InvalidInput: not between 1 and 1000.
+    """
+    if not (np.isfinite(fps) and 1 <= fps <= 1000):
+        raise InvalidInput("fps", f"must be between 1 and 1000, got {fps}")
+    return float(fps)
+
+
+def feature_set(features: NDArray[Any], field: str, smallest: int = 1) -> Array:
+    """Features (N, D) as float64.
+
+    Raises:
+        InvalidInput: another shape, NaN, infinity, or fewer than `smallest` rows.
+    """
+    values = np.asarray(features)
+    if values.ndim != 2 or not values.shape[1] or values.dtype.kind not in "biuf":
+        raise InvalidInput(field, f"must be numbers of shape (N, D), got {values.dtype} {values.shape}")
+    if len(values) < smallest:
+        raise InvalidInput(field, f"must hold at least {smallest} rows, got {len(values)}")
+    if not np.isfinite(values).all():
+        raise InvalidInput(field, "holds NaN or infinite numbers")
+    return values.astype(np.float64)
+
+
+def same_width(first: Array, second: Array, field: str) -> None:
+    """Refuse two feature sets of different dimension; `field` names the second.
+
+    Raises:
+        InvalidInput: they differ.
+    """
+    if first.shape[1] != second.shape[1]:
+        raise InvalidInput(field, f"must have {first.shape[1]} columns as the other set has, got {second.shape[1]}")
+
+
+def paired(text: NDArray[Any], motion: NDArray[Any], smallest: int = 1) -> tuple[Array, Array]:
+    """Co-embeddings (N, D) of texts and of their motions, row by row, as float64.
+
+    Raises:
+        InvalidInput: broken sets, or different shapes.
+    """
+    texts = feature_set(text, "text", smallest)
+    motions = feature_set(motion, "motion", smallest)
+    if texts.shape != motions.shape:
+        raise InvalidInput("motion", f"must pair with the texts {texts.shape}, got {motions.shape}")
+    return texts, motions
