@@ -1,6 +1,6 @@
 """One training clip: motion on the canonical skeleton with whatever music, captions and provenance it came with."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,14 @@ class Caption:
 
 
 @dataclass(frozen=True)
+class Track:
+    """Motion that accompanies a clip frame by frame: features (T, 66) and unwrapped heading (T,), float32."""
+
+    features: NDArray[np.float32]
+    heading: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
 class Clip:
     """Motion features with their conditioning, all at 30 fps.
 
@@ -32,6 +40,7 @@ class Clip:
         rhythm: (T, R) float32, zeros without music.
         residual: mean distance of the rigid fit from the recording, metres.
         licence: tag of the source's terms.
+        priors: motion that retrieval proposes for the whole clip, each of its length.
     """
 
     key: str
@@ -44,11 +53,32 @@ class Clip:
     residual: float
     licence: str
     captions: tuple[Caption, ...] = field(default=())
+    priors: tuple[Track, ...] = field(default=())
 
     @property
     def num_frames(self) -> int:
         """T."""
         return len(self.features)
+
+    def part(self, first: int, last: int) -> "Clip":
+        """Frames first..last - 1, with the captions that touch them; priors are of whole clips and stay behind."""
+        if (first, last) == (0, self.num_frames):
+            return self
+        captions = tuple(
+            replace(c, start=max(c.start - first, 0), end=min(c.end, last) - first)
+            for c in self.captions
+            if c.start < last and c.end > first
+        )
+        return replace(
+            self,
+            key=f"{self.key}[{first}:{last}]",
+            features=self.features[first:last],
+            heading=self.heading[first:last],
+            music=None if self.music is None else self.music[first:last],
+            rhythm=self.rhythm[first:last],
+            captions=captions,
+            priors=(),
+        )
 
 
 def motion_features(positions: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

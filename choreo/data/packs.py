@@ -6,85 +6,197 @@ caption.
 """
 
 import csv
+import zipfile
+import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
 
 from choreo.data.clip import Caption, Clip, motion_features
 from choreo.errors import InvalidInput
-from choreo.motion.clip import check_positions
+from choreo.motion.clip import MAX_FRAMES, check_positions
 from choreo.motion.retarget import retarget
-from choreo.motion.skeleton import FPS
-from choreo.music.beats import beat_phase_channels
+from choreo.motion.skeleton import FPS, NUM_JOINTS
+from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
 from choreo.music.encoders import precomputed
+from choreo.music.features import ONSET, normalized_onset
+from choreo.postprocess.floor import floor_curve
 
 NOT_DANCING = frozenset({"01"})
 """CMU subjects left out: 01 climbs and hangs, so its feet say nothing about a floor."""
 TWINS = {"T_9": "T_1"}
 """Tang dances that are nearly the same recording; they share a group."""
+LICENCES = {"cmu": "cmu-mocap", "tang": "research-mit"}
+"""Licence tag by the name of the motion file."""
+GENRES = {"W": "waltz", "R": "rumba", "C": "cha-cha", "T": "tango", "salsa": "salsa", "94": "Indian dance",
+          "05": "modern dance", "135": "martial arts"}  # fmt: skip
+"""Kind of dance by family; the rest is everyday motion."""
+METERS = {"W": 3}
+"""Beats per bar where they are not four."""
+MAX_ARRAY_BYTES = MAX_FRAMES * NUM_JOINTS * 3 * 4 + 4096
+"""Largest array that is unpacked."""
+
+
+@dataclass(frozen=True)
+class PackRecording:
+    """One recording of the pack, on the canonical skeleton and on a level floor.
+
+    Attributes:
+        key: name within the pack.
+        positions: (T, 22, 3) metres, 30 fps.
+        residual: mean distance of the rigid fit from the recording, metres.
+        captions: of stretches of it.
+        licence: tag of its terms.
+        music: dsp35 features float32 (T, 35), or None.
+        beats: seconds from the first frame (n,), empty without music.
+    """
+
+    key: str
+    positions: NDArray[np.float64]
+    residual: float
+    captions: tuple[Caption, ...]
+    licence: str
+    music: NDArray[np.float32] | None
+    beats: NDArray[np.float64]
+
+
+class DataPack:
+    """The pack in a folder; recordings are read and retargeted one at a time.
+
+    Raises:
+        InvalidInput: the folder is not a data pack.
+    """
+
+    def __init__(self, root: Path) -> None:
+        motion = {name: root / f"motion/{name}.npz" for name in LICENCES}
+        music, table = root / "music/tang_features.npz", root / "captions.csv"
+        self.files = (*motion.values(), music, table)
+        """Everything that is read."""
+        for path in self.files:
+            if not path.is_file():
+                raise InvalidInput("data", f"{path} is missing; this is not a data pack")
+        self._captions = _captions(table)
+        self._motion = {name: _opened(path) for name, path in motion.items()}
+        self._music = _opened(music)
+        self._pack_of = {
+            key: name
+            for name, pack in self._motion.items()
+            for key in pack.files
+            if key.split("_")[0] not in NOT_DANCING
+        }
+
+    @staticmethod
+    def recognised(root: Path) -> bool:
+        """Whether a folder has the files of a data pack."""
+        return all((root / f"motion/{name}.npz").is_file() for name in LICENCES) and (root / "captions.csv").is_file()
+
+    @property
+    def keys(self) -> list[str]:
+        """Names of the usable recordings, in order."""
+        return list(self._pack_of)
+
+    def recording(self, key: str) -> PackRecording:
+        """Read one.
+
+        Raises:
+            InvalidInput: an array is damaged, or is not motion or music.
+        """
+        name = self._pack_of[key]
+        positions = _array(self._motion[name], key).astype(np.float64) / 1000
+        check_positions(positions, f"{name}:{key}")
+        canonical = retarget(positions)
+        music, beats = None, np.zeros(0)
+        if key in self._music.files:
+            music = precomputed(_array(self._music, key).astype(np.float32), field=key).features
+            beats = np.asarray(_array(self._music, f"{key}/beats"), np.float64).reshape(-1)
+        return PackRecording(
+            key,
+            levelled(canonical.positions),
+            canonical.residual,
+            tuple(self._captions.get(key, ())),
+            LICENCES[name],
+            music,
+            beats,
+        )
 
 
 def load_packs(root: Path, progress: Callable[[str], None] = lambda key: None) -> list[Clip]:
-    """Every usable clip of the pack under `root`, retargeted to the canonical skeleton.
+    """Every usable clip of the pack under `root`, retargeted to the canonical skeleton, its floor level.
 
     Raises:
         InvalidInput: the folder is not a data pack, or an array in it is not motion.
     """
-    captions = _captions(root / "captions.csv")
+    pack = DataPack(root)
     clips = []
-    for path, licence in ((root / "motion/cmu.npz", "cmu-mocap"), (root / "motion/tang.npz", "research-mit")):
-        for key, positions in _arrays(path):
-            if key.split("_")[0] in NOT_DANCING:
-                continue
-            progress(key)
-            clips.append(_clip(key, positions, captions[key], root, licence))
+    for key in pack.keys:
+        progress(key)
+        clips.append(_clip(pack.recording(key)))
     return clips
 
 
-def _arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    if not path.is_file():
-        raise InvalidInput("data", f"{path} is missing; this is not a data pack")
-    with np.load(path) as pack:
-        for key in pack.files:
-            positions = pack[key].astype(np.float64) / 1000
-            check_positions(positions, f"{path.name}:{key}")
-            yield key, positions
-
-
-def _clip(key: str, positions: np.ndarray, captions: list[Caption], root: Path, licence: str) -> Clip:
-    canonical = retarget(positions)
-    features, heading = motion_features(canonical.positions)
-    music, rhythm = _music(root / "music/tang_features.npz", key, len(features))
+def _clip(recording: PackRecording) -> Clip:
+    features, heading = motion_features(recording.positions)
+    rhythm = np.zeros((len(features), RHYTHM_CHANNELS), np.float32)
+    if recording.music is not None:
+        onset = normalized_onset(recording.music[:, ONSET])
+        rhythm = beat_phase_channels(recording.beats, onset, len(features))
     return Clip(
-        key,
-        group_of(key),
-        family_of(key),
+        recording.key,
+        group_of(recording.key),
+        family_of(recording.key),
         features,
         heading,
-        music,
+        recording.music,
         rhythm,
-        canonical.residual,
-        licence,
-        tuple(captions),
+        recording.residual,
+        recording.licence,
+        recording.captions,
     )
 
 
-def _music(path: Path, key: str, num_frames: int) -> tuple[np.ndarray | None, np.ndarray]:
-    with np.load(path) as pack:
-        if key not in pack.files:
-            return None, np.zeros((num_frames, 4), np.float32)
-        song = precomputed(pack[key].astype(np.float32), field=key)
-        return song.features, beat_phase_channels(pack[f"{key}/beats"], song.onset, num_frames)
+def _opened(path: Path) -> NpzFile:
+    try:
+        pack = np.load(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidInput("data", f"{path.name} is not a readable .npz archive") from error
+    if not isinstance(pack, NpzFile):
+        raise InvalidInput("data", f"{path.name} is not an .npz archive")
+    return pack
+
+
+def _array(pack: NpzFile, key: str) -> NDArray[Any]:
+    try:
+        if pack.zip.getinfo(f"{key}.npy").file_size > MAX_ARRAY_BYTES:
+            raise InvalidInput("data", f"{key} unpacks to more than an hour of motion")
+        return np.asarray(pack[key])
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput("data", f"{key} cannot be read: {error}") from error
+
+
+def levelled(positions: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The same motion (T, 22, 3) with its floor at y = 0 all the way: retargeted recordings drift over seconds."""
+    out = np.array(positions, np.float64)
+    out[..., 1] -= floor_curve(out)[:, None]
+    return out
 
 
 def _captions(path: Path) -> dict[str, list[Caption]]:
     rows: dict[str, list[Caption]] = defaultdict(list)
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            start, end = round(float(row["start_s"]) * FPS), round(float(row["end_s"]) * FPS)
-            rows[row["clip"]].append(Caption(row["caption"], start, end))
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                start, end = round(float(row["start_s"]) * FPS), round(float(row["end_s"]) * FPS)
+                rows[row["clip"]].append(Caption(row["caption"], start, end))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        raise InvalidInput("data", f"{path.name} is not a table of captions: {error!r}") from error
     return rows
 
 

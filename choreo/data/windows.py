@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from choreo.data.captions import ATTRIBUTES, attributes, mirrored
-from choreo.data.clip import Clip
+from choreo.data.clip import Clip, Track
 from choreo.motion.representation import CHANNELS, rotate
 from choreo.motion.skeleton import MIRROR, WINDOW
 from choreo.text.encoders import TextEncoder
@@ -26,7 +26,8 @@ class WindowOptions:
     music_gain: float = 0.25
     """Standard deviation of per-channel music jitter, in units of that channel's standard deviation."""
     prior: float = 0.4
-    prior_from_self: float = 0.4
+    prior_from_self: float = 0.25
+    """Share of priors that are the window itself, shifted in time; of the others, half are retrieved where any are."""
     known: float = 0.25
     drop_music: float = 0.15
     drop_text: float = 0.15
@@ -125,26 +126,31 @@ class Windows(Dataset[Window]):
     def _prior(
         self, i: int, start: int, end: int, angle: float, flip: bool, rng: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Another stretch of the same family, or this one shifted in time and roughened; (T, C + 1), last its mask."""
+        """What retrieval proposes, another stretch of the family, or this one shifted; (T, C + 1), last its mask."""
         out = np.zeros((WINDOW, CHANNELS + 1), np.float32)
         if rng.random() >= self.options.prior:
             return out
-        if rng.random() < self.options.prior_from_self:
-            j, first = i, int(np.clip(start + rng.integers(-6, 7), 0, max(self.clips[i].num_frames - WINDOW, 0)))
-        else:
-            members = self.families[self.clips[i].family]
-            j = members[int(rng.integers(len(members)))]
-            first = int(rng.integers(0, max(self.clips[j].num_frames - WINDOW, 0) + 1))
-        other = self.clips[j]
-        last = min(first + (end - start), other.num_frames)
+        clip = self.clips[i]
+        track, first = self._prior_track(clip, start, rng)
+        last = min(first + (end - start), len(track.features))
         sign = -1.0 if flip else 1.0
-        turn = angle + sign * float(self.clips[i].heading[start] - other.heading[first])
-        prior = _turned(other, slice(first, last), turn, flip)
+        turn = angle + sign * float(clip.heading[start] - track.heading[first])
+        prior = _turned(track, slice(first, last), turn, flip)
         out[: len(prior), :-1] = prior
         out[: len(prior), -1] = 1
         hidden = int(rng.integers(0, WINDOW // 2)) if rng.random() < 0.3 else 0
         out[WINDOW - hidden :] = 0
         return out
+
+    def _prior_track(self, clip: Clip, start: int, rng: np.random.Generator) -> tuple[Clip | Track, int]:
+        """Motion to use as prior of the window at `start`, and its first frame."""
+        if rng.random() < self.options.prior_from_self:
+            return clip, int(np.clip(start + rng.integers(-6, 7), 0, max(clip.num_frames - WINDOW, 0)))
+        if clip.priors and rng.random() < 0.5:
+            return clip.priors[int(rng.integers(len(clip.priors)))], start
+        members = self.families[clip.family]
+        other = self.clips[members[int(rng.integers(len(members)))]]
+        return other, int(rng.integers(0, max(other.num_frames - WINDOW, 0) + 1))
 
     def _known(self, features: NDArray[np.float32], rng: np.random.Generator) -> Window:
         """Known frames: a starting pose or clip, or a few keyframes. A lone pose does not know its velocity."""
@@ -190,7 +196,7 @@ def collate(windows: Sequence[Window]) -> dict[str, torch.Tensor]:
     return {k: torch.from_numpy(np.stack([w[k] for w in windows]).astype(np.float32)) for k in windows[0]}
 
 
-def _turned(clip: Clip, frames: slice, angle: float, flip: bool) -> NDArray[np.float32]:
+def _turned(clip: Clip | Track, frames: slice, angle: float, flip: bool) -> NDArray[np.float32]:
     features = clip.features[frames]
     if flip:
         features = mirror(features)

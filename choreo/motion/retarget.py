@@ -146,10 +146,14 @@ def _travel(source: Array, body: Array, flat: Array, fps: float) -> Array:
     return np.concatenate([start, start + np.cumsum(blended, axis=0) / fps])
 
 
+def is_canonical(positions: NDArray[np.floating]) -> bool:
+    """Whether the bones of (T, 22, 3) have the canonical lengths, within a centimetre."""
+    source = np.asarray(positions, np.float64)
+    lengths = np.linalg.norm(source[:, 1:] - source[:, PARENTS[1:]], axis=-1)
+    return bool(np.abs(lengths - BONE_LENGTHS[1:]).max() < 0.01)
+
+
 def refit(positions: NDArray[np.floating]) -> Array:
     """A user's starting motion (T, 22, 3) on the canonical skeleton; a canonical one comes back unchanged."""
     source = np.asarray(positions, np.float64)
-    lengths = np.linalg.norm(source[:, 1:] - source[:, PARENTS[1:]], axis=-1)
-    if np.abs(lengths - BONE_LENGTHS[1:]).max() < 0.01:
-        return source
-    return retarget(source).positions
+    return source if is_canonical(source) else retarget(source).positions

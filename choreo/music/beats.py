@@ -39,6 +39,17 @@ def beat_phase_channels(beats: ArrayLike, onset: ArrayLike, num_frames: int, fps
     return channels
 
 
+def beats_of(channels: NDArray[np.floating], fps: float = 30) -> NDArray[np.float64]:
+    """Beat times in seconds (n,) of rhythm channels (T, 4): where the phase comes round; none where it says nothing."""
+    sin, cos = np.asarray(channels, np.float64).T[:2]
+    known = np.flatnonzero(np.hypot(sin, cos) > 0.5)
+    if len(known) < 2:
+        return np.zeros(0)
+    turns = np.unwrap(np.arctan2(sin[known], cos[known])) / (2 * np.pi)
+    whole = np.arange(np.ceil(turns[0] - 1e-4), np.floor(turns[-1] + 1e-4) + 1)
+    return np.interp(whole, turns, known / fps)
+
+
 def _grid(beats: ArrayLike) -> NDArray[np.float64]:
     """Finite beat times in rising order, each once."""
     times = np.asarray(beats, np.float64).reshape(-1)

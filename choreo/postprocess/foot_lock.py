@@ -73,7 +73,7 @@ def lock_feet(positions: NDArray[np.floating], contacts: Bools, fps: float = FPS
     hip, knee, was = out[:, HIPS], out[:, KNEES], out[:, ANKLES]
     raised = two_bone_ik.raise_heel(hip, ankle, toe, two_bone_ik.reach(hip, knee, was, ankle))
     ankle += planted[..., None] * (raised - ankle)
-    forward = _knee_forward(out, ankle, toe)
+    forward = knee_forward(out, ankle, toe)
     out[:, KNEES], out[:, ANKLES] = two_bone_ik.solve(hip, knee, was, ankle, forward)
     foot = np.linalg.norm(positions[:, TOES] - positions[:, ANKLES], axis=-1, keepdims=True)
     out[:, TOES] = out[:, ANKLES] + foot * rot.normalize(toe - out[:, ANKLES])
@@ -209,7 +209,7 @@ def _pelvis_shift(positions: Array, ankle: Array, fps: float) -> Array:
     return lift_above(positions[:, BODY, 1] - sink[:, None], fps) - sink
 
 
-def _knee_forward(positions: Array, ankle: Array, toe: Array) -> Array:
+def knee_forward(positions: Array, ankle: Array, toe: Array) -> Array:
     """Directions (T, 2, 3) in which the knees bend: the pelvis' forward swung along with each leg, and the foot's.
 
     Swinging the pelvis' axes from straight down onto the leg turns forward into upward for a leg that kicks forward,

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from choreo.errors import NonFiniteOutput
+from choreo.errors import InvalidInput, NonFiniteOutput
 from choreo.motion.clip import Motion
 from choreo.motion.formats.atomic import atomic_write
 
+MAX_FILE_BYTES = 256 * 2**20
+"""Largest document that is read; an hour of motion has about 50 MiB."""
 DECIMALS = 4
 """Decimals of a coordinate: a tenth of a millimetre."""
 MAX_DEPTH = 32
@@ -47,6 +49,34 @@ def json_bytes(motion: Motion) -> bytes:
 def write_json(motion: Motion, path: Path) -> None:
     """Write `json_bytes` to `path`, whole or not at all."""
     atomic_write(path, json_bytes(motion))
+
+
+def read_json(source: Path | bytes, field: str = "motion") -> Motion:
+    """Read a document of `motion_document` from a path or from its bytes; only `motion` and `fps` are required.
+
+    Raises:
+        InvalidInput: not JSON, or not motion.
+        OSError: the path cannot be read.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            source = file.read(MAX_FILE_BYTES + 1)
+    if len(source) > MAX_FILE_BYTES:
+        raise InvalidInput(field, f"is larger than {MAX_FILE_BYTES // 2**20} MiB")
+    try:
+        document = json.loads(source)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(field, "is not JSON") from error
+    if not isinstance(document, dict) or "motion" not in document or "fps" not in document:
+        raise InvalidInput(field, "must be a JSON object with `motion` and `fps`")
+    meta = document.get("meta")
+    try:
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused by `Motion`
+            positions = np.asarray(document["motion"], np.float64).astype(np.float32)
+        fps = float(document["fps"])
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise InvalidInput(field, "`motion` must be numbers of shape (T, 22, 3) and `fps` a number") from error
+    return Motion(positions, fps, meta=meta if isinstance(meta, dict) else {})
 
 
 def json_safe(value: Any, depth: int = 0) -> Any:

@@ -66,7 +66,7 @@ def read_npz(source: Path | str | bytes, field: str = "motion") -> Motion:
         InvalidInput: anything else; the error's field is `field` or `field.member`.
         OSError: the path cannot be read.
     """
-    archive = _Archive(_file_bytes(source, field), field)
+    archive = NpzArchive(source, field)
     positions = archive.floats("positions", (None, NUM_JOINTS, 3))
     check_positions(positions, f"{field}.positions")
     fps = float(archive.floats("fps", ()))
@@ -91,11 +91,17 @@ def _file_bytes(source: Path | str | bytes, field: str) -> bytes:
     return data
 
 
-class _Archive:
-    """Members of an untrusted .npz, each read only after its declared shape, type and size have been checked."""
+class NpzArchive:
+    """Members of an untrusted .npz (a path or its bytes), each read only after its shape, type and size were checked.
 
-    def __init__(self, data: bytes, field: str) -> None:
+    Raises:
+        InvalidInput: not an archive, or too large.
+        OSError: the path cannot be read.
+    """
+
+    def __init__(self, source: Path | str | bytes, field: str) -> None:
         self.field = field
+        data = _file_bytes(source, field)
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except _BROKEN as error:
@@ -161,7 +167,7 @@ def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return shape, dtype
 
 
-def _check_skeleton(archive: _Archive) -> None:
+def _check_skeleton(archive: NpzArchive) -> None:
     expected = {"joint_names": ("U", JOINT_NAMES), "parents": ("iu", PARENTS)}
     for name, (kinds, values) in expected.items():
         if name in archive and tuple(archive.array(name, kinds, (NUM_JOINTS,), 256).tolist()) != values:
@@ -186,7 +192,7 @@ def _deviation(rotations: NDArray[np.float32]) -> float:
     return float(np.abs(np.swapaxes(rotations, -1, -2) @ rotations - np.eye(3, dtype=np.float32)).max())
 
 
-def _meta(archive: _Archive) -> dict[str, Any]:
+def _meta(archive: NpzArchive) -> dict[str, Any]:
     if "meta" not in archive:
         return {}
     field = f"{archive.field}.meta"

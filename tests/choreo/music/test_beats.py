@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.music.beats import beat_phase_channels, tempo_of
+from choreo.music.beats import beat_phase_channels, beats_of, tempo_of
 
 GRIDS = st.lists(st.integers(5, 40), min_size=1, max_size=30).map(lambda gaps: np.cumsum(gaps))
 
@@ -83,3 +83,17 @@ def test_tempo_of_an_even_grid(tempo: float, count: int, start: float) -> None:
     beats = start + np.arange(count) * 60 / tempo
     assert tempo_of(beats) == pytest.approx(tempo, rel=1e-6)
     assert tempo_of(beats[::-1]) == pytest.approx(tempo, rel=1e-6)
+
+
+@given(st.floats(60, 180), st.floats(0, 0.9))
+def test_beats_come_back_from_their_channels(tempo: float, first: float) -> None:
+    beats = np.arange(first, 10, 60 / tempo)
+    channels = beat_phase_channels(beats, np.ones(300), 300)
+    found = beats_of(channels)
+    inside = found[(found >= beats[0] - 1e-6) & (found <= beats[-1] + 1e-6)]
+    np.testing.assert_allclose(inside, beats[(beats <= 299 / 30 + 1e-6)][: len(inside)], atol=0.01)
+    assert len(inside) >= len(beats) - 1
+
+
+def test_silence_has_no_beats() -> None:
+    assert not len(beats_of(np.zeros((100, 4))))

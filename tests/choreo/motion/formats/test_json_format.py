@@ -4,9 +4,9 @@ from enum import Enum
 import numpy as np
 import pytest
 
-from choreo.errors import NonFiniteOutput
+from choreo.errors import InvalidInput, NonFiniteOutput
 from choreo.motion.clip import Motion
-from choreo.motion.formats.json_format import json_bytes, json_safe, motion_document, write_json
+from choreo.motion.formats.json_format import json_bytes, json_safe, motion_document, read_json, write_json
 
 
 def test_document(motion):
@@ -55,3 +55,20 @@ def test_text_that_utf8_cannot_hold_does_not_stop_a_motion(motion):
     assert (
         json.loads(json_bytes(Motion(motion.positions, meta={"prompt": "\ud800 dança"})))["meta"]["prompt"] == "? dança"
     )
+
+
+def test_a_document_comes_back(make_motion) -> None:
+    motion = make_motion()
+    back = read_json(json_bytes(motion))
+    assert np.allclose(back.positions, motion.positions, atol=1e-4)
+    assert (back.fps, back.num_frames) == (motion.fps, motion.num_frames)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[" * 100_000, b"[]", b"{}", b'{"motion": 1, "fps": 30}', b'{"motion": [[]], "fps": 30}',
+    b'{"motion": "x", "fps": 30}', b'{"motion": [[[0, 0, 0]]], "fps": null}', b'{"motion": [[1], [1, 2]], "fps": 30}',
+    b"\xff\xfe"],
+)  # fmt: skip
+def test_what_is_no_motion_is_refused(data: bytes) -> None:
+    with pytest.raises(InvalidInput):
+        read_json(data)

@@ -1,0 +1,175 @@
+"""Any data set, opened in one way: its layout is recognised, clips come one at a time, bad files are listed."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from choreo.data.aist import Aist
+from choreo.data.amass import Amass
+from choreo.data.clip import Clip
+from choreo.data.cmu_bvh import CmuBvh
+from choreo.data.humanml3d import HumanML3D
+from choreo.data.packs import DataPack, family_of, group_of, is_validation
+from choreo.data.plain_npz import PlainNpz
+from choreo.data.recording import Recording, Sentence, Skipped, Song, to_clip
+from choreo.data.splits import Split, hashed_split, published_split
+from choreo.errors import InvalidInput
+from choreo.motion.skeleton import FPS
+
+Progress = Callable[[int, int, str], None]
+"""Called before each clip with how many are done, how many there are, and the clip's key."""
+
+
+class Layout(Protocol):
+    """A data set on disk; making one lists the files of a folder and reads no motion.
+
+    Attributes:
+        name: of the layout.
+        keys: of the recordings, in order.
+        published: the data set's own split, side to keys; empty where it has none.
+        skipped: files that the listing alone rules out.
+    """
+
+    name: str
+    keys: tuple[str, ...]
+    published: dict[str, tuple[str, ...]]
+    skipped: list[Skipped]
+
+    def group_of(self, key: str) -> str:
+        """Song or take."""
+
+    def recording(self, key: str) -> Recording:
+        """Read one recording; raises InvalidInput or OSError."""
+
+
+class _Pack:
+    """`choreo.data.packs.DataPack` as a layout."""
+
+    name = "data-pack"
+
+    def __init__(self, root: Path) -> None:
+        self._pack = DataPack(root)
+        self.keys = tuple(self._pack.keys)
+        sides: dict[str, list[str]] = {"train": [], "val": []}
+        for key in self.keys:
+            sides["val" if is_validation(group_of(key)) else "train"].append(key)
+        self.published = {side: tuple(keys) for side, keys in sides.items()}
+        self.skipped: list[Skipped] = []
+
+    @staticmethod
+    def recognised(root: Path) -> bool:
+        return DataPack.recognised(root)
+
+    def group_of(self, key: str) -> str:
+        return group_of(key)
+
+    def recording(self, key: str) -> Recording:
+        read = self._pack.recording(key)
+        return Recording(
+            key=key,
+            group=group_of(key),
+            family=family_of(key),
+            positions=read.positions,
+            fps=FPS,
+            licence=read.licence,
+            sentences=tuple(Sentence(c.text, c.start / FPS, c.end / FPS) for c in read.captions),
+            song=None if read.music is None else Song(read.music, read.beats),
+            residual=read.residual,
+        )
+
+
+LAYOUTS: Final = (_Pack, Aist, HumanML3D, CmuBvh, Amass, PlainNpz)
+"""In the order in which they are looked for."""
+
+
+class Dataset:
+    """Clips of a folder, read when they are asked for.
+
+    Attributes:
+        skipped: what was not loaded and why; grows while clips are read.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.skipped: list[Skipped] = list(layout.skipped)
+
+    @property
+    def name(self) -> str:
+        """Name of the layout."""
+        return self._layout.name
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every recording, loadable or not."""
+        return self._layout.keys
+
+    def group_of(self, key: str) -> str:
+        """Song or take of a recording, which splits go by."""
+        return self._layout.group_of(key)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Clip]:
+        return self.clips()
+
+    def clips(self, keys: tuple[str, ...] | None = None, progress: Progress | None = None) -> Iterator[Clip]:
+        """Clips of the given recordings, or of all, in order; those that cannot be used go to `skipped`."""
+        wanted = self.keys if keys is None else keys
+        for done, key in enumerate(wanted):
+            if progress is not None:
+                progress(done, len(wanted), key)
+            clip = self._clip(key)
+            if clip is not None:
+                yield clip
+
+    def split(self, seed: int = 0) -> Split:
+        """The published split where the data set has one, else one by a hash of the groups.
+
+        Raises:
+            InvalidInput: a side of it is empty.
+        """
+        groups = {key: self.group_of(key) for key in self.keys}
+        if self._layout.published:
+            return published_split(self._layout.published, groups)
+        return hashed_split(groups, seed=seed)
+
+    def _clip(self, key: str) -> Clip | None:
+        try:
+            recording = self._layout.recording(key)
+            clip = to_clip(recording)
+        except InvalidInput as error:
+            self._skip(key, str(error).removeprefix(f"{key}: "))
+            return None
+        except (OSError, np.linalg.LinAlgError) as error:
+            self._skip(key, f"cannot be read: {error}")
+            return None
+        for remark in recording.remarks:
+            self._skip(key, remark)
+        return clip
+
+    def _skip(self, key: str, reason: str) -> None:
+        skipped = Skipped(key, reason)
+        if skipped not in self.skipped:
+            self.skipped.append(skipped)
+
+
+def open_dataset(root: Path) -> Dataset:
+    """Recognise the layout of a folder and list it.
+
+    Raises:
+        InvalidInput: no such folder, no known layout, or nothing in it that can be loaded.
+    """
+    if not root.is_dir():
+        raise InvalidInput("data", f"{root} is not a folder")
+    layout = next((layout for layout in LAYOUTS if layout.recognised(root)), None)
+    if layout is None:
+        known = ", ".join(layout.name for layout in LAYOUTS)
+        raise InvalidInput("data", f"{root} has none of the known layouts ({known})")
+    opened: Layout = layout(root)
+    if not opened.keys:
+        reasons = "; ".join(f"{s.name} {s.reason}" for s in opened.skipped[:3])
+        raise InvalidInput("data", f"{root} is {opened.name}, but nothing in it can be loaded: {reasons}")
+    return Dataset(opened)

@@ -1,0 +1,32 @@
+"""What lies in the folder of a data set: regular files, and lists of names in which splits are published."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Final
+
+MAX_CHARS: Final = 2**24
+
+
+def regular_files(folder: Path, pattern: str) -> list[Path]:
+    """Files that match, sorted; pipes and devices, whose reading may never end, are none. `**/` goes into folders."""
+    return sorted(path for path in folder.glob(pattern) if path.is_file())
+
+
+def read_names(path: Path) -> list[str]:
+    """Names of a text file in order, without blank lines; none where there is no such file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return [line.strip() for line in file.read(MAX_CHARS).splitlines() if line.strip()]
+
+
+def sides_of(files: Mapping[str, Path], keys: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Side to the keys that its file lists, in its order; nothing unless every side has a file."""
+    if not all(path.is_file() for path in files.values()):
+        return {}
+    known = set(keys)
+    return {side: tuple(n for n in dict.fromkeys(read_names(path)) if n in known) for side, path in files.items()}

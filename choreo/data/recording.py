@@ -1,0 +1,158 @@
+"""From a recording of any actor, as a data set publishes it, to a clip on the canonical skeleton at 30 fps."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.data.clip import Caption, Clip, motion_features
+from choreo.data.packs import levelled
+from choreo.errors import InvalidInput
+from choreo.motion.clip import check_positions
+from choreo.motion.resample import resample
+from choreo.motion.retarget import retarget
+from choreo.motion.skeleton import FPS, L_ANKLE, L_KNEE, PARENTS, R_ANKLE, R_KNEE
+from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
+from choreo.music.features import DSP_DIM, ONSET, normalized_onset
+
+Array = NDArray[np.float64]
+
+MIN_SECONDS: Final = 0.5
+"""Shorter recordings are refused: feet and floor cannot be told from them."""
+LEG_METRES: Final = (0.4, 1.3)
+"""Thigh and shank together; anything else is not in metres, or not a human skeleton."""
+MISSING_MUSIC_SECONDS: Final = 0.5
+"""A song may end so much before the motion does, which is then cut."""
+
+
+@dataclass(frozen=True)
+class Song:
+    """Music that starts with the motion: dsp35 features float32 (N, 35) at 30 fps, and beats (n,) in seconds."""
+
+    features: NDArray[np.float32]
+    beats: Array
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A caption as data sets have it, seconds; an `end` of None is the end of the motion."""
+
+    text: str
+    start: float = 0.0
+    end: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """What a loader reads from files, before anything is retargeted.
+
+    Attributes:
+        key: unique name within the data set.
+        group: name of the song or take; splits go by group.
+        family: kind of motion (genre or subject).
+        positions: (T, 22, 3) metres, y up, bones of any length.
+        fps: of `positions`.
+        licence: tag of the source's terms.
+        sentences: captions.
+        song: music, where there is any.
+        remarks: what of the recording was left out, and why.
+        residual: of an earlier rigid fit, where `positions` are canonical, level and at 30 fps already.
+    """
+
+    key: str
+    group: str
+    family: str
+    positions: NDArray[np.floating]
+    fps: float
+    licence: str
+    sentences: tuple[Sentence, ...] = ()
+    song: Song | None = None
+    remarks: tuple[str, ...] = ()
+    residual: float | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file, or a part of one, that was not loaded."""
+
+    name: str
+    reason: str
+
+
+def to_clip(recording: Recording) -> Clip:
+    """Resample to 30 fps, retarget, level the floor, and put music and captions on the same frames.
+
+    The clip's residual is that of the retargeting. Captions are cut to the motion; those that lie outside it are gone.
+
+    Raises:
+        InvalidInput: NaN, no human in metres, less than half a second, or music that ends long before the motion.
+    """
+    check_positions(recording.positions, recording.key)
+    if recording.residual is not None:
+        return _canonical_clip(recording, np.asarray(recording.positions, np.float64), recording.residual)
+    positions = resample(recording.positions, recording.fps, FPS, recording.key)
+    positions = _within_song(positions, recording)
+    if len(positions) < MIN_SECONDS * FPS:
+        raise InvalidInput(recording.key, f"lasts {len(positions) / FPS:.2f} s; at least {MIN_SECONDS} s are needed")
+    _check_legs(positions, recording.key)
+    canonical = retarget(positions)
+    return _canonical_clip(recording, levelled(canonical.positions), canonical.residual)
+
+
+def leg_length(positions: NDArray[np.floating]) -> float:
+    """Median length of thigh and shank together, in the unit of positions (T, 22, 3); mean of both sides."""
+    p = np.asarray(positions, np.float64)
+    bones = [L_KNEE, R_KNEE, L_ANKLE, R_ANKLE]
+    lengths = np.linalg.norm(p[:, bones] - p[:, [PARENTS[j] for j in bones]], axis=-1)
+    return float(np.median(lengths, axis=0).sum() / 2)
+
+
+def _canonical_clip(recording: Recording, positions: Array, residual: float) -> Clip:
+    features, heading = motion_features(positions)
+    frames = len(features)
+    music, rhythm = None, np.zeros((frames, RHYTHM_CHANNELS), np.float32)
+    if recording.song is not None:
+        music = recording.song.features[:frames]
+        # The whole song's onsets: their scale must not depend on how much of it is danced.
+        onset = normalized_onset(recording.song.features[:, ONSET])
+        rhythm = beat_phase_channels(recording.song.beats, onset, frames)
+    return Clip(
+        key=recording.key,
+        group=recording.group,
+        family=recording.family,
+        features=features,
+        heading=heading,
+        music=music,
+        rhythm=rhythm,
+        residual=residual,
+        licence=recording.licence,
+        captions=tuple(c for s in recording.sentences if (c := _caption(s, frames)) is not None),
+    )
+
+
+def _check_legs(positions: Array, key: str) -> None:
+    length, (shortest, longest) = leg_length(positions), LEG_METRES
+    if not shortest <= length <= longest:
+        raise InvalidInput(
+            key, f"has legs of {length:.3g} m, hip to ankle; a human in metres has {shortest} to {longest} m"
+        )
+
+
+def _within_song(positions: Array, recording: Recording) -> Array:
+    if recording.song is None:
+        return positions
+    features = recording.song.features
+    if features.ndim != 2 or features.shape[1] != DSP_DIM:
+        raise InvalidInput(recording.key, f"has music features of shape {features.shape}, not (T, {DSP_DIM})")
+    if len(positions) - len(features) > MISSING_MUSIC_SECONDS * FPS:
+        raise InvalidInput(
+            recording.key, f"has music features of {len(features)} frames for {len(positions)} frames of motion"
+        )
+    return positions[: len(features)]
+
+
+def _caption(sentence: Sentence, frames: int) -> Caption | None:
+    end = frames if sentence.end is None else min(round(sentence.end * FPS), frames)
+    start = max(round(sentence.start * FPS), 0)
+    return Caption(sentence.text, start, end) if start < end else None

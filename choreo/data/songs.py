@@ -1,0 +1,94 @@
+"""Songs whose beats are known, to pair motion with: synthesised ones, and loops of stated tempo that are repeated."""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.motion.skeleton import FPS
+from choreo.music.audio import SAMPLE_RATE, Audio, decode_audio
+from choreo.music.features import ONSET, dsp35, normalized_onset
+from choreo.music.synth import styles, synthesize_song
+
+SECONDS: Final = 48.0
+"""Length of a song; longer motion is paired piece by piece."""
+TEMPO_RANGE: Final = (70.0, 150.0)
+"""Loops are counted in the octave of their tempo that lies in here, BPM."""
+
+
+HELD_OUT: Final = frozenset({"loop_breakbeat", "loop_tabla", "loop_mehackit1"})
+"""Titles of the loops that training never hears."""
+
+
+@dataclass(frozen=True)
+class BeatSong:
+    """A song with a beat grid that needs no tracker.
+
+    Attributes:
+        name: for provenance.
+        features: (T, 35) as `dsp35` makes them, 30 fps.
+        onset: (T,) onset strength in 0..1.
+        beats: (n,) seconds.
+    """
+
+    name: str
+    features: NDArray[np.float32]
+    onset: NDArray[np.float32]
+    beats: NDArray[np.float64]
+
+    @property
+    def num_frames(self) -> int:
+        """T."""
+        return len(self.features)
+
+
+def synthesized_songs(count: int, seed: int = 0, seconds: float = SECONDS) -> Iterator[BeatSong]:
+    """`count` songs over all styles, their tempos spread evenly over `TEMPO_RANGE`."""
+    names = sorted(styles())
+    for i, tempo in enumerate(np.linspace(*TEMPO_RANGE, count)):
+        style = names[i % len(names)]
+        samples, rate, beats = synthesize_song(round(float(tempo), 1), seconds, seed + i, style)
+        yield _song(f"synth/{style}-{tempo:.0f}", Audio(samples, rate, seconds, ""), beats)
+
+
+def loops(folder: Path, held_out: bool = False, seconds: float = SECONDS) -> Iterator[BeatSong]:
+    """The loops of a folder whose `LICENSES.csv` states their tempo, each repeated to `seconds`.
+
+    Those of `HELD_OUT` are for validation: they come only where `held_out` asks for them, and then alone. A loop begins
+    on a beat and holds a whole number of them; both follow from its being a loop. Nothing is found where there is no
+    such table.
+    """
+    table = folder / "LICENSES.csv"
+    if not table.is_file():
+        return
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["known_bpm"] and "loop" in row["title"].lower()]
+    rows = [row for row in rows if (row["title"] in HELD_OUT) == held_out]
+    for row in rows:
+        loop = decode_audio(folder / row["file"]).at(SAMPLE_RATE)
+        count = max(1, round(loop.seconds * _folded(float(row["known_bpm"])) / 60))
+        period = loop.seconds / count
+        repeats = int(np.ceil(seconds / loop.seconds))
+        samples = np.tile(loop.samples, repeats)[: round(seconds * SAMPLE_RATE)]
+        yield _song(f"loop/{row['title']}", Audio(samples, SAMPLE_RATE, seconds, ""), np.arange(0, seconds, period))
+
+
+def _song(name: str, audio: Audio, beats: NDArray[np.float64]) -> BeatSong:
+    features = dsp35(audio)
+    return BeatSong(
+        name, features, normalized_onset(features[:, ONSET]), beats[beats < len(features) / FPS].astype(np.float64)
+    )
+
+
+def _folded(tempo: float) -> float:
+    """The tempo, halved or doubled into `TEMPO_RANGE`."""
+    low, high = TEMPO_RANGE
+    while tempo > high:
+        tempo /= 2
+    while tempo < low:
+        tempo *= 2
+    return tempo
