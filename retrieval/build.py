@@ -1,64 +1,33 @@
 """Building a library: recordings in, phrases out, and a report of what could not be used."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from choreo.errors import ChoreoError, InvalidInput
-from choreo.motion.clip import Motion, check_positions
-from choreo.motion.resample import resample
-from choreo.motion.retarget import refit
-from choreo.motion.skeleton import FPS
 from choreo.text.encoders import TextEncoder
-from retrieval.cutting import PHRASE_FRAMES, cut
+from retrieval.cutting import Cutting
 from retrieval.embedding import EmbeddingConfig, Weights
-from retrieval.phrases import beat_strength, describe
+from retrieval.extraction import Extracted, PhraseSource, Recording, Remark, extract
+from retrieval.index import AUTO
+from retrieval.journal import Journal
+from retrieval.manifest import Manifest
 from retrieval.writer import LibraryWriter
 
-Array = NDArray[np.float64]
+__all__ = ["REPORT", "BuildReport", "PhraseSource", "Recording", "Remark", "build_library"]
 
-MIN_SPEED: Final = 0.04
-"""Mean joint speed below which nobody dances, m/s."""
-MAX_SPEED: Final = 20.0
-"""A joint that is faster was lost by the tracking, m/s."""
-
-
-@dataclass(frozen=True)
-class PhraseSource:
-    """A recording to cut into phrases.
-
-    Attributes:
-        motion: the motion, or a function that loads it, so that recordings need not all be in memory; what the
-            function raises (`ChoreoError`, `OSError`) skips this recording only.
-        caption: a sentence about all of it, or empty.
-        genre: or empty.
-        beats: seconds from the first frame; empty where there is no music.
-        source: name of the recording, for provenance.
-        licence: tag of its terms.
-        onset: onset strength of the music at 30 fps, if known.
-        meter: beats per bar.
-    """
-
-    motion: Motion | Callable[[], Motion]
-    caption: str = ""
-    genre: str = ""
-    beats: ArrayLike = ()
-    source: str = ""
-    licence: str = ""
-    onset: NDArray[np.floating] | None = None
-    meter: int = 4
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A recording, or a stretch of one, that is not in the library, and why."""
-
-    source: str
-    reason: str
+REPORT: Final = "skipped.json"
+"""File in a library that says what was left out and why; no part of its content."""
+_MAX_REMARKS: Final = 10_000
+_REMEMBERED_TEXTS: Final = 16_384
+_MAX_DRIFT: Final = 0.5
+"""Standard deviations that a mean may move before appending says so."""
 
 
 @dataclass(frozen=True)
@@ -67,120 +36,180 @@ class BuildReport:
 
     Attributes:
         phrases, frames: in the library.
-        skipped: what was left out.
         version: content hash of the library.
+        skipped: recordings and stretches that were left out.
+        notes: what of the others could not be used.
+        recordings: how many were read.
+        added: phrases that are new in the library.
+        resumed: recordings that an unfinished build had done already.
     """
 
     phrases: int
     frames: int
     version: str
-    skipped: list[Skipped] = field(default_factory=list)
+    skipped: list[Remark] = field(default_factory=list)
+    notes: list[Remark] = field(default_factory=list)
+    recordings: int = 0
+    added: int = 0
+    resumed: int = 0
 
 
 def build_library(
-    items: Iterable[PhraseSource],
+    items: Iterable[PhraseSource | Recording],
     out: Path,
     embedder_text: TextEncoder,
-    phrase_frames: tuple[int, int] = PHRASE_FRAMES,
+    cutting: Cutting = Cutting(),
     progress: Callable[[int, str], None] | None = None,
     weights: Weights = Weights(),
+    *,
+    append: bool = False,
+    index: str = AUTO,
+    skipped: Sequence[Remark] = (),
+    extras: Mapping[str, bytes] | None = None,
 ) -> BuildReport:
     """Cut recordings into phrases and write them as a library, whole or not at all.
 
+    A build that was killed goes on where it was when it is called again: every `Recording` that was done is in a
+    journal beside `out`, and is taken from there unless it or an option has changed since.
+
     Args:
         items: recordings, read one at a time.
-        out: folder to make; an older library there is replaced.
+        out: folder to make; an older library there is replaced, or extended.
         embedder_text: sentence encoder of the captions; queries must come from the same.
-        phrase_frames: shortest and longest phrase.
+        cutting: where recordings are cut.
         progress: called with (recordings done, source) after each; what it raises cancels the build.
         weights: of the embedding's blocks.
+        append: keep the phrases of the library at `out` and its embedding's statistics; equal phrases are not added
+            again.
+        index: kind of index, see `retrieval.index.build_index`.
+        skipped: what was left out before it came here, for the report.
+        extras: more files to lie in the library, by name.
     Raises:
-        InvalidInput: no recording gave a phrase, the limits make no sense, or `out` is something else.
+        InvalidInput: no recording gave a phrase, another process builds `out`, or `out` is something else.
+        InvalidArtifact: the library to extend is broken, or was built with another text encoder.
         OSError: `out` cannot be written.
     """
-    if not 2 <= phrase_frames[0] <= phrase_frames[1]:
-        raise InvalidInput("phrase_frames", f"must be two rising numbers from 2 on, got {phrase_frames}")
-    skipped: list[Skipped] = []
-    texts: list[str] = []
-    with LibraryWriter(out) as writer:
+    encoder = (embedder_text.name, embedder_text.dim)
+    with LibraryWriter(out, extend=encoder if append else None) as writer:
+        journal = Journal(writer.journal, {"cutting": asdict(cutting), "encoder": encoder})
+        builder = _Builder(writer, journal, _TextVectors(embedder_text), cutting, list(skipped))
         for done, item in enumerate(items, 1):
-            try:
-                texts += _add(item, writer, phrase_frames, skipped)
-            except (ChoreoError, OSError) as error:
-                skipped.append(Skipped(item.source, str(error)))
+            name = builder.take(item)
             if progress is not None:
-                progress(done, item.source)
-        if not writer.phrases:
-            raise InvalidInput("source", f"holds no usable phrase; {_first_reasons(skipped)}")
-        config = EmbeddingConfig(embedder_text.name, embedder_text.dim, weights).fitted(writer.phrases)
-        manifest = writer.commit(config, _encoded(embedder_text, texts))
-    return BuildReport(manifest.phrases, manifest.frames, manifest.content, skipped)
-
-
-def _add(
-    item: PhraseSource, writer: LibraryWriter, phrase_frames: tuple[int, int], skipped: list[Skipped]
-) -> list[str]:
-    """Cut one recording and add its phrases; returns their words."""
-    positions = _loaded(item, phrase_frames[0])
-    beats = np.asarray(item.beats, np.float64).reshape(-1)
-    cuts = cut(positions, beats, phrase_frames, item.meter)
-    if not cuts:
-        raise InvalidInput("motion", f"gives no phrase of {phrase_frames[0]} to {phrase_frames[1]} frames")
-    texts = []
-    for piece in cuts:
-        part, start = positions[piece.first : piece.last], piece.first / FPS
-        name = f"{item.source}@{start:.2f}s"
-        if fault := _fault(part):
-            skipped.append(Skipped(name, fault))
-            continue
-        onset = None if item.onset is None else item.onset[piece.first : piece.last]
-        phrase, rows = describe(
-            part,
-            beats=beats - start,
-            caption=item.caption,
-            genre=item.genre,
-            source=item.source,
-            start=start,
-            licence=item.licence,
-            beat_strength=None if onset is None else beat_strength(onset, beats - start),
-        )
-        if writer.add(phrase, rows):
-            texts.append(phrase.words)
+                progress(done, name)
+        if writer.base and not writer.added and builder.equal:
+            return builder.report(writer.base)  # all of it is there already
+        if not writer.added:
+            raise InvalidInput("source", f"holds no usable phrase; {_first_reasons(builder.skipped)}")
+        if writer.base:
+            config = writer.base.embedding
+            if drift := _drift(config, config.fitted(writer.sample)):
+                builder.notes.append(Remark(str(out), drift))
         else:
-            skipped.append(Skipped(name, "an equal phrase is in the library already"))
-    return texts
+            config = EmbeddingConfig(*encoder, weights).fitted(writer.sample, writer.sample_texts)
+        report = {name: [asdict(r) for r in getattr(builder, name)[:_MAX_REMARKS]] for name in ("skipped", "notes")}
+        document = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
+        manifest = writer.commit(
+            config,
+            index,
+            {REPORT: document.encode(), **(extras or {})},
+            lambda step: None if progress is None else progress(builder.recordings, step),
+        )
+        return builder.report(manifest)
 
 
-def _loaded(item: PhraseSource, shortest: int) -> Array:
-    """Canonical positions at 30 fps."""
-    motion = item.motion if isinstance(item.motion, Motion) else item.motion()
-    # Again, although `Motion` does: the array may have been written to since.
-    check_positions(motion.positions, "motion")
-    positions = resample(motion.positions, motion.fps, FPS)
-    if len(positions) < shortest:
-        raise InvalidInput("motion", f"has {len(positions)} frames at {FPS} fps, a phrase needs {shortest}")
-    return refit(positions)
+@dataclass
+class _Builder:
+    """Takes recordings one at a time."""
+
+    writer: LibraryWriter
+    journal: Journal
+    texts: "_TextVectors"
+    cutting: Cutting
+    skipped: list[Remark]
+    notes: list[Remark] = field(default_factory=list)
+    recordings: int = 0
+    resumed: int = 0
+    equal: int = 0
+
+    def take(self, item: PhraseSource | Recording) -> str:
+        """Add the phrases of a recording; returns its name."""
+        name = item.name if isinstance(item, Recording) else item.source
+        self.recordings += 1
+        try:
+            extracted, texts = self._extracted(item)
+        except (ChoreoError, OSError) as error:
+            self.skipped.append(Remark(name, str(error)))
+            return name
+        self.skipped += extracted.skipped
+        self.notes += extracted.notes
+        for phrase, rows, text in zip(extracted.phrases, extracted.rows, texts, strict=True):
+            if not self.writer.add(phrase, rows, text):
+                self.equal += 1
+                reason = "an equal phrase is in the library already"
+                self.skipped.append(Remark(f"{name}@{phrase.start:.2f}s", reason))
+        return name
+
+    def report(self, manifest: Manifest) -> BuildReport:
+        """What was made of all that was taken."""
+        return BuildReport(
+            manifest.phrases,
+            manifest.frames,
+            manifest.content,
+            self.skipped,
+            self.notes,
+            self.recordings,
+            self.writer.added,
+            self.resumed,
+        )
+
+    def _extracted(self, item: PhraseSource | Recording) -> tuple[Extracted, NDArray[np.float32]]:
+        """Phrases and text vectors (N, E), from the journal where it has them."""
+        if isinstance(item, PhraseSource):
+            extracted = extract(item, self.cutting)
+            return extracted, self.texts.encode([phrase.words for phrase in extracted.phrases])
+        if (entry := self.journal.get(item.identity)) is not None:
+            self.resumed += 1
+            return entry
+        extracted = extract(item.load(), self.cutting)
+        texts = self.texts.encode([phrase.words for phrase in extracted.phrases])
+        self.journal.put(item.identity, extracted, texts)
+        return extracted, texts
 
 
-def _fault(positions: Array) -> str:
-    """Why a stretch is of no use, or nothing."""
-    speed = np.linalg.norm(np.diff(positions, axis=0), axis=-1) * FPS
-    if speed.mean() < MIN_SPEED:
-        return "hardly moves"
-    if speed.max() > MAX_SPEED:
-        return f"a joint jumps at {speed.max():.0f} m/s"
-    return ""
+class _TextVectors:
+    """Text vectors of phrases; of the last different texts, each is encoded once."""
+
+    def __init__(self, encoder: TextEncoder) -> None:
+        self._encoder = encoder
+        self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Vectors float32 (N, E); an empty text says nothing."""
+        new = sorted({text for text in texts if text and text not in self._known})
+        if new:
+            self._known.update(zip(new, self._encoder.encode(new), strict=True))
+        nothing = np.zeros(self._encoder.dim, np.float32)
+        vectors = [self._known.get(text, nothing) for text in texts]
+        while len(self._known) > _REMEMBERED_TEXTS:
+            self._known.popitem(last=False)
+        return np.array(vectors, np.float32).reshape(len(texts), self._encoder.dim)
 
 
-def _encoded(encoder: TextEncoder, texts: Sequence[str]) -> NDArray[np.float32]:
-    """Text vectors (N, E); each different text is encoded once, and an empty one says nothing."""
-    distinct = sorted({text for text in texts if text})
-    vectors = dict(zip(distinct, encoder.encode(distinct), strict=True)) if distinct else {}
-    nothing = np.zeros(encoder.dim, np.float32)
-    return np.stack([vectors.get(text, nothing) for text in texts])
+def _drift(kept: EmbeddingConfig, fitted: EmbeddingConfig) -> str:
+    """What to say if statistics that an extended library keeps are no longer those of its phrases."""
+    spread = np.array(kept.stats_std)
+    moved = np.abs(np.array(fitted.stats_mean) - kept.stats_mean) / spread
+    worst = int(np.argmax(moved))
+    if moved[worst] <= _MAX_DRIFT:
+        return ""
+    return (
+        f"the phrases have drifted from the statistics they are embedded with ({kept.stats[worst]} by "
+        f"{moved[worst]:.1f} standard deviations); build the library anew from all its sources"
+    )
 
 
-def _first_reasons(skipped: Sequence[Skipped], shown: int = 3) -> str:
+def _first_reasons(skipped: Sequence[Remark], shown: int = 3) -> str:
     if not skipped:
         return "there was no recording"
     reasons = "; ".join(f"{s.source or 'unnamed'}: {s.reason}" for s in skipped[:shown])

@@ -3,7 +3,11 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from choreo.errors import InvalidInput
+from retrieval.table import PhraseTable
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,19 @@ class PhraseFilter:
     def allows_everything(self) -> bool:
         """Whether no condition is given."""
         return self == PhraseFilter()
+
+    def rows(self, table: PhraseTable) -> NDArray[np.bool_]:
+        """Which rows of a table pass, bool (N,)."""
+        out = np.ones(len(table), np.bool_)
+        for name, wanted in (("genre", self.genres), ("licence", self.licences)):
+            if wanted:
+                codes, texts = table.codes(name)
+                lower = {text.casefold() for text in wanted}
+                out &= np.array([text.casefold() in lower for text in texts], np.bool_)[codes]
+        if self.min_tempo is not None or self.max_tempo is not None:
+            tempo = table.tempo
+            out &= (tempo > 0) & (tempo >= (self.min_tempo or 0)) & (tempo <= (self.max_tempo or math.inf))
+        return out
 
 
 EVERYTHING = PhraseFilter()

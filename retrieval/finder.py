@@ -1,14 +1,19 @@
 """What a server asks for phrases: dense search, reranking and variety in one call, for many requests at a time."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
+from retrieval.diversity import likeness, marginal_order
 from retrieval.embedding import Query
 from retrieval.filters import EVERYTHING, PhraseFilter
-from retrieval.library import Hit, PhraseLibrary
+from retrieval.library import LENGTH_DECAY, Hit, PhraseLibrary
+from retrieval.rerank import FeatureReranker, Reranker
 
-CANDIDATES = 50
+CANDIDATES = 100
 """Phrases that the dense search hands to the reranker."""
 
 
@@ -45,15 +50,49 @@ class PhraseFinder:
     Args:
         library: where to look.
         candidates: how many phrases the dense search hands on.
+        reranker: None: the embedded one.
     """
 
-    def __init__(self, library: PhraseLibrary, candidates: int = CANDIDATES) -> None:
+    def __init__(self, library: PhraseLibrary, candidates: int = CANDIDATES, reranker: Reranker | None = None) -> None:
+        if candidates < 1:
+            raise InvalidInput("candidates", f"must be at least 1, got {candidates}")
         self.library = library
         self._candidates = candidates
+        self._reranker = reranker or FeatureReranker(library.embedder)
 
     def find(self, requests: Sequence[PhraseRequest]) -> list[list[Hit]]:
-        """At most `top_n` phrases for each request, best first; none where nothing matches."""
-        queries = [request.query for request in requests]
+        """At most `top_n` phrases for each request, best first; none where nothing matches.
+
+        Raises:
+            InvalidInput: a block of a query has the wrong size or is not finite.
+            MissingDependency: the reranker's weights are not on this machine.
+        """
         fetch = max([self._candidates, *(request.top_n for request in requests)])
-        found = self.library.search_many(queries, fetch)
-        return [hits[: request.top_n] for hits, request in zip(found, requests, strict=True)]
+        found = self.library.search_many(
+            [request.query for request in requests], fetch, filters=[request.filter for request in requests]
+        )
+        return [
+            # What others ask for must not change which phrases are compared.
+            self._chosen(request, hits[: max(self._candidates, request.top_n)])
+            for request, hits in zip(requests, found, strict=True)
+        ]
+
+    def _chosen(self, request: PhraseRequest, hits: Sequence[Hit]) -> list[Hit]:
+        if not hits:
+            return []
+        scores = np.clip(self._reranker.scores(request.query, request.text, hits), 0, 1)
+        scores = scores * length_kernel([hit.phrase.num_frames for hit in hits], request.num_frames)
+        phrases = [hit.phrase for hit in hits]
+        if request.variety > 0:
+            order = marginal_order(scores, likeness(phrases, self.library.embedder), request.top_n, request.variety)
+        else:
+            order = np.argsort(-scores, kind="stable")[: request.top_n].tolist()
+        return [replace(hits[i], score=float(scores[i]), rank=rank) for rank, i in enumerate(order)]
+
+
+def length_kernel(own: Sequence[int], wanted: int | None) -> NDArray[np.float64]:
+    """exp(-0.1 |dl| / max l) of ReMoDiffuse (Zhang et al. 2023) for phrases of `own` frames; ones if any will do."""
+    lengths = np.asarray(own, np.float64)
+    if wanted is None:
+        return np.ones(len(lengths))
+    return np.exp(-LENGTH_DECAY * np.abs(lengths - wanted) / np.maximum(lengths, wanted))

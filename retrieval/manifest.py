@@ -10,6 +10,7 @@ from typing import Any, Final
 from choreo.errors import InvalidArtifact
 from choreo.motion.skeleton import FPS
 from retrieval.embedding import EmbeddingConfig
+from retrieval.indices.base import IndexInfo
 
 FORMAT: Final = "choreo-phrases"
 VERSION: Final = 2
@@ -34,7 +35,7 @@ class Manifest:
 
     Attributes:
         phrases, frames: counts.
-        index: kind of index, `flat` for now.
+        index: its kind, what it is searched with, and the recall that was measured.
         embedding: how phrases and queries are embedded.
         licences: number of phrases by licence tag.
         files: by name.
@@ -42,7 +43,7 @@ class Manifest:
 
     phrases: int
     frames: int
-    index: str
+    index: IndexInfo
     embedding: EmbeddingConfig
     licences: dict[str, int]
     files: dict[str, FileEntry]
@@ -102,7 +103,7 @@ class Manifest:
             "skeleton": "smpl-22",
             "phrases": self.phrases,
             "frames": self.frames,
-            "index": {"kind": self.index, "metric": "inner_product"},
+            "index": self.index.to_json(),
             "embedding": self.embedding.to_json(),
             "licences": self.licences,
             "files": {name: asdict(entry) for name, entry in self.files.items()},
@@ -110,15 +111,15 @@ class Manifest:
 
     @classmethod
     def _from_json(cls, values: dict[str, Any]) -> "Manifest":
-        if values["fps"] != FPS or values["skeleton"] != "smpl-22" or values["index"]["kind"] != "flat":
-            raise ValueError("fps, skeleton or index: only 30 fps, smpl-22 and flat are supported")
+        if values["fps"] != FPS or values["skeleton"] != "smpl-22":
+            raise ValueError("fps or skeleton: only 30 fps and smpl-22 are supported")
         files = {name: FileEntry(int(e["size"]), str(e["sha256"])) for name, e in values["files"].items()}
         if missing := set(FILES) - set(files):
             raise ValueError(f"files: {', '.join(sorted(missing))}")
         return cls(
             phrases=int(values["phrases"]),
             frames=int(values["frames"]),
-            index=str(values["index"]["kind"]),
+            index=IndexInfo.from_json(values["index"]),
             embedding=EmbeddingConfig.from_json(values["embedding"]),
             licences={str(k): int(v) for k, v in values["licences"].items()},
             files=files,

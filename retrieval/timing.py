@@ -1,6 +1,5 @@
-"""When which part of which phrase plays: chaining, and warping phrase beats onto the beats of a song."""
+"""Warping the beats of a phrase onto the beats of a song."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,47 +15,99 @@ MAX_WARP: Final = 0.15
 """A phrase plays at 1 - MAX_WARP to 1 + MAX_WARP of its own speed."""
 MAX_OCTAVES: Final = 2
 """A phrase may have up to four beats to one of the song, and the reverse."""
-_LATEST_ENTRY: Final = 0.5
-_ROUNDING: Final = 0.55 / FPS
+ROUNDING: Final = 0.55 / FPS
+"""A phrase is cut at whole frames, so its closing beat may lie half a frame before its end, seconds."""
+
+
+STEP_SECONDS: Final = 0.25
+"""Distance of the knots of a phrase without beats."""
 
 
 @dataclass(frozen=True)
-class Segment:
-    """One phrase on the timeline.
+class Clock:
+    """Piecewise-linear map from the timeline to a phrase.
 
     Attributes:
-        choice: which of the phrases.
-        first: its first frame on the timeline.
-        times: (n,) seconds within the phrase at the timeline's frames first, first + 1, ...
-        step: seconds within the phrase from the frame before the first one to it, as if it had played on.
+        song: (n,) seconds on the timeline, rising.
+        phrase: (n,) seconds within the phrase, rising.
+        beat: (n,) which beat of the phrase each knot is, -1 for one that is none.
     """
 
-    choice: int
-    first: int
-    times: Array
-    step: float
+    song: Array
+    phrase: Array
+    beat: NDArray[np.int64]
 
 
-def chain(phrases: Sequence[Phrase], num_frames: int, beats: ArrayLike, fps: float) -> list[Segment]:
-    """Fill frames 0..num_frames - 1 with phrases in turn, each beginning where the one before ends.
+@dataclass(frozen=True)
+class Match:
+    """A phrase against the beats of a song.
 
-    Args:
-        phrases: at least one, each of at least two frames.
-        beats: of the song, in seconds from the timeline's start; may be empty.
+    Attributes:
+        own: beats of the phrase, seconds; empty where phrase or song have no grid.
+        end: the phrase's length, seconds.
+        grid: the song's beats, subdivided if the phrase has several to one, seconds.
+        rate: speed at which the phrase is on the song's beats; 1 where it has to keep its own.
+        locks: whether its beats can be on the song's.
     """
-    grid = beat_grid(beats, num_frames / fps)
-    segments: list[Segment] = []
-    now, frame = 0.0, 0
-    while frame < num_frames:
-        choice = len(segments) % len(phrases)
-        clock, played = warp(phrases[choice], grid, now)
-        now = clock[-1]
-        last = min(num_frames, max(frame + 1, int(np.ceil(now * fps - 1e-6))))
-        times = np.interp(np.arange(frame, last) / fps, clock, played)
-        rate = (played[1] - played[0]) / (clock[1] - clock[0])
-        segments.append(Segment(choice, frame, times, rate / fps))
-        frame = last
-    return segments
+
+    own: Array
+    end: float
+    grid: Array
+    rate: float
+    locks: bool
+
+    def leads(self, now: Array) -> Array:
+        """Seconds from `now` to the song's next beat; 0 for one that has only just passed."""
+        period = float(np.median(np.diff(self.grid)))
+        due = np.searchsorted(self.grid, now - MAX_WARP * period)
+        return np.maximum(self.grid[np.minimum(due, len(self.grid) - 1)] - now, 0)
+
+    def clock(self, now: float, entry: float) -> Clock:
+        """The map that begins `entry` seconds into the phrase at `now` on the timeline and goes on to its end.
+
+        Each beat of the phrase goes to the nearest beat of the song, as far as MAX_WARP lets it. A phrase whose tempo
+        is too far off even after octave folding keeps its speed.
+        """
+        if not len(self.own):
+            within = np.arange(entry + STEP_SECONDS, self.end - STEP_SECONDS / 2, STEP_SECONDS)
+            steps = np.concatenate([[entry], within, [self.end]])
+            return Clock(now + steps - entry, steps, np.full(len(steps), -1))
+        knots = [(now, entry, int(np.argmin(np.abs(self.own - entry))) if self._on_beat(entry) else -1)]
+        for number in np.flatnonzero(self.own > entry + ROUNDING):
+            closing = self.own[number] > self.end - ROUNDING
+            beat = self.end if closing else float(self.own[number])
+            knots.append((self._reached(knots[-1], beat, self.locks), beat, int(number)))
+        if knots[-1][1] < self.end - 1e-9:
+            knots.append((self._reached(knots[-1], self.end, False), self.end, -1))
+        song, phrase, beats = zip(*knots, strict=True)
+        return Clock(np.array(song), np.array(phrase), np.array(beats))
+
+    def _on_beat(self, entry: float) -> bool:
+        return len(self.own) > 0 and float(np.abs(self.own - entry).min()) <= ROUNDING
+
+    def _reached(self, knot: tuple[float, float, int], time: float, locks: bool) -> float:
+        """When `time` of the phrase is due, coming from a knot."""
+        start, span = knot[0], time - knot[1]
+        due = start + span / self.rate
+        if locks:
+            due = _nearest(self.grid, due)
+        return float(np.clip(due, start + span / (1 + MAX_WARP), start + span / (1 - MAX_WARP)))
+
+
+def match(phrase: Phrase, grid: Array) -> Match:
+    """How a phrase goes with the beats of a song, `grid` from `beat_grid`."""
+    own, end = np.asarray(phrase.beats, np.float64), phrase.num_frames / FPS
+    if len(own) < 2 or len(grid) < 2:
+        return Match(np.zeros(0), end, np.zeros(0), 1.0, False)
+    period = float(np.median(np.diff(own)))
+    octave = round(float(np.log2(period / np.median(np.diff(grid)))))
+    octave = int(np.clip(octave, -MAX_OCTAVES, MAX_OCTAVES))
+    if octave < 0:
+        parts = 2**-octave
+        grid = np.interp(np.arange(parts * (len(grid) - 1) + 1) / parts, np.arange(len(grid)), grid)
+    rate = period / (float(np.median(np.diff(grid))) * 2 ** max(octave, 0))
+    locks = abs(rate - 1) <= MAX_WARP
+    return Match(own, end, grid, rate if locks else 1.0, locks)
 
 
 def beat_grid(beats: ArrayLike, seconds: float) -> Array:
@@ -76,71 +127,7 @@ def beat_grid(beats: ArrayLike, seconds: float) -> Array:
     return np.concatenate([before, times, after])
 
 
-def warp(phrase: Phrase, grid: Array, now: float) -> tuple[Array, Array]:
-    """Knots of the piecewise-linear map from timeline to phrase: seconds on the timeline and within the phrase.
-
-    Each phrase beat goes to the nearest beat of the song, as far as MAX_WARP lets it. A phrase whose tempo is too far
-    off even after octave folding keeps its speed and only its first beat is placed.
-
-    Args:
-        grid: the song's beats, seconds on the timeline.
-        now: where on the timeline the phrase begins.
-    """
-    own, end = np.asarray(phrase.beats, np.float64), phrase.num_frames / FPS
-    if len(own) < 2 or len(grid) < 2:
-        return np.array([now, now + end]), np.array([0.0, end])
-    fine, locks = _matched(grid, float(np.median(np.diff(own))))
-    entry, landing, own = _enter(own, end, fine, now)
-    clock, played = [now], [entry]
-    # A phrase is cut at whole frames, so its closing beat may lie half a frame before its end.
-    closes = own[-1] > end - _ROUNDING
-    for number, beat in enumerate(own[own <= end - _ROUNDING]):
-        span = beat - played[-1]
-        if span <= 1e-6:
-            continue
-        target = clock[-1] + span
-        if number == 0:
-            target = landing
-        elif locks:
-            target = _nearest(fine, target)
-        clock.append(_limited(target, clock[-1], span))
-        played.append(beat)
-    tail = end - played[-1]
-    target = _nearest(fine, clock[-1] + tail) if locks and closes else clock[-1] + tail
-    clock.append(_limited(target, clock[-1], tail))
-    played.append(end)
-    return np.array(clock), np.array(played)
-
-
-def _matched(grid: Array, period: float) -> tuple[Array, bool]:
-    """The song's beats, subdivided if the phrase has several to one, and whether the tempos then agree."""
-    octave = round(float(np.log2(period / np.median(np.diff(grid)))))
-    octave = int(np.clip(octave, -MAX_OCTAVES, MAX_OCTAVES))
-    if octave < 0:
-        parts = 2**-octave
-        grid = np.interp(np.arange(parts * (len(grid) - 1) + 1) / parts, np.arange(len(grid)), grid)
-    rate = period / (float(np.median(np.diff(grid))) * 2 ** max(octave, 0))
-    return grid, abs(rate - 1) <= MAX_WARP
-
-
-def _enter(own: Array, end: float, grid: Array, now: float) -> tuple[float, float, Array]:
-    """Where in the phrase to begin, when its next beat is due, and the beats from there on."""
-    period = float(np.median(np.diff(grid)))
-    due = float(grid[min(int(np.searchsorted(grid, now - MAX_WARP * period)), len(grid) - 1)])
-    lead = max(due - now, 0.0)
-    later = np.flatnonzero(own >= lead - _ROUNDING)
-    if not len(later) or own[later[0]] - lead > _LATEST_ENTRY * end:
-        return 0.0, now + float(own[0]), own
-    first = int(later[0])
-    return max(float(own[first]) - lead, 0.0), due, own[first:]
-
-
 def _nearest(grid: Array, time: float) -> float:
     at = int(np.clip(np.searchsorted(grid, time), 1, len(grid) - 1))
     before, after = float(grid[at - 1]), float(grid[at])
     return before if time - before <= after - time else after
-
-
-def _limited(target: float, start: float, span: float) -> float:
-    """`target`, or as near to it as playing `span` seconds of the phrase from `start` on may end."""
-    return float(np.clip(target, start + span / (1 + MAX_WARP), start + span / (1 - MAX_WARP)))

@@ -7,6 +7,7 @@ import numpy as np
 
 from choreo.data.synthetic import MOVES, synthesize_dance
 from retrieval.build import PhraseSource
+from retrieval.phrases import KINETIC, STATS, Phrase
 
 
 class WordEncoder:
@@ -30,3 +31,14 @@ def dance(move: str = "bounce", tempo: float = 120.0, counts: int = 8, seed: int
     seconds = (round(counts * 60 / tempo * 30) + 1) / 30
     motion, beats, caption = synthesize_dance(move, tempo, seconds, seed)
     return PhraseSource(motion, caption, MOVES[move].genre, beats, f"{move}-{tempo:.0f}", "apache-2.0")
+
+
+def phrase(tempo: float = 120.0, counts: int = 8, lead: float = 0.0) -> Phrase:
+    """A phrase of `counts` beats, none for a tempo of 0, that begin `lead` seconds into it; without motion."""
+    beats = lead + np.arange(counts + 1) * 60 / tempo if tempo else np.zeros(0)
+    frames = round((lead + counts * 60 / (tempo or 120)) * 30)
+    return Phrase(
+        id="0", source="s", start=0.0, licence="", caption="", genre="", style="", words="", tempo=tempo,
+        beat_strength=None, energy=1.0, num_frames=frames, first_row=0, beats=tuple(beats.tolist()),
+        stats=(0.0,) * len(STATS), kinetic=(0.0,) * len(KINETIC), music=None,
+    )  # fmt: skip

@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic_phrases import WordEncoder, dance
 
+from choreo.data.synthetic import synthesize_dance
 from choreo.errors import InvalidInput
+from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.kinematics import jerk
 from choreo.motion.clip import Motion
 from choreo.motion.kinematics import heading
@@ -15,6 +16,7 @@ from choreo.motion.representation import decode, encode
 from choreo.motion.skeleton import BONE_LENGTHS, PARENTS
 from retrieval.build import PhraseSource, build_library
 from retrieval.library import Hit, PhraseLibrary
+from retrieval.phrases import Phrase, describe
 from retrieval.prior import BuiltPrior, build_prior
 
 
@@ -45,7 +47,7 @@ def test_any_prior_is_whole_rigid_smooth_and_canonical(library, rows, num_frames
     assert prior.mask.tolist() == [1.0] * num_frames
     p = positions(prior, fps)
     assert np.isfinite(p).all()
-    assert np.abs(bones(p) - BONE_LENGTHS[1:]).max() < 1e-3
+    assert np.abs(bones(p) - BONE_LENGTHS[1:]).max() < 1e-6
     assert np.abs(p[0, 0, [0, 2]]).max() < 1e-6
     assert abs(heading(p[:1])[0]) < 1e-5
     assert np.abs(np.diff(p, axis=0)).max(initial=0) * fps < 14
@@ -62,11 +64,13 @@ def test_a_phrase_alone_is_itself(library: PhraseLibrary) -> None:
 
 
 def test_the_phrases_are_named_with_their_share(library: PhraseLibrary) -> None:
-    used = build_prior(library, hits(library, 1, 2), 180).phrases
-    assert used == [
-        {"id": library[1].id, "score": 0.5, "weight": round(120 / 180, 4), "source": "kick-120"},
-        {"id": library[2].id, "score": 0.5, "weight": round(60 / 180, 4), "source": "turn-120"},
-    ]
+    prior = build_prior(library, hits(library, 1, 2), 1800)
+    first, second = prior.phrases
+    assert (first["id"], first["score"], first["source"]) == (library[1].id, 0.5, "kick-120")
+    assert (second["id"], second["score"], second["source"]) == (library[2].id, 0.5, "turn-120")
+    assert first["weight"] >= second["weight"] > 0.2
+    assert first["weight"] + second["weight"] == pytest.approx(1)
+    assert len(prior.seams) >= 10
 
 
 def test_it_is_deterministic_and_does_not_change_the_library(library: PhraseLibrary) -> None:
@@ -76,10 +80,12 @@ def test_it_is_deterministic_and_does_not_change_the_library(library: PhraseLibr
     assert np.array_equal(library.motion(library[4]), before)
 
 
-def test_a_longer_prior_begins_as_a_shorter_one(library: PhraseLibrary) -> None:
-    beats = np.arange(0.1, 30, 0.5)
-    short, long = (build_prior(library, hits(library, 3, 1), n, beats) for n in (200, 600))
-    assert np.allclose(short.features, long.features[:200], atol=1e-5)
+@pytest.mark.parametrize("num_frames", [1, 2, 3])
+def test_the_shortest_priors_work(library: PhraseLibrary, num_frames: int) -> None:
+    prior = build_prior(library, hits(library, 3, 1), num_frames, [0.2, 0.7, 1.2])
+    assert prior.features.shape == (num_frames, 66)
+    assert np.isfinite(prior.features).all()
+    assert prior.phrases[0]["id"] == library[3].id
 
 
 def test_no_hits_make_an_empty_prior(library: PhraseLibrary) -> None:
@@ -117,30 +123,36 @@ def test_the_body_sinks_on_the_beats_of_the_song(library: PhraseLibrary) -> None
     assert np.percentile(off, 90) < 0.09
 
 
-def seams(library: PhraseLibrary, rows: list[int], num_frames: int = 600) -> tuple[np.ndarray, list[int]]:
-    p = positions(build_prior(library, hits(library, *rows), num_frames))
-    ends = np.cumsum([library[rows[i % len(rows)]].num_frames for i in range(12)])
-    return p, [int(e) for e in ends if e < num_frames - 15]
-
-
-def test_seams_are_smooth(library: PhraseLibrary) -> None:
-    p, ends = seams(library, [0, 4, 2, 5])
-    velocity = np.diff(p, axis=0) * 30
-    change = np.linalg.norm(np.diff(velocity, axis=0), axis=-1)
-    for end in ends:
-        root = np.linalg.norm(np.diff(velocity[end - 3 : end + 3, 0], axis=0), axis=-1)
-        assert root.max() < 0.25
-        # Nothing jumps: at a seam velocities change no more than dancing changes them elsewhere.
-        assert change[end - 2 : end + 1].max() < 1.2 * np.percentile(change, 99.9)
-    own = np.mean([jerk(library.motion(library[i])) for i in (0, 4, 2, 5)])
-    assert jerk(p) < 1.5 * own
+@pytest.mark.parametrize("rows", [(0, 4, 2, 5), (3, 1), (1,), (5, 0, 1)])
+def test_seams_are_smooth(library: PhraseLibrary, rows: tuple[int, ...]) -> None:
+    prior = build_prior(library, hits(library, *rows), 900, np.arange(0.3, 40, 0.5))
+    change = np.linalg.norm(np.diff(positions(prior), n=2, axis=0), axis=-1)
+    own = [np.linalg.norm(np.diff(library.motion(library[row]), n=2, axis=0), axis=-1) for row in rows]
+    assert prior.seams
+    # Nothing jumps: at a seam velocities change no more than dancing changes them elsewhere.
+    for seam in prior.seams:
+        assert change[seam - 3 : seam + 12].max() < 1.5 * max(c.max() for c in own)
+    assert jerk(positions(prior)) < 1.5 * np.mean([jerk(library.motion(library[row])) for row in rows])
 
 
 def test_the_dancer_goes_on_facing_the_same_way(library: PhraseLibrary) -> None:
-    p, ends = seams(library, [2, 5, 4])
-    facing = np.unwrap(heading(p))
-    for end in ends:
-        assert np.abs(np.diff(facing[end - 3 : end + 4])).max() < 0.15
+    prior = build_prior(library, hits(library, 2, 5, 4), 900)
+    turning = np.abs(np.diff(np.unwrap(heading(positions(prior)))))
+    for seam in prior.seams:
+        assert turning[seam - 3 : seam + 4].max() < 1.1 * turning.max(initial=0.15, where=_away(prior))
+
+
+def _away(prior: BuiltPrior) -> np.ndarray:
+    """Steps (T - 1,) that are not within half a second of a seam."""
+    steps = np.arange(len(prior.features) - 1)
+    return np.abs(steps[:, None] - np.array(prior.seams)).min(1) > 15
+
+
+@pytest.mark.parametrize("rows", [(0, 4, 2, 5), (3, 1), (1,), (5, 0, 1)])
+def test_standing_feet_stay_where_they_are_across_seams(library: PhraseLibrary, rows: tuple[int, ...]) -> None:
+    prior = build_prior(library, hits(library, *rows), 1800, np.arange(0.3, 70, 0.5))
+    own = max(foot_skating_ratio(library.motion(library[row])) for row in rows)
+    assert foot_skating_ratio(positions(prior)) <= 1.1 * own + 0.01
 
 
 def test_travel_of_a_phrase_is_kept(library: PhraseLibrary) -> None:
@@ -172,19 +184,7 @@ def test_phrases_in_opposite_phase_keep_their_amplitude(opposites: PhraseLibrary
 
     own = np.mean([swing(opposites.motion(opposites[i])) for i in (0, 1)])
     both = build_prior(opposites, hits(opposites, 0, 1), 480, np.arange(0, 20, 0.5))
-    assert swing(positions(both)) > 0.9 * own
-
-
-def test_a_minute_takes_a_fraction_of_a_second(library: PhraseLibrary) -> None:
-    """200 ms of processor time; wall time would measure what else the machine does."""
-    chosen, beats = hits(library, 0, 1, 2, 3, 4), np.arange(0.2, 60, 60 / 118)
-    build_prior(library, chosen, 1800, beats)
-    took = []
-    for _ in range(3):
-        began = time.thread_time()
-        build_prior(library, chosen, 1800, beats)
-        took.append(time.thread_time() - began)
-    assert min(took) < 0.2
+    assert swing(positions(both)) > 0.95 * own
 
 
 def test_the_library_may_be_gone_from_its_folder_while_it_is_open(tmp_path: Path) -> None:
@@ -194,3 +194,34 @@ def test_the_library_may_be_gone_from_its_folder_while_it_is_open(tmp_path: Path
     build_library([dance("kick")], out, WordEncoder())
     assert build_prior(library, hits(library, 0), 300).mask.all()
     assert library[0].source == "bounce-120"
+
+
+class FakeLibrary:
+    """Phrases of two frames, which cutting never makes."""
+
+    def __init__(self) -> None:
+        moving = synthesize_dance("walk", 120, 1.0, 0)[0].positions
+        self.made = [describe(moving[i : i + 2], beats=beats) for i, beats in ((3, []), (9, [0.0, 0.04]), (14, [0.02]))]
+        self.hits = [Hit(phrase, 0.5, rank, 0.5) for rank, (phrase, _) in enumerate(self.made)]
+
+    def motion(self, phrase: Phrase) -> np.ndarray:
+        return next(rows for made, rows in self.made if made is phrase).astype(np.float32) / 1000
+
+
+@pytest.mark.parametrize("beats", [[], np.arange(0.1, 9, 0.5)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_phrases_of_two_frames_make_a_motion(beats, count: int) -> None:
+    library = FakeLibrary()
+    prior = build_prior(library, library.hits[:count], 100, beats)  # type: ignore[arg-type]
+    p = positions(prior)
+    assert np.isfinite(p).all()
+    assert np.abs(bones(p) - BONE_LENGTHS[1:]).max() < 1e-6
+    assert np.abs(np.diff(p, axis=0)).max() * 30 < 14
+
+
+def test_ten_minutes_are_bounded(library: PhraseLibrary) -> None:
+    prior = build_prior(library, hits(library, 0, 4, 3), 18000, np.arange(0.2, 600, 0.5))
+    assert np.isfinite(prior.features).all()
+    assert len(prior.seams) <= 18000 / 50
+    assert [used["weight"] > 0.1 for used in prior.phrases] == [True] * 3
+    assert prior.phrases[0]["weight"] == max(used["weight"] for used in prior.phrases)

@@ -1,0 +1,1 @@
+"""Indices of vectors: exact, inverted lists and graph, on the processor or a GPU, behind one interface."""

@@ -1,0 +1,216 @@
+"""What may lie beside a motion file: a song, sentences, metadata, and a table for a whole folder.
+
+Of `dance.npz`: `dance.ogg` (or wav, mp3, flac), `dance.txt` (a sentence; further lines are alternatives) and
+`dance.meta.json` (`caption`, `genre`, `style`, `licence`, `beats`, `audio_offset`). `phrases.csv` in the folder that is
+read has the columns file, caption, genre, style, licence. What a file's own metadata say goes before the table, and
+the table before what is said of the whole build.
+
+A sentence, a beat or a song that cannot be used is left out with a note; metadata that cannot be read skip the
+recording, because they may hold its licence.
+"""
+
+import csv
+import io
+import json
+import stat
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.motion.skeleton import FPS
+from choreo.music.audio import MAX_SECONDS
+from choreo.music.encoders import Dsp35Encoder
+from choreo.music.isolated import decode_audio_isolated
+from choreo.text.prompts import check_text
+
+AUDIO: Final = (".wav", ".flac", ".ogg", ".mp3")
+META: Final = ".meta.json"
+TABLE: Final = "phrases.csv"
+MAX_TAG_CHARS: Final = 64
+MAX_TEXT_BYTES: Final = 64 * 1024
+MAX_META_BYTES: Final = 4 * 2**20
+MAX_TABLE_BYTES: Final = 256 * 2**20
+MAX_BEATS: Final = 50_000
+MAX_SENTENCES: Final = 16
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What is said of a recording; empty where nothing is."""
+
+    caption: str = ""
+    genre: str = ""
+    style: str = ""
+    licence: str = ""
+
+    def over(self, others: "Tags") -> "Tags":
+        """These, and the others' where these are empty."""
+        return Tags(*(getattr(self, f.name) or getattr(others, f.name) for f in fields(self)))
+
+    def to_json(self) -> dict[str, str]:
+        """JSON-serialisable form."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What `META` says.
+
+    Attributes:
+        tags: of the recording.
+        beats: seconds from the first frame (n,), None where it names none.
+        audio_offset: where in the song the motion begins, seconds.
+        notes: what of it could not be used.
+    """
+
+    tags: Tags = Tags()
+    beats: NDArray[np.float64] | None = None
+    audio_offset: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Song:
+    """Features (N, 35) of a song from the motion's first frame on, and its beats in seconds from that frame."""
+
+    features: NDArray[np.float32] | None = None
+    beats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+
+def check_tag(value: object, name: str) -> str:
+    """A genre, style or licence without surrounding white space; empty is fine.
+
+    Raises:
+        InvalidInput: not text, longer than 64 characters, or with control characters.
+    """
+    if value is None or (isinstance(value, str) and len(value) <= MAX_TAG_CHARS and not value.strip()):
+        return ""
+    return check_text(value, name, MAX_TAG_CHARS)
+
+
+def read_meta(path: Path, seconds: float) -> Meta:
+    """Metadata of a motion of so many seconds; nothing where there is no such file.
+
+    Raises:
+        InvalidInput: no JSON object, a tag that is none, or an offset outside the song.
+    """
+    data = _content(path, MAX_META_BYTES)
+    if data is None:
+        return Meta()
+    try:
+        values = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput("meta.json", "is not JSON") from error
+    if not isinstance(values, dict):
+        raise InvalidInput("meta.json", "must be a JSON object")
+    tags = {name: check_tag(values.get(name), name) for name in ("genre", "style", "licence")}
+    notes: list[str] = []
+    caption = _sentence(values["caption"], notes) if values.get("caption") else ""
+    offset = values.get("audio_offset", 0.0)
+    if isinstance(offset, bool) or not isinstance(offset, int | float) or not 0 <= offset <= MAX_SECONDS:
+        raise InvalidInput("audio_offset", f"must be between 0 and {MAX_SECONDS:g} seconds into the song")
+    beats = _beats(values["beats"], seconds, notes) if "beats" in values else None
+    return Meta(Tags(caption, **tags), beats, float(offset), tuple(notes))
+
+
+def read_captions(path: Path, notes: list[str]) -> list[str]:
+    """Sentences, one to a line; none where there is no such file, or none that can be used."""
+    try:
+        data = _content(path, MAX_TEXT_BYTES)
+    except InvalidInput as error:
+        notes.append(f"caption left out: {error}")
+        return []
+    lines = [line for line in (data or b"").decode("utf-8-sig", "replace").split("\n") if line.strip()]
+    return [text for line in lines[:MAX_SENTENCES] if (text := _sentence(line, notes))]
+
+
+def read_table(root: Path) -> dict[str, Tags]:
+    """What the folder's table says, by file; empty without a table.
+
+    Raises:
+        InvalidInput: no table with a column `file`, too large, or a tag that is none; the message names the line.
+    """
+    data = _content(root / TABLE, MAX_TABLE_BYTES)
+    if data is None:
+        return {}
+    out: dict[str, Tags] = {}
+    try:
+        reader = csv.DictReader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True)
+        if "file" not in (reader.fieldnames or ()):
+            raise InvalidInput(TABLE, "must have a column `file`, and may have caption, genre, style and licence")
+        for row in reader:
+            out[str(row["file"]).replace("\\", "/").removeprefix("./")] = _row_tags(row, reader.line_num)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InvalidInput(TABLE, f"is not a table in UTF-8: {error}") from error
+    return out
+
+
+def read_song(base: Path, offset: float, notes: list[str]) -> Song:
+    """The song beside a motion that begins `offset` seconds into it."""
+    path = next((p for suffix in AUDIO if (p := base.parent / (base.name + suffix)).is_file()), None)
+    if path is None:
+        return Song()
+    try:
+        song = Dsp35Encoder().encode(decode_audio_isolated(path, field=path.suffix))
+    except (InvalidInput, OSError) as error:
+        notes.append(f"built without its music: {error}")
+        return Song()
+    first = round(offset * FPS)
+    if first >= song.num_frames:
+        notes.append(f"built without its music, which is over after {song.num_frames / FPS:.1f} s")
+        return Song()
+    beats = song.beats - first / FPS
+    return Song(song.features[first:], beats[beats >= 0])
+
+
+def _row_tags(row: dict[str, Any], line: int) -> Tags:
+    try:
+        tags = {name: check_tag(row.get(name), name) for name in ("genre", "style", "licence")}
+        caption = row.get("caption") or ""
+        return Tags(check_text(caption, "caption") if caption.strip() else "", **tags)
+    except InvalidInput as error:
+        raise InvalidInput(TABLE, f"line {line}: {error}") from error
+
+
+def _sentence(value: object, notes: list[str]) -> str:
+    try:
+        return check_text(value, "caption")
+    except InvalidInput as error:
+        notes.append(f"caption left out: {error.message}")
+        return ""
+
+
+def _beats(value: object, seconds: float, notes: list[str]) -> NDArray[np.float64] | None:
+    """Beat times within the motion; None, with a note, if they are none."""
+    try:
+        beats = np.asarray(value, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        beats = np.full(1, np.nan)
+    if beats.ndim != 1 or len(beats) > MAX_BEATS or not np.isfinite(beats).all():
+        notes.append(f"beats left out: must be a list of at most {MAX_BEATS} seconds")
+        return None
+    return beats[(beats >= 0) & (beats <= seconds)]
+
+
+def _content(path: Path, limit: int) -> bytes | None:
+    """Bytes of a file, None where there is none.
+
+    Raises:
+        InvalidInput: too large, or not a regular file that can be read.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InvalidInput(path.name, "is not a regular file")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidInput(path.name, f"cannot be read: {error.strerror}") from error
+    if len(data) > limit:
+        raise InvalidInput(path.name, f"is larger than {limit // 1024} KiB")
+    return data
