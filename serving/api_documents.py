@@ -7,8 +7,9 @@ from typing import Any
 from choreo.models.spec import ModelSpec
 from choreo.motion.formats.files import Format
 from choreo.motion.skeleton import NUM_JOINTS
+from serving.http_body import ATTACHMENTS, SEARCH_ATTACHMENTS
 from serving.problems import MEDIA_TYPE
-from serving.request import GenerateFields
+from serving.request import DanceFields, GenerateFields, SearchFields
 
 DESCRIPTION = "Songs and text prompts in, 3-D dance motion out."
 PROBLEMS = (408, 413, 415, 422, 429, 500, 501, 503, 504)
@@ -44,13 +45,12 @@ def model_document(spec: ModelSpec, default: bool) -> dict[str, Any]:
 
 def generate_body() -> dict[str, Any]:
     """The request of `POST /v1/generate`."""
-    in_json = {
-        name: {"type": "string", "contentEncoding": "base64", "description": text} for name, text in _PARTS.items()
-    }
-    in_form = {name: {"type": "string", "format": "binary", "description": text} for name, text in _PARTS.items()}
-    schemas = {"application/json": _with_parts(in_json), "multipart/form-data": _with_parts(in_form)}
-    content = {media_type: {"schema": schema} for media_type, schema in schemas.items()}
-    return {"requestBody": {"required": True, "content": content}}
+    return _body(GenerateFields, ATTACHMENTS)
+
+
+def search_body() -> dict[str, Any]:
+    """The request of `POST /v1/phrases/search`."""
+    return _body(SearchFields, SEARCH_ATTACHMENTS)
 
 
 def generate_answers() -> dict[int | str, dict[str, Any]]:
@@ -65,6 +65,11 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "A problem document (RFC 9457).", "content": {MEDIA_TYPE: {}}} for status in chosen}
 
 
-def _with_parts(parts: dict[str, Any]) -> dict[str, Any]:
-    schema = GenerateFields.model_json_schema()
-    return schema | {"properties": schema["properties"] | parts}
+def _body(fields: type[DanceFields], parts: Iterable[str]) -> dict[str, Any]:
+    kinds = {"application/json": {"contentEncoding": "base64"}, "multipart/form-data": {"format": "binary"}}
+    content = {}
+    for media_type, kind in kinds.items():
+        schema = fields.model_json_schema()
+        binary = {name: {"type": "string", **kind, "description": _PARTS[name]} for name in parts}
+        content[media_type] = {"schema": schema | {"properties": schema["properties"] | binary}}
+    return {"requestBody": {"required": True, "content": content}}

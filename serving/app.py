@@ -54,7 +54,7 @@ def serve_app(settings: Settings, triton_urls: Sequence[str]) -> serve.Applicati
     # The ingress admits no more than these together, so a queue between stages never overflows by itself.
     stage = {"max_ongoing_requests": running, "max_queued_requests": running + queued}
     encoder = _deployment(EncoderReplica, "Encoder", **stage).bind(settings)
-    retriever = _deployment(RetrieverReplica, "Retriever", **stage).bind(settings.phrases)
+    retriever = _deployment(RetrieverReplica, "Retriever", **stage).bind(settings)
     probed = stage | {"max_ongoing_requests": running + SPARE}  # canaries must not wait behind the work
     sampler = _deployment(SamplerReplica, "Sampler", **probed).bind(list(triton_urls), settings.sampler_concurrency)
     finisher = _deployment(FinisherReplica, "Finisher", **stage).bind()

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from choreo.errors import ChoreoError, InvalidInput
+from serving.phrases_cli import app as phrases_app
 from serving.settings import Settings
 
 app = typer.Typer(
@@ -22,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.add_typer(phrases_app)
 stderr = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -35,10 +38,10 @@ def main() -> None:
     try:
         app()
     except InvalidInput as error:
-        stderr.print(f"[red]choreo:[/] {error}", highlight=False)
+        stderr.print(f"[red]choreo:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except ChoreoError as error:
-        stderr.print(f"[red]choreo:[/] {error}", highlight=False)
+        stderr.print(f"[red]choreo:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 
@@ -54,6 +57,11 @@ def generate(
     seed: Annotated[int | None, typer.Option(help="Same seed, same motion.")] = None,
     format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+    phrase_genre: Annotated[str | None, typer.Option(help="Only phrases of these genres, between commas.")] = None,
+    phrase_licence: Annotated[str | None, typer.Option(help="Only under these licences, between commas.")] = None,
+    phrase_min_tempo: Annotated[float | None, typer.Option(help="Only phrases of at least this tempo, BPM.")] = None,
+    phrase_max_tempo: Annotated[float | None, typer.Option(help="Only phrases of at most this tempo, BPM.")] = None,
+    phrase_variety: Annotated[float, typer.Option(help="0: the best phrases; up to 1: different ones.")] = 0.0,
     no_rag: Annotated[bool, typer.Option("--no-rag", help="Do without retrieved phrases.")] = False,
     start: Annotated[Path | None, typer.Option(help="Motion (.npz) to begin with.")] = None,
     model: Annotated[str | None, typer.Option(help="Model name.")] = None,
@@ -69,7 +77,9 @@ def generate(
     fields = {
         "text_prompt": text, "duration": duration, "guidance_scale": guidance_scale, "num_steps": steps,
         "sampler": sampler, "seed": seed, "use_rag": not no_rag, "model": model, "smooth": smooth,
-        "bone_lengths": bone_lengths, "foot_lock": foot_lock,
+        "bone_lengths": bone_lengths, "foot_lock": foot_lock, "phrase_genre": phrase_genre,
+        "phrase_licence": phrase_licence, "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo,
+        "phrase_variety": phrase_variety,
     }  # fmt: skip
     document = asyncio.run(
         generate_files(fields, song, features, start, format or ["npz", "bvh"], phrases, out, Settings(), stderr)
@@ -131,10 +141,11 @@ def export(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/unet-small.yaml.")],
-    data: Annotated[Path, typer.Option(help="Data pack.")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/demo.yaml.")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
+    data: Annotated[Path | None, typer.Option(help="Data pack; omitted: synthetic dances only.")] = None,
     until: Annotated[int | None, typer.Option(help="Stop after this step; a later call goes on.")] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="A few steps on a few clips, to see that all works.")] = False,
     as_json: Json = False,
 ) -> None:
     """Train a model from a recipe; Ctrl-C and a second call resume from the last checkpoint."""
@@ -142,7 +153,8 @@ def train(
     from choreo.training.run import train as run_training
 
     logging.getLogger("choreo").setLevel(logging.INFO)
-    folder = run_training(load_recipe(recipe), data, out, until)
+    read = load_recipe(recipe)
+    folder = run_training(read.smoke() if smoke else read, data, out, until)
     _print({"checkpoint": str(folder)}, as_json)
 
 
@@ -165,6 +177,14 @@ def evaluate(
         interval = "" if row["ci95"] is None else f"{row['ci95']:.3g}"
         table.add_row(row["metric"], row["subject"], f"{row['value']:.3g}", interval, str(row["n"]))
     Console().print(table)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Which, e.g. retrieval.")]) -> None:
+    """Run a benchmark; what follows its name goes to it, e.g. --json or --quick."""
+    from serving.bench import run_benchmark
+
+    raise typer.Exit(run_benchmark(name, context.args))
 
 
 @app.command()
@@ -196,7 +216,7 @@ def _print(document: dict[str, Any], as_json: bool) -> None:
                 console.print(path, highlight=False, soft_wrap=True)
         elif name == "seconds":
             console.print("  ".join(f"{stage} {s:.2f} s" for stage, s in value.items()), highlight=False)
-        elif name not in ("phrases", "versions", "triton"):
+        elif name not in ("phrases", "prior", "versions", "triton"):
             console.print(f"{name}: {value}", highlight=False)
 
 

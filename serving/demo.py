@@ -101,6 +101,7 @@ def _write(motion: Motion, song: Path, text: str, out: Path, seconds: dict[str, 
         "fps": motion.fps,
         "seed": motion.meta["seed"],
         "model": motion.meta["model"],
+        "prior": motion.meta["prior"],
         "phrases": motion.meta["phrases"],
         "seconds": seconds | {"write": round(time.perf_counter() - began, 2)},
     }

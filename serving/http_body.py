@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from choreo.errors import InvalidInput
 from serving.problems import HttpProblem
-from serving.request import Attachments, GenerateFields
+from serving.request import Attachments, DanceFields, GenerateFields, SearchFields
 
 ATTACHMENTS = ("audio", "features", "start")
+SEARCH_ATTACHMENTS = ("audio", "features")
 MAX_FIELD_BYTES = 1 << 16
 """Largest scalar form value."""
 _INTEGER = re.compile(r"-?[0-9]{1,20}")
@@ -76,8 +77,29 @@ class BodyLimit:
         return HttpProblem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", message, "body")
 
 
+@dataclass(frozen=True)
+class _Shape:
+    """What a request may have: scalar fields, and binary parts."""
+
+    fields: type[DanceFields]
+    parts: tuple[str, ...]
+
+
+_GENERATE, _SEARCH = _Shape(GenerateFields, ATTACHMENTS), _Shape(SearchFields, SEARCH_ATTACHMENTS)
+
+
 async def read_generate(request: Request) -> tuple[dict[str, Any], Attachments]:
-    """Scalar values and binary parts of a request in JSON or multipart; the values are not yet validated.
+    """Scalar values and binary parts of a request for motion; see `_read`."""
+    return await _read(request, _GENERATE)
+
+
+async def read_search(request: Request) -> tuple[dict[str, Any], Attachments]:
+    """Scalar values and binary parts of a search for phrases; see `_read`."""
+    return await _read(request, _SEARCH)
+
+
+async def _read(request: Request, shape: _Shape) -> tuple[dict[str, Any], Attachments]:
+    """Values and parts in JSON or multipart; the values are not yet validated.
 
     Raises:
         HttpProblem: another content type, or too much data.
@@ -86,9 +108,9 @@ async def read_generate(request: Request) -> tuple[dict[str, Any], Attachments]:
     match _content_type(request):
         case "application/json":
             values = await read_json(request)
-            return await asyncio.to_thread(_split_json, values)
+            return await asyncio.to_thread(_split_json, values, shape)
         case "multipart/form-data":
-            return await _read_form(request)
+            return await _read_form(request, shape)
     message = "send application/json or multipart/form-data"
     raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", message, "Content-Type")
 
@@ -138,9 +160,9 @@ def _constant_in(value: Any) -> str | None:
     return next((c.constant for c in candidates if isinstance(c, _NotJson)), None)
 
 
-def _split_json(values: dict[str, Any]) -> tuple[dict[str, Any], Attachments]:
-    parts = {name: _from_base64(name, values[name]) for name in ATTACHMENTS if values.get(name) is not None}
-    return {name: value for name, value in values.items() if name not in ATTACHMENTS}, Attachments(**parts)
+def _split_json(values: dict[str, Any], shape: _Shape) -> tuple[dict[str, Any], Attachments]:
+    parts = {name: _from_base64(name, values[name]) for name in shape.parts if values.get(name) is not None}
+    return {name: value for name, value in values.items() if name not in shape.parts}, Attachments(**parts)
 
 
 def _from_base64(name: str, value: Any) -> bytes:
@@ -152,12 +174,10 @@ def _from_base64(name: str, value: Any) -> bytes:
         raise InvalidInput(name, "is not valid base64") from error
 
 
-async def _read_form(request: Request) -> tuple[dict[str, Any], Attachments]:
-    fields = len(GenerateFields.model_fields)
+async def _read_form(request: Request, shape: _Shape) -> tuple[dict[str, Any], Attachments]:
+    fields = len(shape.fields.model_fields) + len(shape.parts)
     try:
-        form = await request.form(
-            max_files=len(ATTACHMENTS), max_fields=fields + len(ATTACHMENTS), max_part_size=MAX_FIELD_BYTES
-        )
+        form = await request.form(max_files=len(shape.parts), max_fields=fields, max_part_size=MAX_FIELD_BYTES)
     except HTTPException as error:
         raise InvalidInput("body", f"is not valid multipart/form-data: {error.detail}") from error
     values: dict[str, Any] = {}
@@ -167,21 +187,21 @@ async def _read_form(request: Request) -> tuple[dict[str, Any], Attachments]:
             if name in values or name in parts:
                 raise InvalidInput(name, "is given more than once")
             if isinstance(value, UploadFile):
-                if name not in ATTACHMENTS:
-                    raise InvalidInput(name, f"must not be a file; file parts are {', '.join(ATTACHMENTS)}")
+                if name not in shape.parts:
+                    raise InvalidInput(name, f"must not be a file; file parts are {', '.join(shape.parts)}")
                 parts[name] = await value.read()
-            elif name in ATTACHMENTS:
+            elif name in shape.parts:
                 raise InvalidInput(name, "must be a file part")
             else:
-                values[name] = _typed(name, value)
+                values[name] = _typed(name, value, shape.fields)
     finally:
         await form.close()
     return values, Attachments(**parts)
 
 
-def _typed(name: str, text: str) -> Any:
+def _typed(name: str, text: str, fields: type[DanceFields]) -> Any:
     """A form value as what its field is; a form has only text."""
-    info = GenerateFields.model_fields.get(name)
+    info = fields.model_fields.get(name)
     if info is None:
         return text  # refused, by name, with the other unknown fields
     kind = next(t for t in get_args(info.annotation) or (info.annotation,) if t is not NoneType)

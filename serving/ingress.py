@@ -5,27 +5,36 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from http import HTTPStatus
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded, InvalidInput
-from choreo.models.spec import ModelSpec
-from choreo.motion.clip import Motion
 from choreo.motion.formats.files import Format
 from serving import api_documents as documents
 from serving import legacy, metrics
 from serving.admission import Admission
 from serving.audio_url import AudioFetcher, check_url
-from serving.http_body import ATTACHMENTS, BodyLimit, read_generate, read_json
+from serving.http_body import ATTACHMENTS, BodyLimit, read_generate, read_json, read_search
+from serving.phrase_documents import found_document, library_document
 from serving.pipeline import Pipeline
 from serving.problems import HttpProblem, install_handlers
 from serving.report import versions
-from serving.request import Attachments, GenerateFields, Job, make_job, parse_fields
+from serving.request import (
+    Attachments,
+    DanceFields,
+    GenerateFields,
+    Job,
+    SearchFields,
+    make_job,
+    make_search,
+    parse,
+    parse_fields,
+)
 from serving.settings import Settings
-from serving.stages import Result, Stages
+from serving.stages import Result, ServingStages
 from serving.surface import Surface
 
 T = TypeVar("T")
@@ -37,22 +46,6 @@ READY_FOR_S = 1.0
 REQUEST_FIELDS = frozenset({*GenerateFields.model_fields, *ATTACHMENTS})
 TO_COME = b"\0"
 """Stands for a song that is fetched only once everything else about the request is known to be right."""
-
-
-class ServingStages(Stages, Protocol):
-    """The stages, and what a server needs beside them."""
-
-    async def models(self) -> dict[str, ModelSpec]:
-        """Contracts of the served models, the default one first."""
-        ...
-
-    async def render(self, motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
-        """The bytes of a motion in a format."""
-        ...
-
-    async def ready(self) -> None:
-        """Return when every stage answers a canary; raise what stands in the way."""
-        ...
 
 
 class Service:
@@ -74,14 +67,29 @@ class Service:
         with self._admission.place():
             values, parts = await self._upload(read_generate(request))
             job, url = await asyncio.to_thread(self._job, values, parts, request.state.request_id)
-            return await _unless_gone(request, self._work(job, url, self._answer))
+            return await _unless_gone(request, self._work(job, url, self._generated(self._answer)))
 
     async def generate_legacy(self, request: Request) -> Response:
         """`POST /generate`, the documents' endpoint."""
         with self._admission.place():
             values = legacy.translate(await self._upload(read_json(request)))
             job, url = await asyncio.to_thread(self._job, values, Attachments(), request.state.request_id)
-            return await _unless_gone(request, self._work(job, url, legacy.answer))
+            return await _unless_gone(request, self._work(job, url, self._generated(legacy.answer)))
+
+    async def search(self, request: Request) -> Response:
+        """`POST /v1/phrases/search`."""
+        with self._admission.place():
+            values, parts = await self._upload(read_search(request))
+            job, top_n, url = await asyncio.to_thread(self._search, values, parts, request.state.request_id)
+
+            async def answer(job: Job) -> Response:
+                return JSONResponse(found_document(job, *await self._pipeline.search(job, top_n)))
+
+            return await _unless_gone(request, self._work(job, url, answer))
+
+    async def library(self) -> dict[str, Any]:
+        """`GET /v1/phrases`."""
+        return {"library": library_document(await self._stages.library())}
 
     async def models(self) -> list[dict[str, Any]]:
         """`GET /v1/models`."""
@@ -107,15 +115,26 @@ class Service:
     def _job(self, values: dict[str, Any], parts: Attachments, request_id: str) -> tuple[Job, str | None]:
         """The job, and the address of its song if that is still to be fetched. Blocking: it reads archives."""
         fields = parse_fields(values)
-        if fields.audio_url is not None:
-            if parts.audio is not None:
-                raise InvalidInput("audio_url", "give one song: as `audio` or by address, not both")
-            check_url(fields.audio_url, self._settings)
-            parts = replace(parts, audio=TO_COME)
+        parts = self._expecting(fields, parts)
         return replace(make_job(fields, parts, self._settings), request_id=request_id), fields.audio_url
 
+    def _search(self, values: dict[str, Any], parts: Attachments, request_id: str) -> tuple[Job, int, str | None]:
+        """The job whose phrases are searched for, how many, and an address as `_job` gives it. Blocking."""
+        fields = parse(SearchFields, values)
+        job, top_n = make_search(fields, self._expecting(fields, parts), self._settings)
+        return replace(job, request_id=request_id), top_n, fields.audio_url
+
+    def _expecting(self, fields: DanceFields, parts: Attachments) -> Attachments:
+        """The parts, with a place for a song that is still to be fetched."""
+        if fields.audio_url is None:
+            return parts
+        if parts.audio is not None:
+            raise InvalidInput("audio_url", "give one song: as `audio` or by address, not both")
+        check_url(fields.audio_url, self._settings)
+        return replace(parts, audio=TO_COME)
+
     async def _work(
-        self, job: Job, url: str | None, finish: Callable[[Job, Result], Coroutine[Any, Any, Response]]
+        self, job: Job, url: str | None, answer: Callable[[Job], Coroutine[Any, Any, Response]]
     ) -> Response:
         try:
             async with (
@@ -124,8 +143,7 @@ class Service:
             ):
                 if url is not None:
                     job = replace(job, audio=await self._fetcher.fetch(url))
-                result = await self._pipeline.run(job)
-                response = await finish(job, result)
+                return await answer(job)
         except DeadlineExceeded:
             raise
         except InvalidInput as error:
@@ -134,8 +152,19 @@ class Service:
             raise ChoreoError(f"a stage refused what another one made: {error}") from error
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed in a stage") from error
-        self.metrics.generated(result)
-        return response
+
+    def _generated(
+        self, finish: Callable[[Job, Result], Coroutine[Any, Any, Response]]
+    ) -> Callable[[Job], Coroutine[Any, Any, Response]]:
+        """Answers a job by its motion as `finish` writes it."""
+
+        async def answer(job: Job) -> Response:
+            result = await self._pipeline.run(job)
+            response = await finish(job, result)
+            self.metrics.generated(result)
+            return response
+
+        return answer
 
     async def _answer(self, job: Job, result: Result) -> Response:
         """The motion in the format that was asked for."""
@@ -144,7 +173,6 @@ class Service:
             about = {
                 "request_id": job.request_id,
                 "model": result.model,
-                "phrases": result.phrases,
                 "seconds": result.seconds,
                 "rows": result.rows,
                 "versions": self._versions,
@@ -178,6 +206,7 @@ def create_app(
     app.add_middleware(Surface, metrics=service.metrics, proxied=proxied)
     install_handlers(app)
     _add_generate(app, service)
+    _add_phrases(app, service)
     _add_probes(app, service)
     return app
 
@@ -197,6 +226,18 @@ def _add_generate(app: FastAPI, service: Service) -> None:
     async def models() -> dict[str, Any]:
         """The served models, the default one first."""
         return {"models": await service.models()}
+
+
+def _add_phrases(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/phrases/search", openapi_extra=documents.search_body(), responses=documents.problems())
+    async def search(request: Request) -> Response:
+        """The phrases that a song, its features or a prompt would be given as examples, best first."""
+        return await service.search(request)
+
+    @app.get("/v1/phrases", responses=documents.problems(503))
+    async def library() -> dict[str, Any]:
+        """The phrase library in use: version, size, licences, text encoder and index; null where there is none."""
+        return await service.library()
 
 
 def _add_probes(app: FastAPI, service: Service) -> None:

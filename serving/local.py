@@ -1,7 +1,6 @@
 """The stages in this process: what `choreo generate` uses, and what each deployment runs one of."""
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,16 +15,19 @@ from serving.request import Job
 from serving.retriever import Retriever
 from serving.sampler import Sampler
 from serving.settings import Settings
-from serving.stages import Conditioning, Prior, Sampled
+from serving.stages import Conditioning, Found, Prior, Retrieved, Sampled
 
 
 class LocalStages:
-    """All four stages over one engine; blocking work runs in threads."""
+    """All four stages over one engine; blocking work runs in threads.
 
-    def __init__(self, engine: Engine, settings: Settings, phrases: Path | None = None) -> None:
+    Args:
+        retriever: of the phrases; None: one of the library that the settings name.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings, retriever: Retriever | None = None) -> None:
         self._encoder = Encoder(settings)
-        self._retriever: Retriever | None = None
-        self._phrases = phrases if phrases is not None else settings.phrases
+        self._retriever = retriever or Retriever(settings.phrases)
         self._sampler = Sampler(engine)
 
     async def spec(self, model: str | None) -> ModelSpec:
@@ -36,11 +38,13 @@ class LocalStages:
         """See `Stages`."""
         return await asyncio.to_thread(self._encoder.encode, job, spec)
 
-    async def retrieve(self, job: Job, conditioning: Conditioning) -> Prior | None:
+    async def retrieve(self, job: Job, conditioning: Conditioning) -> Retrieved:
         """See `Stages`."""
-        if self._retriever is None:
-            self._retriever = await asyncio.to_thread(Retriever, self._phrases)
-        return await asyncio.to_thread(self._retriever.retrieve, job, conditioning)
+        return await self._retriever.retrieve(job, conditioning)
+
+    async def search(self, job: Job, conditioning: Conditioning, top_n: int) -> Found:
+        """See `Stages`."""
+        return await self._retriever.search(job, conditioning, top_n)
 
     async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled:
         """See `Stages`."""

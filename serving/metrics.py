@@ -21,6 +21,11 @@ class Metrics:
         self._stages = Histogram("choreo_stage_seconds", "Time in a stage.", ("stage",), buckets=BUCKETS, registry=r)
         self._rows = Counter("choreo_rows", "Rows evaluated by a graph.", ("graph",), registry=r)
         self._frames = Counter("choreo_motion_frames", "Frames of motion delivered.", registry=r)
+        self._priors = Counter("choreo_priors", "Motions with and without a retrieved prior.", ("used",), registry=r)
+        self._prior_cache = Counter("choreo_prior_cache", "Priors made and found made.", ("result",), registry=r)
+        self._prior_cache_bytes = Gauge(
+            "choreo_prior_cache_bytes", "Memory of the cache of the retriever that answered last.", registry=r
+        )
         self.in_flight = Gauge("choreo_requests_in_flight", "Requests being served.", registry=r)
 
     def answered(self, route: str, status: int, seconds: float) -> None:
@@ -35,6 +40,10 @@ class Metrics:
         for graph, rows in result.rows.items():
             self._rows.labels(graph).inc(rows)
         self._frames.inc(result.motion.num_frames)
+        self._priors.labels("true" if result.retrieved.prior else "false").inc()
+        if result.retrieved.cache is not None:
+            self._prior_cache.labels("hit" if result.retrieved.cache.hit else "miss").inc()
+            self._prior_cache_bytes.set(result.retrieved.cache.bytes)
 
     def text(self) -> bytes:
         """Everything counted so far."""

@@ -7,7 +7,9 @@ from typing import Any
 
 from choreo.errors import DeadlineExceeded
 from serving.request import Job
-from serving.stages import Conditioning, Prior, Result, Sampled, Stages
+from serving.stages import Conditioning, Found, Result, Retrieved, Sampled, Stages
+
+NOT_WANTED = Retrieved(None, "use_rag is false")
 
 
 class Pipeline:
@@ -27,17 +29,26 @@ class Pipeline:
         async with _timed("encode", seconds, job):
             conditioning = await self._stages.encode(job, spec)
         async with _timed("retrieve", seconds, job):
-            prior = await self._stages.retrieve(job, conditioning) if job.use_rag else None
+            retrieved = await self._stages.retrieve(job, conditioning) if job.use_rag else NOT_WANTED
         async with _timed("sample", seconds, job):
-            sampled = await self._stages.sample(job, conditioning, prior)
+            sampled = await self._stages.sample(job, conditioning, retrieved.prior)
         async with _timed("finish", seconds, job):
-            meta = provenance(job, conditioning, prior, sampled)
+            meta = provenance(job, conditioning, retrieved, sampled)
             motion, before_lock = await self._stages.finish(job, sampled, meta)
-        phrases = prior.phrases if prior else []
-        return Result(motion, before_lock, sampled.model, job.seed, phrases, seconds, sampled.rows)
+        return Result(motion, before_lock, sampled.model, job.seed, retrieved, seconds, sampled.rows)
+
+    async def search(self, job: Job, top_n: int) -> tuple[Conditioning, Found]:
+        """The phrases that `run` would begin from, and those after them.
+
+        Raises:
+            ChoreoError: see `run`.
+        """
+        spec = await self._stages.spec(job.model)
+        conditioning = await self._stages.encode(job, spec)
+        return conditioning, await self._stages.search(job, conditioning, top_n)
 
 
-def provenance(job: Job, conditioning: Conditioning, prior: Prior | None, sampled: Sampled) -> dict[str, Any]:
+def provenance(job: Job, conditioning: Conditioning, retrieved: Retrieved, sampled: Sampled) -> dict[str, Any]:
     """What a motion file says about where it came from."""
     return {
         "seed": job.seed,
@@ -49,7 +60,8 @@ def provenance(job: Job, conditioning: Conditioning, prior: Prior | None, sample
         "sampler": job.sampler,
         "num_steps": job.num_steps,
         "guidance_scale": job.guidance_scale,
-        "phrases": prior.phrases if prior else [],
+        "prior": retrieved.document(),
+        "phrases": retrieved.phrases(),
     }
 
 

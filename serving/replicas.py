@@ -6,12 +6,11 @@ Errors of ours are returned, not raised: Ray would wrap them, and log a tracebac
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +21,13 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.files import Format
 from serving.request import Job
 from serving.settings import Settings
-from serving.stages import Conditioning, Prior, Sampled
+from serving.stages import Conditioning, Found, LibraryFacts, Prior, Retrieved, Sampled
+from serving.threads import Threads
 
 if TYPE_CHECKING:  # gRPC and ONNX are loaded by the one replica that needs them
     from export.repository import GraphName
     from serving.engine import Engine
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 CANARY_S = 5.0
@@ -52,17 +51,6 @@ async def outcome(work: Awaitable[T]) -> T | Failed:
         return await work
     except ChoreoError as error:
         return Failed(error)
-
-
-class Threads:
-    """A few threads for work that blocks; a caller that is cancelled leaves the queue."""
-
-    def __init__(self, count: int) -> None:
-        self._pool = ThreadPoolExecutor(count)
-
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the work in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args, **kwargs))
 
 
 class EncoderReplica:
@@ -91,20 +79,32 @@ class EncoderReplica:
 
 
 class RetrieverReplica:
-    """Holds the phrase library."""
+    """Holds the phrase library, and takes newer ones in without a pause."""
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, settings: Settings) -> None:
         from serving.retriever import Retriever
 
-        self._retriever = Retriever(library)
-        self._threads = Threads(2)
+        self._retriever = Retriever(settings.phrases, settings.prior_cache_bytes, settings.phrases_poll_s)
 
-    async def retrieve(self, job: Job, conditioning: Conditioning) -> Prior | Failed | None:
+    async def retrieve(self, job: Job, conditioning: Conditioning) -> Retrieved | Failed:
         """See `Stages.retrieve`."""
-        return await outcome(self._threads.run(self._retriever.retrieve, job, conditioning))
+        return await outcome(self._retriever.retrieve(job, conditioning))
 
-    async def warm_up(self) -> None:
-        """Answer: the library is open."""
+    async def search(self, job: Job, conditioning: Conditioning, top_n: int) -> Found | Failed:
+        """See `Stages.search`."""
+        return await outcome(self._retriever.search(job, conditioning, top_n))
+
+    async def library(self) -> LibraryFacts | Failed | None:
+        """See `ServingStages.library`."""
+        return await outcome(self._retriever.library())
+
+    async def warm_up(self, spec: ModelSpec) -> Failed | None:
+        """Open the library for queries from a model's text encoder."""
+        return await outcome(self._retriever.open((spec.text_encoder, spec.text_dim)))
+
+    def __del__(self) -> None:
+        """Asked for by Ray on the event loop when the replica is stopped."""
+        self._retriever.close()
 
 
 class WatchedEngine:

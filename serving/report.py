@@ -30,7 +30,8 @@ def report(result: Result, files: list[Path]) -> dict[str, Any]:
         "fps": result.motion.fps,
         "seed": result.seed,
         "model": result.model,
-        "phrases": result.phrases,
+        "prior": result.retrieved.document(),
+        "phrases": result.retrieved.phrases(),
         "seconds": result.seconds,
     }
 

@@ -5,7 +5,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,29 +20,53 @@ from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.encoders import load_features
 from choreo.postprocess.finish import FinishOptions
 from choreo.text.prompts import check_text
+from retrieval.filters import EVERYTHING, PhraseFilter
 from serving.settings import Settings
 
 MAX_SEED = 2**63 - 1
+MAX_NAMES, MAX_NAME_CHARS = 32, 64
+"""Names in a list of genres or licences, and their length."""
+TEMPOS = (1.0, 1000.0)
+"""Beats per minute that a filter may name."""
 
 
-class GenerateFields(BaseModel):
-    """The scalar fields of a request, the same in JSON, in a multipart form and on the command line."""
+class DanceFields(BaseModel):
+    """What to dance to, and which phrases of the library may serve as examples."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     text_prompt: str | None = Field(None, description="What to dance, in words.")
     audio_url: str | None = Field(None, description="Song to fetch; refused unless the operator allows it.")
     duration: float | None = Field(None, description="Seconds; omitted: the whole song, or one window without a song.")
+    model: str | None = Field(None, description="Name of a served model; omitted: the default.")
+    phrase_genre: str | None = Field(None, description="Use phrases of these genres only; names between commas.")
+    phrase_licence: str | None = Field(None, description="Use phrases under these licences only; tags between commas.")
+    phrase_min_tempo: float | None = Field(None, description="Use phrases of at least this tempo only, in BPM.")
+    phrase_max_tempo: float | None = Field(None, description="Use phrases of at most this tempo only, in BPM.")
+    phrase_variety: float = Field(0.0, description="0: the best phrases, however alike; up to 1: different ones.")
+
+
+class GenerateFields(DanceFields):
+    """The scalar fields of a request, the same in JSON, in a multipart form and on the command line."""
+
     guidance_scale: float = Field(2.5, description="Classifier-free guidance; 1 follows the condition as trained.")
     num_steps: int = Field(50, description="Denoising steps.")
     sampler: str = Field("ddim", description="ddim or ddpm.")
     seed: int | None = Field(None, description="Same seed, same motion; omitted: random.")
     use_rag: bool = Field(True, description="Start from retrieved motion phrases.")
-    model: str | None = Field(None, description="Name of a served model; omitted: the default.")
     format: str = Field("json", description="json, npz, bvh or mp4.")
     smooth: bool = Field(True, description="Take jitter out of the result.")
     bone_lengths: bool = Field(True, description="Make the body rigid.")
     foot_lock: bool = Field(True, description="Hold planted feet still.")
+
+
+class SearchFields(DanceFields):
+    """The scalar fields of a search: those of a request that decide which phrases it gets, and how many to show."""
+
+    top_n: int = Field(10, description="Most phrases to show.")
+
+
+F = TypeVar("F", bound=DanceFields)
 
 
 @dataclass(frozen=True)
@@ -64,6 +88,7 @@ class Job:
         start: motion that the result begins with.
         num_frames: None until the song's length is known.
         deadline: time.time() after which the result is of no use.
+        phrase_filter, phrase_variety: see `retrieval.finder.PhraseRequest`.
     """
 
     text: str | None
@@ -81,16 +106,23 @@ class Job:
     finish: FinishOptions
     deadline: float
     request_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    phrase_filter: PhraseFilter = EVERYTHING
+    phrase_variety: float = 0.0
 
 
 def parse_fields(values: dict[str, Any]) -> GenerateFields:
+    """The fields of a request for motion; see `parse`."""
+    return parse(GenerateFields, values)
+
+
+def parse(kind: type[F], values: dict[str, Any]) -> F:
     """Validate scalar fields, naming the first one that is wrong.
 
     Raises:
         InvalidInput: an unknown field, or one of the wrong type.
     """
     try:
-        return GenerateFields.model_validate(values, strict=True)
+        return kind.model_validate(values, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0]) if first["loc"] else "body"
@@ -130,7 +162,43 @@ def make_job(fields: GenerateFields, parts: Attachments, settings: Settings) -> 
         format=Format.named(fields.format),
         finish=FinishOptions(fields.smooth, fields.bone_lengths, fields.foot_lock),
         deadline=time.time() + settings.request_timeout_s,
+        phrase_filter=_filter(fields),
+        phrase_variety=_between("phrase_variety", fields.phrase_variety, 0, 1),
     )
+
+
+def make_search(fields: SearchFields, parts: Attachments, settings: Settings) -> tuple[Job, int]:
+    """The job whose phrases are searched for, and how many of them.
+
+    Raises:
+        InvalidInput: see `make_job`; or too many or too few phrases.
+    """
+    if not 1 <= fields.top_n <= settings.max_search_hits:
+        raise InvalidInput("top_n", f"must be between 1 and {settings.max_search_hits}, got {fields.top_n}")
+    return make_job(GenerateFields(**fields.model_dump(exclude={"top_n"})), parts, settings), fields.top_n
+
+
+def _filter(fields: DanceFields) -> PhraseFilter:
+    low, high = fields.phrase_min_tempo, fields.phrase_max_tempo
+    for name, value in (("phrase_min_tempo", low), ("phrase_max_tempo", high)):
+        if value is not None:
+            _between(name, value, *TEMPOS)
+    if low is not None and high is not None and low > high:
+        raise InvalidInput("phrase_min_tempo", f"is {low:g}, above the phrase_max_tempo of {high:g}")
+    genres, licences = _names("phrase_genre", fields.phrase_genre), _names("phrase_licence", fields.phrase_licence)
+    return PhraseFilter(genres, licences, low, high)
+
+
+def _names(field: str, text: str | None) -> frozenset[str]:
+    """Names between commas."""
+    if text is None:
+        return frozenset()
+    checked = check_text(text, field, MAX_NAMES * (MAX_NAME_CHARS + 2))
+    names = [name.strip() for name in checked.split(",")]
+    if not all(names) or len(names) > MAX_NAMES or max(map(len, names)) > MAX_NAME_CHARS:
+        limits = f"at most {MAX_NAMES} of at most {MAX_NAME_CHARS} characters"
+        raise InvalidInput(field, f"must be names between commas, {limits}")
+    return frozenset(names)
 
 
 def _between(name: str, value: float, low: float, high: float) -> float:

@@ -16,6 +16,7 @@ class Settings(BaseSettings):
     weights: Path = ROOT / "weights" / "unet-small"
     model_repo: Path = ROOT / "model_repo"
     phrases: Path = ROOT / "weights" / "phrases"
+    """Phrase library. One that is named here must be there when a server starts; the default one need not."""
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -36,9 +37,20 @@ class Settings(BaseSettings):
     max_queued_requests: int = Field(64, ge=0)
     sampler_concurrency: int = Field(8, ge=1)
     """Requests that one sampler replica denoises at a time."""
+    phrases_poll_s: float = Field(5.0, gt=0)
+    """Time between looks for a newer phrase library."""
+    prior_cache_bytes: int = Field(64 << 20, ge=0)
+    """Memory of one retriever replica for motion priors that may be asked for again."""
+    max_search_hits: int = Field(50, ge=1, le=50)
+    """Most phrases that a search of the library may ask for: no more than the finder reranks for a motion."""
     threads: int = Field(0, ge=0)
     """Threads of one inference session; 0: all cores."""
 
     allow_audio_url: bool = False
     audio_url_hosts: tuple[str, ...] = ()
     """Hosts that `audio_url` may name when it is allowed; only https, and never a private address."""
+
+    @property
+    def phrases_named(self) -> bool:
+        """Whether somebody named the phrase library, rather than leave it at the default."""
+        return "phrases" in self.model_fields_set

@@ -8,6 +8,7 @@ from typing import Self
 
 from export.build import build_repository
 from serving.app import Server
+from serving.library_watch import LibraryWatch
 from serving.settings import Settings
 from serving.triton import TritonServer, TritonSettings
 
@@ -37,9 +38,16 @@ class Stack:
             previous = signal.signal(number, self._on_signal)
             self._exit.callback(signal.signal, number, previous)
         settings = self._settings
+        # On a cluster the library is where the replicas run, which is not for this machine to see.
+        named = settings.phrases_named and not settings.ray_address
+        library = LibraryWatch(settings.phrases)
+        if named:
+            library.require()
         urls = list(settings.triton_url)
         if not urls:
-            build_repository(settings.weights, settings.model_repo)
+            spec = build_repository(settings.weights, settings.model_repo).spec
+            if named:
+                library.require((spec.text_encoder, spec.text_dim))
             self.triton = self._exit.enter_context(TritonServer(settings.model_repo, TritonSettings()))
             urls = [self.triton.grpc_url]
         self.url = self._exit.enter_context(Server(settings, urls)).url

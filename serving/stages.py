@@ -1,6 +1,7 @@
 """What passes between the stages of the pipeline, and the interface the pipeline calls them through."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -8,7 +9,13 @@ from numpy.typing import NDArray
 
 from choreo.models.spec import ModelSpec
 from choreo.motion.clip import Motion
+from choreo.motion.formats.files import Format
+from retrieval.embedding import Music
+from retrieval.library import Hit
 from serving.request import Job
+
+SHORT_VERSION = 12
+"""Hex digits of a library's version in reports."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,8 @@ class Conditioning:
         text: (E,) float32, or None.
         beats: seconds within the motion, for retrieval.
         song: sha256 of the song, for provenance.
+        heard: the song as phrases are looked for by it, or None.
+        text_encoder: name of the encoder that `text` comes from.
     """
 
     num_frames: int
@@ -31,6 +40,29 @@ class Conditioning:
     beats: NDArray[np.float64]
     tempo: float
     song: str | None
+    heard: Music | None = None
+    text_encoder: str = ""
+
+
+@dataclass(frozen=True)
+class UsedPhrase:
+    """A phrase in a prior.
+
+    Attributes:
+        score, similarity: see `retrieval.library.Hit`.
+        weight: share of the prior's frames.
+        source, start: recording, and seconds within it.
+    """
+
+    id: str
+    score: float
+    similarity: float
+    weight: float
+    source: str
+    start: float
+    genre: str
+    caption: str
+    licence: str
 
 
 @dataclass(frozen=True)
@@ -39,7 +71,75 @@ class Prior:
 
     features: NDArray[np.float32]
     mask: NDArray[np.float32]
-    phrases: list[dict[str, Any]]
+    phrases: Sequence[UsedPhrase]
+
+
+@dataclass(frozen=True)
+class CacheReading:
+    """Whether a prior had been made before, or for an equal request at the same time; and what the cache takes."""
+
+    hit: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """What the retrieval stage came to.
+
+    Attributes:
+        prior: None where motion is generated without one.
+        reason: why there is none; empty with one.
+        library: version of the library that was searched, or empty.
+        cache: None where nothing was looked for.
+    """
+
+    prior: Prior | None
+    reason: str = ""
+    library: str = ""
+    cache: CacheReading | None = None
+
+    def document(self) -> dict[str, Any]:
+        """What a motion's metadata say about its prior."""
+        coverage = 0.0 if self.prior is None else round(float(self.prior.mask.mean()), 4)
+        return {
+            "used": self.prior is not None,
+            "reason": self.reason or None,
+            "library": self.library[:SHORT_VERSION] or None,
+            "coverage": coverage,
+        }
+
+    def phrases(self) -> list[dict[str, Any]]:
+        """What a motion's metadata say about the phrases of its prior."""
+        return [] if self.prior is None else [asdict(phrase) for phrase in self.prior.phrases]
+
+
+@dataclass(frozen=True)
+class LibraryFacts:
+    """What is known of the open phrase library.
+
+    Attributes:
+        version: hash of its content.
+        licences: number of phrases by licence tag.
+        index: kind of index.
+        place: where it is searched, see `PhraseLibrary.place`.
+    """
+
+    version: str
+    phrases: int
+    seconds: float
+    licences: dict[str, int]
+    text_encoder: str
+    index: str
+    place: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Phrases that were searched for, best first; `reason` says why there are none."""
+
+    hits: Sequence[Hit]
+    library: LibraryFacts | None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +163,7 @@ class Result:
     before_lock: NDArray[np.float32]
     model: str
     seed: int
-    phrases: list[dict[str, Any]]
+    retrieved: Retrieved
     seconds: dict[str, float] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
 
@@ -79,8 +179,12 @@ class Stages(Protocol):
         """Decode and encode song and prompt."""
         ...
 
-    async def retrieve(self, job: Job, conditioning: Conditioning) -> Prior | None:
-        """Motion prior from the phrase library, or None where there is nothing to start from."""
+    async def retrieve(self, job: Job, conditioning: Conditioning) -> Retrieved:
+        """Motion prior from the phrase library, or why there is none."""
+        ...
+
+    async def search(self, job: Job, conditioning: Conditioning, top_n: int) -> Found:
+        """The phrases that `retrieve` would choose from, and those after them."""
         ...
 
     async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled:
@@ -89,4 +193,24 @@ class Stages(Protocol):
 
     async def finish(self, job: Job, sampled: Sampled, meta: dict[str, Any]) -> tuple[Motion, NDArray[np.float32]]:
         """Features to finished motion, and the positions before the foot lock."""
+        ...
+
+
+class ServingStages(Stages, Protocol):
+    """The stages, and what a server needs beside them."""
+
+    async def models(self) -> dict[str, ModelSpec]:
+        """Contracts of the served models, the default one first."""
+        ...
+
+    async def library(self) -> LibraryFacts | None:
+        """What is known of the phrase library in use."""
+        ...
+
+    async def render(self, motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
+        """The bytes of a motion in a format."""
+        ...
+
+    async def ready(self) -> None:
+        """Return when every stage answers a canary; raise what stands in the way."""
         ...

@@ -15,6 +15,8 @@ import pytest
 from leftovers import Leftovers
 from tests_data import data_pack
 
+from choreo.data.synthetic import synthesize_dance
+from choreo.motion.formats.npz import npz_bytes
 from choreo.music.synth import synthesize_song, write_wav
 from serving.triton_process import free_ports
 
@@ -68,6 +70,8 @@ def test_every_command_is_known_here() -> None:
         "choreo train",
         "choreo evaluate",
         "choreo export",
+        "choreo phrases build",
+        "choreo phrases search",
         "curl ",
     )
     assert [c for c in COMMANDS if not any(k in c for k in known)] == []
@@ -124,9 +128,38 @@ def test_generate(words: tuple[str, ...], song: Path, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by the README's command from a folder of synthetic dancing."""
+    folder = tmp_path_factory.mktemp("libraries")
+    (folder / "clips").mkdir()
+    for move in ("box", "turn", "sway"):
+        motion, _, _ = synthesize_dance(move, 120.0, 9.0)
+        (folder / "clips" / f"{move}.npz").write_bytes(npz_bytes(motion))
+    line = command("choreo phrases build").replace(" clips ", f" {folder / 'clips'} ")
+    run(line.replace("--out phrases", f"--out {folder / 'phrases'}"))
+    return folder / "phrases"
+
+
+def test_phrases_search(library: Path, song: Path) -> None:
+    line = command("choreo phrases search").replace("song.wav", str(song))
+    done = run(line.replace("--phrases phrases", f"--phrases {library}") + " --json")
+    document = json.loads(done.stdout)
+    assert 1 <= len(document["phrases"]) <= 5
+    assert {(phrase["genre"], phrase["licence"]) for phrase in document["phrases"]} == {("waltz", "cc-by-4.0")}
+
+
+def test_generate_from_a_library(library: Path, tmp_path: Path) -> None:
+    line = command("choreo generate", "--phrases").replace("--phrases phrases", f"--phrases {library}")
+    run(re.sub(r"--out \S+", f"--out {tmp_path}", line))
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["prior"]["used"]
+    assert {phrase["licence"] for phrase in report["phrases"]} == {"cc-by-4.0"}
+
+
+@pytest.fixture(scope="module")
+def server(library: Path) -> Iterator[str]:
     (port,) = free_ports(1)
-    words = shlex.split(command("choreo serve"))
+    words = shlex.split(command("choreo serve", "--phrases").replace("--phrases phrases", f"--phrases {library}"))
     process = subprocess.Popen(
         words, cwd=ROOT, env=os.environ | {"CHOREO_PORT": str(port)}, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -141,6 +174,13 @@ def server() -> Iterator[str]:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=120)
     assert process.returncode == 0
+
+
+def test_curl_search(server: str, song: Path) -> None:
+    line = command("curl", "/v1/phrases/search").replace("localhost:8000", server).replace("song.wav", str(song))
+    document = json.loads(run(line.replace("curl ", "curl -sS --fail-with-body ")).stdout)
+    assert len(document["phrases"]) == 3
+    assert document["query"]["text_prompt"] == "slow waltz"
 
 
 @pytest.mark.parametrize("words", [("curl", "audio="), ("curl", "-d")], ids=["multipart", "json"])

@@ -4,12 +4,14 @@ import asyncio
 import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from synthetic_phrases import WordEncoder, dance
 
 from choreo.errors import InvalidInput
 from choreo.models.spec import ModelSpec
@@ -18,11 +20,12 @@ from choreo.motion.formats.files import Format, encode
 from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.skeleton import NUM_JOINTS, WINDOW
+from retrieval.build import build_library
 from serving.audio_url import AudioFetcher
 from serving.ingress import create_app
 from serving.request import Job
 from serving.settings import Settings
-from serving.stages import Conditioning, Prior, Sampled
+from serving.stages import Conditioning, Found, LibraryFacts, Prior, Retrieved, Sampled
 
 SPEC = ModelSpec(name="fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
 
@@ -44,6 +47,8 @@ class FakeStages:
         probes: how often the canary was asked for.
         jobs: every job that reached a stage.
         rendered: (format, song, title) of every rendering.
+        retrieved, found: answers of the retrieval stage.
+        searches: (job, top_n) of every search.
     """
 
     action: Action = nothing
@@ -52,6 +57,9 @@ class FakeStages:
     probes: int = 0
     jobs: list[Job] = field(default_factory=list)
     rendered: list[tuple[Format, bytes | None, str]] = field(default_factory=list)
+    retrieved: Retrieved = field(default_factory=lambda: Retrieved(None, "there is no phrase library"))
+    found: Found = field(default_factory=lambda: Found([], None, "there is no phrase library"))
+    searches: list[tuple[Job, int]] = field(default_factory=list)
 
     async def models(self) -> dict[str, ModelSpec]:
         return {SPEC.name: SPEC}
@@ -67,8 +75,15 @@ class FakeStages:
         rhythm = np.zeros((frames, spec.rhythm_channels), np.float32)
         return Conditioning(frames, None, rhythm, None, np.zeros(0), 0.0, None)
 
-    async def retrieve(self, job: Job, conditioning: Conditioning) -> Prior | None:
-        return None
+    async def retrieve(self, job: Job, conditioning: Conditioning) -> Retrieved:
+        return self.retrieved
+
+    async def search(self, job: Job, conditioning: Conditioning, top_n: int) -> Found:
+        self.searches.append((job, top_n))
+        return self.found
+
+    async def library(self) -> LibraryFacts | None:
+        return self.found.library
 
     async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled:
         await self.action(job)
@@ -128,6 +143,16 @@ class Ingress:
         """`POST /v1/generate` as a form."""
         parts = [(name, (None, str(value))) for name, value in fields.items()] + list((files or {}).items())
         return self.ask("POST", "/v1/generate", files=parts)
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two different phrase libraries; tests that change one must copy it first."""
+    folder = tmp_path_factory.mktemp("phrases")
+    moves = {"first": ("bounce", "kick", "sway", "walk"), "second": ("turn", "side_step", "kick")}
+    for name, chosen in moves.items():
+        build_library([dance(move, 120.0) for move in chosen], folder / name, WordEncoder())
+    return folder / "first", folder / "second"
 
 
 @pytest.fixture

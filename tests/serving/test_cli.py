@@ -38,6 +38,9 @@ def repository() -> None:
         (["--song", "/nowhere.wav"], "song"),
         (["--text", "a", "--model", "none"], "model"),
         (["--text", "a", "--phrases", "/nowhere"], "phrases"),
+        (["--text", "a", "--phrase-genre", "waltz,,"], "phrase_genre"),
+        (["--text", "a", "--phrase-min-tempo", "nan"], "phrase_min_tempo"),
+        (["--text", "a", "--phrase-variety", "2"], "phrase_variety"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_2(args: list[str], blamed: str, tmp_path: Path) -> None:

@@ -4,14 +4,19 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
 from ray.serve.exceptions import BackPressureError, RequestCancelledError
 
 from choreo.errors import BackendUnavailable, InvalidInput
+from retrieval.embedding import Music
 from serving.handles import HandleStages, call
 from serving.problems import Overloaded
 from serving.replicas import Failed
+from serving.request import Attachments, make_job, parse_fields
+from serving.settings import Settings
+from serving.stages import Conditioning
 
 Answer = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -36,8 +41,10 @@ class Method:
     def __init__(self, *answers: Any) -> None:
         self._answers = list(answers)
         self.responses: list[Response] = []
+        self.arguments: list[tuple[Any, ...]] = []
 
     def remote(self, *args: Any) -> Response:
+        self.arguments.append(args)
         answer = self._answers.pop(0)
         self.responses.append(Response(answer if callable(answer) else lambda: _give(answer)))
         return self.responses[-1]
@@ -121,6 +128,23 @@ def test_models_are_asked_for_once_in_a_while() -> None:
             await stages.spec("b" * 1000)
         assert caught.value.field == "model"
         assert len(str(caught.value)) < 100
+
+    asyncio.run(run())
+
+
+def test_the_retriever_gets_the_query_and_not_the_song() -> None:
+    async def run() -> None:
+        job = make_job(parse_fields({"text_prompt": "x"}), Attachments(audio=b"song"), Settings())
+        music, rhythm = np.ones((60, 4800), np.float32), np.ones((60, 4), np.float32)
+        conditioning = Conditioning(60, music, rhythm, None, np.zeros(0), 120.0, None, Music(120.0))
+        retriever = Handle(retrieve=Method("retrieved"), search=Method("found"))
+        stages = HandleStages(Handle(), retriever, Handle(), Handle())  # type: ignore[arg-type]
+        assert await stages.retrieve(job, conditioning) == "retrieved"
+        assert await stages.search(job, conditioning, 3) == "found"
+        for method in (retriever.retrieve, retriever.search):  # type: ignore[attr-defined]
+            sent_job, sent, *_ = method.arguments[0]
+            assert (sent_job.audio, sent.music, len(sent.rhythm)) == (None, None, 0)
+            assert sent.heard == Music(120.0)
 
     asyncio.run(run())
 

@@ -3,19 +3,25 @@
 import asyncio
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from synthetic_phrases import WordEncoder
 from tiny_generator import tiny_spec
 
-from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidInput
+from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidArtifact, InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.formats.files import Format
 from choreo.music.synth import synthesize_song, write_wav
 from serving import replicas
-from serving.replicas import Failed, SamplerReplica, Threads, WatchedEngine, outcome, render
+from serving.replicas import Failed, RetrieverReplica, SamplerReplica, WatchedEngine, outcome, render
+from serving.request import Attachments, make_job, parse_fields
+from serving.settings import Settings
+from serving.stages import Conditioning, Found, LibraryFacts, Retrieved
+from serving.threads import Threads
 
 
 class Engine:
@@ -148,6 +154,35 @@ def test_a_few_are_denoised_at_a_time_and_canaries_do_not_wait(monkeypatch: pyte
         release.set()
         await asyncio.gather(*jobs)
         assert (inside, most) == (0, 2)
+
+    asyncio.run(run())
+
+
+def test_the_retriever_answers_and_leaves_nothing_behind(libraries: tuple[Path, Path]) -> None:
+    async def run() -> None:
+        replica = RetrieverReplica(Settings(phrases=libraries[0], phrases_poll_s=0.001))
+        words = tiny_spec().model_copy(update={"text_encoder": "words", "text_dim": 48})
+        assert await replica.warm_up(words) is None
+        facts = await replica.library()
+        assert isinstance(facts, LibraryFacts)
+        job = make_job(parse_fields({"text_prompt": "a dancer kicks"}), Attachments(), Settings())
+        vector = WordEncoder().encode(["a dancer kicks"])[0]
+        rhythm = np.zeros((90, 4), np.float32)
+        conditioning = Conditioning(90, None, rhythm, vector, np.zeros(0), 0.0, None, None, "words")
+        retrieved, found = await asyncio.gather(
+            replica.retrieve(job, conditioning), replica.search(job, conditioning, 3)
+        )
+        assert isinstance(retrieved, Retrieved)
+        assert isinstance(found, Found)
+        assert retrieved.prior is not None
+        assert {p.id for p in retrieved.prior.phrases} <= {hit.phrase.id for hit in found.hits}
+        failed = await replica.search(job, replace(conditioning, text_encoder="minilm"), 3)
+        assert isinstance(failed, Failed)
+        assert isinstance(failed.error, InvalidArtifact)
+        replica.__del__()
+        await asyncio.sleep(0)
+        assert len(asyncio.all_tasks()) == 1
+        assert isinstance(await replica.search(job, conditioning, 3), Failed)
 
     asyncio.run(run())
 

@@ -1,0 +1,1 @@
+"""Performance comparisons, each a program of its own: `choreo bench NAME`."""

@@ -1,0 +1,208 @@
+"""Phrases of a large library that does not exist, spread as those of a small one that does.
+
+A synthetic phrase is a real one (its parent), moved: every part a times the difference of two other real phrases of
+that part, so that what varies together in the real ones does in these. How far, a, is set for text, music and motion
+each so that the median cosine of child and parent is the median cosine of real phrases and the nearest real one that
+differs: a new phrase is as unlike what is there as the phrases there are unlike each other. Texts repeat as captions
+do: as many phrases share one as in the real library, and a text's phrases have parents that share a real text.
+
+Questions are made the same way with texts and parents drawn anew: prompts, songs, and prompts with songs. In half of
+the last, the song is of another phrase than the prompt.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.text.encoders import TextEncoder
+from retrieval.embedding import Music, PhraseColumns, Query, QueryEmbedder
+from retrieval.indices.recall import Parts
+from retrieval.library import PhraseLibrary
+from retrieval.phrases import Phrase
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+PARTS: Final = ("text", "music", "motion")
+QUESTIONS: Final = ("text", "music", "text+music")
+_TEMPOS: Final = (40.0, 240.0)
+_FARTHEST: Final = 2.0
+_SEARCH_STEPS: Final = 16
+_CALIBRATION: Final = 2000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Synthetic phrases: parents (n,), numbers of texts (n,), text vectors (n, E) and the other columns."""
+
+    parents: Rows
+    text_numbers: Rows
+    texts: NDArray[np.float32]
+    columns: PhraseColumns
+
+
+class SyntheticPhrases:
+    """Draws phrases and questions like those of a library.
+
+    Args:
+        embedder: of the library.
+        phrases: all of it.
+        texts: (U, E) vectors of its different texts.
+        text_of: (n,) which of them each phrase has.
+    """
+
+    def __init__(
+        self, embedder: QueryEmbedder, phrases: list[Phrase], texts: NDArray[np.float32], text_of: Rows
+    ) -> None:
+        self.embedder, self.phrases = embedder, phrases
+        self._texts, self._columns = texts.astype(np.float64), PhraseColumns.of(phrases)
+        self.repeats = len(phrases) / len(texts)
+        self._by_text = np.argsort(text_of, kind="stable")
+        self._counts = np.bincount(text_of, minlength=len(texts))
+        self._firsts = np.cumsum(self._counts) - self._counts
+        self._text_of = text_of
+        self._heard = _with_music(self._columns)
+        self.steps = dict.fromkeys(PARTS, 0.0)
+        for part in PARTS:
+            self._calibrate(part)
+
+    @classmethod
+    def like(cls, library: PhraseLibrary, encoder: TextEncoder) -> Self:
+        """Fitted to a library, whose text encoder this is."""
+        library.embedder.require(encoder.name, encoder.dim)
+        phrases = [library[row] for row in range(len(library))]
+        distinct, text_of = np.unique([phrase.words for phrase in phrases], return_inverse=True)
+        return cls(library.embedder, phrases, encoder.encode(distinct.tolist()), text_of)
+
+    def batches(self, count: int, size: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """So many phrases, some at a time, whose texts repeat."""
+        different = max(1, round(count / self.repeats))
+        origins = rng.integers(0, len(self._texts), different)
+        texts = self._moved_texts(origins, rng)
+        for first in range(0, count, size):
+            numbers = rng.integers(0, different, min(size, count - first))
+            parents = self._phrase_of(origins[numbers], rng)
+            yield Batch(parents, numbers, texts[numbers], self._moved(parents, rng))
+
+    def questions(self, count: int, rng: np.random.Generator) -> list[Query]:
+        """Questions of each of `QUESTIONS` in turn."""
+        (batch,) = self.batches(count, count, rng)
+        songs = np.flatnonzero(self._columns.tempo > 0)
+        if not len(songs):
+            raise ValueError("no phrase has a tempo to ask for")
+        parents = np.where(self._columns.tempo[batch.parents] > 0, batch.parents, rng.choice(songs, count))
+        heard = self._moved(np.where(np.arange(count) % 2, parents, rng.permutation(parents)), rng)
+        out = []
+        for i, text in enumerate(self._moved_texts(self._text_of[batch.parents], rng)):
+            kind = QUESTIONS[i % len(QUESTIONS)]
+            out.append(Query(text if "text" in kind else None, _music(heard, i) if "music" in kind else None))
+        return out
+
+    def phrase(self, batch: Batch, i: int, row: int) -> Phrase:
+        """One of a batch, numbered `row`, with the motion of its parent."""
+        parent, columns = self.phrases[batch.parents[i]], batch.columns
+        missing = np.isnan(columns.music[i]).any()
+        return replace(
+            parent,
+            id=f"{row:016x}",
+            words=f"{parent.words} ({batch.text_numbers[i]})",
+            tempo=float(columns.tempo[i]),
+            beat_strength=None if np.isnan(columns.beat_strength[i]) else float(columns.beat_strength[i]),
+            energy=float(columns.energy[i]),
+            stats=tuple(columns.stats[i].tolist()),
+            music=None if missing else tuple(columns.music[i].tolist()),
+        )
+
+    def _phrase_of(self, texts: Rows, rng: np.random.Generator) -> Rows:
+        """A phrase (n,) that has each of these texts."""
+        within = (rng.random(len(texts)) * self._counts[texts]).astype(np.int64)
+        return self._by_text[self._firsts[texts] + within]
+
+    def _moved_texts(self, origins: Rows, rng: np.random.Generator) -> NDArray[np.float32]:
+        one, other = rng.integers(0, len(self._texts), (2, len(origins)))
+        out = self._texts[origins] + self.steps["text"] * (self._texts[one] - self._texts[other])
+        unit: NDArray[np.float32] = (out / np.linalg.norm(out, axis=1, keepdims=True)).astype(np.float32)
+        return unit
+
+    def _moved(self, parents: Rows, rng: np.random.Generator) -> PhraseColumns:
+        own = self._columns
+        music, motion = self.steps["music"], self.steps["motion"]
+        pair = rng.integers(0, len(own), (2, len(parents)))
+        songs = rng.choice(self._heard, (2, len(parents)))
+        tempo = np.exp(_moved(np.log(np.where(own.tempo > 0, own.tempo, np.nan)), parents, songs, music))
+        return PhraseColumns(
+            tempo=np.nan_to_num(np.clip(tempo, *_TEMPOS)),
+            beat_strength=np.clip(_moved(own.beat_strength, parents, songs, music), 0, 1),
+            energy=np.exp(_moved(np.log(own.energy + 1e-3), parents, pair, motion)),
+            stats=_moved(own.stats, parents, pair, motion),
+            music=_moved(own.music, parents, songs, music),
+        )
+
+    def _calibrate(self, part: str) -> None:
+        """Set the step of one part by bisection; children are farther the larger it is."""
+        columns = Parts(self.embedder.config.parts).slices()[PARTS.index(part)]
+        real = self.embedder.phrases(self._columns, self._texts[self._text_of])[:, columns]
+        wanted = _nearest(real)
+        if wanted is None:
+            return
+        parents = np.random.default_rng(0).choice(np.flatnonzero(real.any(1)), _CALIBRATION)
+
+        def likeness(step: float) -> float:
+            self.steps[part] = step
+            rng = np.random.default_rng(1)
+            texts = self._moved_texts(self._text_of[parents], rng)
+            children = self.embedder.phrases(self._moved(parents, rng), texts)[:, columns]
+            return float(np.median(_cosines(children, real[parents])))
+
+        self.steps[part] = _bisected(likeness, wanted)
+
+
+def _with_music(columns: PhraseColumns) -> Rows:
+    """Phrases of which all is known about their music; where there are none, all phrases."""
+    known = (columns.tempo > 0) & ~np.isnan(columns.beat_strength) & ~np.isnan(columns.music).any(1)
+    tempo = columns.tempo > 0
+    return np.flatnonzero(known if known.any() else tempo if tempo.any() else np.ones(len(known), np.bool_))
+
+
+def _moved(values: Array, parents: Rows, pair: Rows, step: float) -> Array:
+    """Parents' values moved along the difference of two others'; not where one of these has none."""
+    moved: Array = values[parents] + step * np.nan_to_num(values[pair[0]] - values[pair[1]])
+    return moved
+
+
+def _nearest(vectors: NDArray[np.float32]) -> float | None:
+    """Median cosine of the different ones of some vectors with their nearest; None where they do not differ."""
+    different = np.unique(np.round(vectors[vectors.any(1)], 5), axis=0)
+    if len(different) < 2:
+        return None
+    sample = different[np.random.default_rng(0).permutation(len(different))[:_CALIBRATION]]
+    unit = sample / np.linalg.norm(sample, axis=1, keepdims=True)
+    likeness = unit @ unit.T
+    np.fill_diagonal(likeness, -np.inf)
+    return float(np.median(likeness.max(1)))
+
+
+def _bisected(likeness: Callable[[float], float], wanted: float) -> float:
+    low, high = 0.0, _FARTHEST
+    for _ in range(_SEARCH_STEPS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if likeness(middle) > wanted else (low, middle)
+    return (low + high) / 2
+
+
+def _cosines(one: NDArray[np.float32], other: NDArray[np.float32]) -> Array:
+    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    cosines: Array = (one * other).sum(1) / np.maximum(lengths, 1e-9)
+    return cosines
+
+
+def _music(columns: PhraseColumns, i: int) -> Music:
+    strength, summary = float(columns.beat_strength[i]), columns.music[i]
+    return Music(
+        tempo=float(columns.tempo[i]),
+        beat_strength=None if np.isnan(strength) else strength,
+        summary=None if np.isnan(summary).any() else summary.tolist(),
+    )
