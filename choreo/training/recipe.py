@@ -1,15 +1,17 @@
 """Recipes: everything that decides a training run, read from one YAML file."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from choreo.errors import InvalidInput
 from choreo.models.conditioner import ConditionerConfig
 from choreo.models.spec import Prediction, ScheduleName
+from choreo.models.tmr import TextMotionConfig
 from choreo.models.unet import UNetConfig
+from choreo.training.contrastive import ContrastiveWeights
 from choreo.training.losses import LossWeights
 
 
@@ -35,11 +37,25 @@ class TrainConfig(BaseModel):
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
 
 
+class DataConfig(BaseModel):
+    """What is made of the recordings before training: pairs with songs, and synthetic dances beside them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    paired_per_piece: int = Field(0, ge=0, le=8)
+    """Songs that every piece of motion is warped onto."""
+    synthesized_songs: int = Field(24, ge=0, le=200)
+    """Songs made for pairing, beside the loops in the data folder's `audio`."""
+    synthetic_dances: int = Field(0, ge=0, le=1000)
+    """Dances by the synthetic choreographer."""
+
+
 class Recipe(BaseModel):
     """One training run."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    kind: Literal["generator"] = "generator"
     name: str
     architecture: str = "unet"
     prediction: Prediction = Prediction.X0
@@ -48,17 +64,67 @@ class Recipe(BaseModel):
     conditioner: ConditionerConfig = ConditionerConfig()
     denoiser: UNetConfig = UNetConfig()
     losses: LossWeights = LossWeights()
+    data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
 
+    def smoke(self) -> "Recipe":
+        """The same network and the same code for a minute: a few steps on a few clips."""
+        data = {"paired_per_piece": min(self.data.paired_per_piece, 1), "synthesized_songs": 2, "synthetic_dances": 6}
+        train = {
+            "max_steps": 6, "batch_size": 4, "warmup_steps": 1, "log_every": 1, "validate_every": 3, "save_every": 3,
+            "tracker": "none",
+        }  # fmt: skip
+        return self.model_copy(
+            update={"data": self.data.model_copy(update=data), "train": self.train.model_copy(update=train)}
+        )
 
-def load_recipe(path: Path) -> Recipe:
+
+class TextMotionRecipe(BaseModel):
+    """One training run of the text-motion encoder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["text-motion"] = "text-motion"
+    name: str
+    network: TextMotionConfig = TextMotionConfig()
+    losses: ContrastiveWeights = ContrastiveWeights()
+    text_noise: float = Field(0.01, ge=0)
+    """Standard deviation of the noise that training adds to each number of a sentence embedding."""
+    patience: int = Field(10, ge=1)
+    """Validations without a better one after which a run ends."""
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _one_batch(self) -> "TextMotionRecipe":
+        if self.train.gradient_accumulation != 1:
+            raise ValueError("gradient_accumulation must be 1: pairs are contrasted within their batch")
+        return self
+
+    def smoke(self) -> "TextMotionRecipe":
+        """The same network and the same code for a minute."""
+        train = {
+            "max_steps": 6, "batch_size": 8, "warmup_steps": 1, "log_every": 1, "validate_every": 3, "save_every": 3,
+            "tracker": "none",
+        }  # fmt: skip
+        return self.model_copy(update={"train": self.train.model_copy(update=train)})
+
+
+KINDS: Final = ("generator", "text-motion")
+"""Values of a recipe's field `kind`; without one a recipe is for a generator."""
+
+
+def load_recipe(path: Path) -> Recipe | TextMotionRecipe:
     """Read a recipe.
 
     Raises:
         InvalidInput: not a file, not YAML, or a field that is unknown or out of range.
     """
     try:
-        return Recipe.model_validate(yaml.safe_load(path.read_text()))
+        document = yaml.safe_load(path.read_text())
+        kind = document.get("kind", KINDS[0]) if isinstance(document, dict) else KINDS[0]
+        if kind not in KINDS:
+            raise InvalidInput("kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
+        return TextMotionRecipe.model_validate(document) if kind == KINDS[1] else Recipe.model_validate(document)
     except (OSError, yaml.YAMLError) as error:
         raise InvalidInput("recipe", f"cannot read {path}: {error}") from error
     except ValidationError as error:

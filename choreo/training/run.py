@@ -2,40 +2,49 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from choreo.data.beat_pairing import paired_clips
 from choreo.data.clip import Clip
 from choreo.data.packs import is_validation, load_packs
+from choreo.data.songs import BeatSong, loops, synthesized_songs
+from choreo.data.synthetic_clips import synthetic_clips
 from choreo.data.windows import Windows, caption_table, feature_statistics
 from choreo.errors import InvalidInput
 from choreo.models.generator import GeneratorConfig
 from choreo.models.spec import ModelSpec
 from choreo.text.minilm import MiniLmEncoder
-from choreo.training.recipe import Recipe
+from choreo.training.recipe import DataConfig, Recipe, TextMotionRecipe
+from choreo.training.tmr import train_text_motion
 from choreo.training.trainer import Trainer, num_windows
 
 log = logging.getLogger(__name__)
 VALIDATION_WINDOWS = 128
+HELD_OUT_SEED = 10_000
 
 
-def train(recipe: Recipe, data: Path, folder: Path, until: int | None = None) -> Path:
+def train(recipe: Recipe | TextMotionRecipe, data: Path | None, folder: Path, until: int | None = None) -> Path:
     """Run or resume `recipe` on the data pack under `data`; returns the folder of the averaged model.
+
+    Without `data` only the synthetic choreographer's dances are there to learn from.
 
     Raises:
         InvalidInput: no data pack there, or nothing usable in it.
     """
-    clips = load_packs(data)
-    training = [c for c in clips if not is_validation(c.group)]
-    held_out = [c for c in clips if is_validation(c.group)]
+    seed = recipe.train.seed
+    training, held_out = _split(data)
+    if isinstance(recipe, TextMotionRecipe):
+        return train_text_motion(recipe, training, held_out, MiniLmEncoder(), folder, until)
+    training = augmented(training, recipe.data, _loops(data, False), seed)
+    held_out = augmented(held_out, recipe.data, _loops(data, True), seed + HELD_OUT_SEED)
     if not training:
-        raise InvalidInput("data", f"{data} holds no clip to train on")
-    texts = caption_table(clips, MiniLmEncoder())
+        raise InvalidInput("data", f"{data or 'the recipe'} holds no clip to train on")
+    texts = caption_table([*training, *held_out], MiniLmEncoder())
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "data.json").write_text(json.dumps(_summary(training, held_out), indent=1))
-    seed = recipe.train.seed
     trainer = Trainer(
         recipe,
         generator_config(recipe, training),
@@ -44,6 +53,29 @@ def train(recipe: Recipe, data: Path, folder: Path, until: int | None = None) ->
         folder,
     )
     return trainer.run(until)
+
+
+def _split(data: Path | None) -> tuple[list[Clip], list[Clip]]:
+    clips = [] if data is None else load_packs(data)
+    return [c for c in clips if not is_validation(c.group)], [c for c in clips if is_validation(c.group)]
+
+
+def _loops(data: Path | None, held_out: bool) -> Iterable[BeatSong]:
+    return () if data is None else loops(data / "audio", held_out)
+
+
+def augmented(clips: Sequence[Clip], config: DataConfig, recorded: Iterable[BeatSong], seed: int) -> list[Clip]:
+    """The clips, pairs of them with songs, and synthetic dances.
+
+    Each side of a split is augmented on its own, with songs and a seed that the other never sees.
+    """
+    out = list(clips)
+    if config.paired_per_piece and clips:
+        songs = [*synthesized_songs(config.synthesized_songs, seed), *recorded]
+        out += paired_clips(clips, songs, config.paired_per_piece, seed)
+    if config.synthetic_dances:
+        out += synthetic_clips(config.synthetic_dances, seed)
+    return out
 
 
 def generator_config(recipe: Recipe, clips: Sequence[Clip]) -> GeneratorConfig:

@@ -17,8 +17,10 @@ from choreo.motion.skeleton import BONE_LENGTHS
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.losses import LossWeights, MotionLoss
 from choreo.training.recipe import Recipe, TrainConfig, load_recipe
-from choreo.training.run import generator_config
+from choreo.training.run import generator_config, train
 from choreo.training.trainer import Trainer, num_windows, warmup_cosine
+
+RECIPES = Path(__file__).parents[3] / "recipes"
 
 
 class FakeText(dict[str, np.ndarray]):
@@ -187,6 +189,18 @@ def test_recipes_name_the_field_that_is_wrong(tmp_path: Path) -> None:
         load_recipe(tmp_path / "none.yaml")
 
 
-@pytest.mark.parametrize("path", sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_recipes_are_valid(path: Path) -> None:
-    assert json.loads(load_recipe(path).model_dump_json())["name"] == path.stem
+    recipe = load_recipe(path)
+    assert type(recipe).model_validate_json(recipe.model_dump_json()) == recipe
+
+
+def test_the_smoke_variant_trains_the_shipped_recipe_without_any_data(tmp_path: Path) -> None:
+    shipped = load_recipe(RECIPES / "demo.yaml")
+    smoke = shipped.smoke()
+    assert (smoke.denoiser, smoke.conditioner, smoke.losses) == (shipped.denoiser, shipped.conditioner, shipped.losses)
+    model = train(smoke, None, tmp_path / "run")
+    assert load_generator(model).config.denoiser == shipped.denoiser
+    assert load_checkpoint(latest_checkpoint(tmp_path / "run/checkpoints"))["step"] == smoke.train.max_steps
+    summary = json.loads((tmp_path / "run/data.json").read_text())
+    assert not set(summary["training"]["groups"]) & set(summary["validation"]["groups"])

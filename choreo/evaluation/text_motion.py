@@ -1,0 +1,98 @@
+"""The text-motion encoder as an instrument: motions and sentences as vectors of one space (TMR)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from choreo.data.captioned import motion_input, pad
+from choreo.errors import InvalidInput
+from choreo.models.tmr import TextMotionModel, load_text_motion
+from choreo.motion.clip import check_positions
+from choreo.motion.skeleton import WINDOW
+from choreo.text.encoders import TextEncoder, text_encoder
+
+_BATCH = 32
+
+
+class TextMotionEncoder:
+    """Latent means of motions and of sentences; deterministic, one row independent of the others.
+
+    Cosine similarity of the two kinds of row says how well a sentence fits a motion. Distances between distributions
+    of motions (FD_TMR) are taken on rows as they come.
+
+    Args:
+        model: the network, in evaluation mode.
+        sentences: the sentence encoder that it was trained on.
+    """
+
+    def __init__(self, model: TextMotionModel, sentences: TextEncoder) -> None:
+        if sentences.name != model.spec.network.text_encoder:
+            raise InvalidInput("text_encoder", f"must be {model.spec.network.text_encoder}, got {sentences.name}")
+        self._model, self._sentences = model, sentences
+
+    @classmethod
+    def load(cls, folder: Path) -> "TextMotionEncoder":
+        """Read a checkpoint folder.
+
+        Raises:
+            InvalidArtifact: a file is missing, broken, or does not match the architecture.
+        """
+        model = load_text_motion(folder)
+        return cls(model, text_encoder(model.spec.network.text_encoder))
+
+    @property
+    def name(self) -> str:
+        """Of the checkpoint."""
+        return self._model.spec.name
+
+    @property
+    def dim(self) -> int:
+        """Columns of both kinds of row."""
+        return self._model.spec.network.latent_dim
+
+    def motions(self, positions: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
+        """Latent means (N, dim) of motions (T, 22, 3) in metres at 30 fps, T from 2 to 196.
+
+        Where a motion starts and which way it then faces make no difference; its height above the floor does.
+
+        Raises:
+            InvalidInput: an array is not motion, or too short or long.
+        """
+        for p in positions:
+            check_positions(p, "positions")
+            if not 2 <= len(p) <= WINDOW:
+                raise InvalidInput("positions", f"must have 2 to {WINDOW} frames, got {len(p)}: cut it into windows")
+        return encode_features(self._model, [motion_input(p) for p in positions])
+
+    def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Latent means (N, dim) of sentences.
+
+        Raises:
+            MissingDependency: the weights of the sentence encoder are not installed.
+        """
+        return encode_sentences(self._model, self._sentences.encode(texts))
+
+
+@torch.inference_mode()
+def encode_features(model: TextMotionModel, features: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Latent means (N, L) of features (T, 66) of `motion_input`."""
+    out = [np.zeros((0, model.spec.network.latent_dim), np.float32)]
+    for first in range(0, len(features), _BATCH):
+        rows, masks = zip(*(pad(f) for f in features[first : first + _BATCH]), strict=True)
+        mean, _ = model.encode_motion(_tensor(np.stack(rows), model), _tensor(np.stack(masks), model))
+        out.append(mean.cpu().numpy())
+    return np.concatenate(out)
+
+
+@torch.inference_mode()
+def encode_sentences(model: TextMotionModel, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Latent means (N, L) of sentence embeddings (N, E)."""
+    mean, _ = model.encode_text(_tensor(embeddings, model))
+    return np.asarray(mean.cpu().numpy())
+
+
+def _tensor(rows: NDArray[np.float32], model: TextMotionModel) -> torch.Tensor:
+    return torch.from_numpy(rows).to(model.mean.device)
