@@ -2,8 +2,10 @@
 
 A library of each size is drawn (`bench.synthetic_phrases`) and written as a real one: table, motion, index, manifest.
 Each contender is built in one process and served in another, which only opens the library and searches, so that its
-memory is what a server needs. Motion is mapped and is not touched by a search: synthetic phrases have that of the
-phrases they were drawn from. Recall is of the true scores of what was found, ties counted (`retrieval.indices.recall`).
+memory is what a server needs. A case is kind/size, or kind/size/batch for what depends on how many queries come at a
+time; `resident_mib` is anonymous memory. Motion is mapped and is not touched by a search: synthetic phrases have that
+of the phrases they were drawn from. Recall is of the true scores of what was found, ties counted
+(`retrieval.indices.recall`).
 """
 
 import argparse
@@ -98,14 +100,14 @@ def _rows(folder: Path, data: Path | None, sizes: Sequence[int], largest_hnsw: i
         say(f"{size} phrases: drawing")
         tenth = _draw(drawn, real, work, size)
         for kind in CPU:
-            case = f"{kind} {size}"
+            case = f"{kind}/{size}"
             if kind == HnswIndex.kind and size > largest_hnsw:
                 yield skipped(case, f"its build takes too long; --largest-hnsw is {largest_hnsw}")
                 continue
-            yield Row(case, "build", _contend("build", work, kind)["seconds"], "s")
+            yield Row(case, "build_s", _contend("build", work, kind)["seconds"], "s")
             yield from _served(case, work, kind, tenth, gpu=False)
             if kind in GPU:
-                yield from _on_gpu(f"{kind} gpu {size}", work, kind, tenth)
+                yield from _on_gpu(f"{kind}-gpu/{size}", work, kind, tenth)
             (work / kind / files.INDEX).unlink()
         for path in work.glob("*.npy"):
             path.unlink()
@@ -142,11 +144,14 @@ def _served(case: str, work: Path, kind: str, tenth: np.ndarray, gpu: bool) -> I
     vectors = np.load(work / "vectors.npy", mmap_mode="r")
     scores = np.einsum("qd,qkd->qk", asked, vectors[np.maximum(rows, 0)])
     right = (rows >= 0) & (scores >= tenth[:, None] - TIE)
-    yield Row(case, f"recall@{RECALL_AT}", float(right.mean()), "")
+    yield Row(case, f"recall_at_{RECALL_AT}", float(right.mean()), "")
     for i, name in enumerate(QUESTIONS):
-        yield Row(case, f"recall@{RECALL_AT}, {name}", float(right[i :: len(QUESTIONS)].mean()), "")
-    for name, (value, unit) in found.items():
-        yield Row(case, name, value, unit)
+        yield Row(case, f"recall_at_{RECALL_AT}_{name}", float(right[i :: len(QUESTIONS)].mean()), "")
+    for name, value in found.pop("memory").items():
+        yield Row(case, name, value, name.rpartition("_")[2].replace("mib", "MiB"))
+    for batch, speeds in found.items():
+        for name, value in speeds.items():
+            yield Row(f"{case}/{batch}", name, value, "queries/s" if name == "queries_per_s" else "ms")
 
 
 def _on_gpu(case: str, work: Path, kind: str, tenth: np.ndarray) -> Iterator[Row]:

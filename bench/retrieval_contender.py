@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench.report import anonymous_mib, say, seconds
 from choreo.errors import InvalidArtifact
@@ -60,18 +61,16 @@ def serve(work: Path, kind: str) -> dict[str, Any]:
     together = seconds(lambda: library.search_many(_some(queries, next(turn)), RECALL_AT), _BATCHES)
     # st_blocks: what is on disk, also of files with holes.
     disk = sum(512 * (work / kind / name).stat().st_blocks for name in files.FILES)
+    resident = {"resident_mib": anonymous_mib(), "resident_before_mib": before}
+    memory = {"open_s": opened, **resident, "disk_mib": disk / 2**20}
+    return {"rows": rows.tolist(), "memory": memory, "1": _speed(alone, 1), str(BATCH): _speed(together, BATCH)}
+
+
+def _speed(times: NDArray[np.float64], batch: int) -> dict[str, float]:
     return {
-        "rows": rows.tolist(),
-        "p50 single": (1e3 * float(np.median(alone)), "ms"),
-        "p95 single": (1e3 * float(np.quantile(alone, 0.95)), "ms"),
-        "rate single": (len(alone) / float(alone.sum()), "queries/s"),
-        f"p50 of {BATCH}": (1e3 * float(np.median(together)), "ms"),
-        f"p95 of {BATCH}": (1e3 * float(np.quantile(together, 0.95)), "ms"),
-        f"rate of {BATCH}": (BATCH * len(together) / float(together.sum()), "queries/s"),
-        "open": (opened, "s"),
-        "RssAnon": (anonymous_mib(), "MiB"),
-        "RssAnon before opening": (before, "MiB"),
-        "disk": (disk / 2**20, "MiB"),
+        "queries_per_s": batch * len(times) / float(times.sum()),
+        "p50_ms": 1e3 * float(np.median(times)),
+        "p95_ms": 1e3 * float(np.quantile(times, 0.95)),
     }
 
 

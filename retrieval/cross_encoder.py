@@ -42,7 +42,7 @@ class CrossEncoderReranker:
         load: Callable[[str | Path], Any] | None = None,
     ) -> None:
         self._embedded, self._source, self._calibration = embedded, source, calibration
-        self._load = load or _from_sentence_transformers
+        self._read = load or _from_sentence_transformers
         self._lock = threading.Lock()
         self._model: Any = None
 
@@ -55,13 +55,18 @@ class CrossEncoderReranker:
         if not text or not hits:
             return self._embedded.scores(query, text, hits)
         pairs = [(text, hit.phrase.words) for hit in hits]
-        logits = np.asarray(self._loaded().predict(pairs, batch_size=_BATCH, show_progress_bar=False), np.float64)
+        logits = np.asarray(self.load().predict(pairs, batch_size=_BATCH, show_progress_bar=False), np.float64)
         return self._embedded.combined(query, text, hits, {"text": self._calibration(logits.reshape(-1, 1))})
 
-    def _loaded(self) -> Any:
+    def load(self) -> Any:
+        """The model, read at the first call.
+
+        Raises:
+            MissingDependency: the weights are not on this machine; the message says how to get them.
+        """
         with self._lock:
             if self._model is None:
-                self._model = self._load(self._source)
+                self._model = self._read(self._source)
             return self._model
 
 

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from choreo.data.clip import Caption
-from choreo.data.packs import levelled
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion, check_positions
 from choreo.motion.resample import resample
 from choreo.motion.retarget import is_canonical, retarget
 from choreo.motion.skeleton import FPS
 from choreo.music.features import DSP_DIM, ONSET
+from choreo.postprocess.floor import levelled
 from retrieval.cutting import Cut, Cutting, cut
 from retrieval.phrases import Phrase, beat_strength, describe
 from retrieval.song_summary import song_summary

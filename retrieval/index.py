@@ -21,7 +21,7 @@ _INDICES: Final[dict[str, type[FlatIndex] | type[IvfIndex] | type[HnswIndex]]] =
     index.kind: index for index in (FlatIndex, IvfIndex, HnswIndex)
 }
 KINDS: Final = (AUTO, *_INDICES)
-LARGEST_FLAT: Final = 100_000
+LARGEST_FLAT: Final = 20_000
 """More vectors go into inverted lists: fewer are searched exactly in some ten milliseconds, and need no training."""
 
 

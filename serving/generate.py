@@ -40,7 +40,7 @@ async def generate_files(
     given = {name: value for name, value in fields.items() if value is not None}
     audio = song_bytes(song, settings) if song else None
     job = make_job(parse_fields(given), Attachments(audio, features, start), settings)
-    retriever = Retriever(settings.phrases if phrases is None else phrases)
+    retriever = Retriever(phrases or settings.phrases, cross_encoder=settings.cross_encoder)
     named = phrases is not None or settings.phrases_named
     if named:
         await retriever.require()

@@ -6,10 +6,12 @@ import os
 import threading
 from pathlib import Path
 
-from choreo.errors import ChoreoError, InvalidInput
+from choreo.errors import ChoreoError, InvalidInput, MissingDependency
+from retrieval.cross_encoder import CrossEncoderReranker
 from retrieval.finder import PhraseFinder
 from retrieval.library import PhraseLibrary
 from retrieval.manifest import NAME, Manifest
+from retrieval.rerank import FeatureReranker
 from serving.threads import Threads
 
 log = logging.getLogger(__name__)
@@ -28,10 +30,12 @@ class LibraryWatch:
     Args:
         folder: where libraries are put, each in place of the one before.
         encoder: name and dimension of the text encoder that queries come from; None: not known yet.
+        cross_encoder: see `Settings.cross_encoder`.
     """
 
-    def __init__(self, folder: Path, encoder: tuple[str, int] | None = None) -> None:
+    def __init__(self, folder: Path, encoder: tuple[str, int] | None = None, cross_encoder: str = "") -> None:
         self._folder = folder
+        self._cross_encoder = cross_encoder
         self._encoder = encoder
         self._lock = threading.Lock()
         self._seen: _Signature | None = None
@@ -61,7 +65,7 @@ class LibraryWatch:
             try:
                 if self.finder is None:
                     signature = _signature(self._folder)
-                    self.finder = PhraseFinder(PhraseLibrary.open(self._folder))
+                    self.finder = _finder(PhraseLibrary.open(self._folder), self._cross_encoder)
                     self._looked, self._seen, self.reason = True, signature, ""
                 if encoder is not None:
                     self.finder.library.embedder.require(*encoder)
@@ -110,7 +114,7 @@ class LibraryWatch:
             log.warning("%s; %s", self.problem, now)
             return
         if self.finder is None or Manifest.read(self._folder).content != self.finder.library.version:
-            finder = PhraseFinder(PhraseLibrary.open(self._folder, self._encoder))
+            finder = _finder(PhraseLibrary.open(self._folder, self._encoder), self._cross_encoder)
             if self.finder is not None:
                 log.warning("phrase library %.12s takes the place of %.12s", finder.library.version, self._version)
             self.finder = finder
@@ -119,6 +123,19 @@ class LibraryWatch:
     @property
     def _version(self) -> str:
         return "" if self.finder is None else self.finder.library.version
+
+
+def _finder(library: PhraseLibrary, cross_encoder: str) -> PhraseFinder:
+    """A finder with the cross-encoder that is named, or the embedded reranker where that is not to be had."""
+    if not cross_encoder:
+        return PhraseFinder(library)
+    reranker = CrossEncoderReranker(FeatureReranker(library.embedder), cross_encoder)
+    try:
+        reranker.load()
+    except MissingDependency as error:
+        log.warning("phrases are reranked by the embedded scorer: %s", error)
+        return PhraseFinder(library)
+    return PhraseFinder(library, reranker=reranker)
 
 
 def _signature(folder: Path) -> _Signature | None:

@@ -27,7 +27,7 @@ class LocalStages:
 
     def __init__(self, engine: Engine, settings: Settings, retriever: Retriever | None = None) -> None:
         self._encoder = Encoder(settings)
-        self._retriever = retriever or Retriever(settings.phrases)
+        self._retriever = retriever or Retriever(settings.phrases, cross_encoder=settings.cross_encoder)
         self._sampler = Sampler(engine)
 
     async def spec(self, model: str | None) -> ModelSpec:

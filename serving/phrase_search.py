@@ -36,7 +36,7 @@ async def search_phrases(
     spec = load_generator(settings.weights).spec
     if job.model not in (None, spec.name):
         raise InvalidInput("model", f"must be {spec.name}, got {job.model!r}")
-    retriever = Retriever(settings.phrases if phrases is None else phrases)
+    retriever = Retriever(phrases or settings.phrases, cross_encoder=settings.cross_encoder)
     try:
         await retriever.require((spec.text_encoder, spec.text_dim))
         conditioning = Encoder(settings).encode(job, spec)

@@ -84,7 +84,9 @@ class RetrieverReplica:
     def __init__(self, settings: Settings) -> None:
         from serving.retriever import Retriever
 
-        self._retriever = Retriever(settings.phrases, settings.prior_cache_bytes, settings.phrases_poll_s)
+        self._retriever = Retriever(
+            settings.phrases, settings.prior_cache_bytes, settings.phrases_poll_s, settings.cross_encoder
+        )
 
     async def retrieve(self, job: Job, conditioning: Conditioning) -> Retrieved | Failed:
         """See `Stages.retrieve`."""

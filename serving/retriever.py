@@ -40,10 +40,13 @@ class Retriever:
         folder: of the library.
         cache_bytes: see `PriorCache`.
         poll_s: time between looks for a newer library; None: look once.
+        cross_encoder: see `Settings.cross_encoder`.
     """
 
-    def __init__(self, folder: Path, cache_bytes: int = 0, poll_s: float | None = None) -> None:
-        self._watch = LibraryWatch(folder)
+    def __init__(
+        self, folder: Path, cache_bytes: int = 0, poll_s: float | None = None, cross_encoder: str = ""
+    ) -> None:
+        self._watch = LibraryWatch(folder, cross_encoder=cross_encoder)
         self._poll_s = poll_s
         self._cache = PriorCache(cache_bytes)
         self._flights: SingleFlight[Retrieved] = SingleFlight()

@@ -37,6 +37,9 @@ class Settings(BaseSettings):
     max_queued_requests: int = Field(64, ge=0)
     sampler_concurrency: int = Field(8, ge=1)
     """Requests that one sampler replica denoises at a time."""
+    cross_encoder: str = ""
+    """Folder or name of a cross-encoder on this machine that reranks phrases by the prompt, for example
+    cross-encoder/ms-marco-MiniLM-L-6-v2; empty, or where its weights are missing: the embedded scorer does."""
     phrases_poll_s: float = Field(5.0, gt=0)
     """Time between looks for a newer phrase library."""
     prior_cache_bytes: int = Field(64 << 20, ge=0)

@@ -26,7 +26,7 @@ from choreo.motion.skeleton import FPS, NUM_JOINTS
 from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
 from choreo.music.encoders import precomputed
 from choreo.music.features import ONSET, normalized_onset
-from choreo.postprocess.floor import floor_curve
+from choreo.postprocess.floor import levelled
 
 NOT_DANCING = frozenset({"01"})
 """CMU subjects left out: 01 climbs and hangs, so its feet say nothing about a floor."""
@@ -179,13 +179,6 @@ def _array(pack: NpzFile, key: str) -> NDArray[Any]:
         if isinstance(error, InvalidInput):
             raise
         raise InvalidInput("data", f"{key} cannot be read: {error}") from error
-
-
-def levelled(positions: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The same motion (T, 22, 3) with its floor at y = 0 all the way: retargeted recordings drift over seconds."""
-    out = np.array(positions, np.float64)
-    out[..., 1] -= floor_curve(out)[:, None]
-    return out
 
 
 def _captions(path: Path) -> dict[str, list[Caption]]:

@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.data.clip import Caption, Clip, motion_features
-from choreo.data.packs import levelled
 from choreo.errors import InvalidInput
 from choreo.motion.clip import check_positions
 from choreo.motion.resample import resample
@@ -15,6 +14,7 @@ from choreo.motion.retarget import retarget
 from choreo.motion.skeleton import FPS, L_ANKLE, L_KNEE, PARENTS, R_ANKLE, R_KNEE
 from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
 from choreo.music.features import DSP_DIM, ONSET, normalized_onset
+from choreo.postprocess.floor import levelled
 
 Array = NDArray[np.float64]
 

@@ -62,6 +62,13 @@ def floor_curve(positions: NDArray[np.floating], fps: float = FPS) -> Array:
     return _beyond_tolerance(gaussian_filter1d(low, SMOOTHING_SECONDS * fps, mode="nearest"))
 
 
+def levelled(positions: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The same motion (T, 22, 3) with its floor at y = 0 all the way: retargeted recordings drift over seconds."""
+    out = np.array(positions, np.float64)
+    out[..., 1] -= floor_curve(out)[:, None]
+    return out
+
+
 def _beyond_tolerance(height: Array) -> Array:
     return height - np.clip(height, -TOLERANCE, TOLERANCE)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from choreo.errors import InvalidArtifact, InvalidInput
+from retrieval.embedding import Music, Query
+from retrieval.finder import PhraseFinder, PhraseRequest
 from retrieval.library import PhraseLibrary
 from retrieval.manifest import MOTION, NAME
 from serving.library_watch import BROKEN, MISSING, LibraryWatch
@@ -177,3 +179,14 @@ def test_a_named_library_must_be_usable(folder: Path, tmp_path: Path, caplog: py
         assert caught.value.field == "phrases"
         assert isinstance(caught.value.__cause__, InvalidArtifact)
     assert not caplog.records
+
+
+def test_a_cross_encoder_that_is_not_here_leaves_the_embedded_reranker_at_work(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = LibraryWatch(folder, cross_encoder=str(tmp_path / "no weights"))
+    watch.look()
+    assert watch.finder is not None
+    assert "reranked by the embedded scorer" in caplog.text
+    request = PhraseRequest(Query(music=Music(120.0)))
+    assert watch.finder.find([request]) == PhraseFinder(watch.finder.library).find([request])

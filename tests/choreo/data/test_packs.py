@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from tests_data import data_pack
 
-from choreo.data.packs import DataPack, levelled, load_packs
+from choreo.data.packs import DataPack, load_packs
 from choreo.data.synthetic import synthesize_dance
 from choreo.errors import InvalidInput
 from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.motion.retarget import retarget
 from choreo.motion.skeleton import L_FOOT, R_FOOT
+from choreo.postprocess.floor import levelled
 
 MOTION, _, _ = synthesize_dance("jacks", 120, 6.0)
 
