@@ -144,6 +144,7 @@ def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/demo.yaml.")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     data: Annotated[Path | None, typer.Option(help="Data pack; omitted: synthetic dances only.")] = None,
+    phrases: Annotated[Path | None, typer.Option(help="Library that priors are retrieved from.")] = None,
     until: Annotated[int | None, typer.Option(help="Stop after this step; a later call goes on.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="A few steps on a few clips, to see that all works.")] = False,
     as_json: Json = False,
@@ -151,10 +152,12 @@ def train(
     """Train a model from a recipe; Ctrl-C and a second call resume from the last checkpoint."""
     from choreo.training.recipe import load_recipe
     from choreo.training.run import train as run_training
+    from serving.training_priors import from_library
 
     logging.getLogger("choreo").setLevel(logging.INFO)
     read = load_recipe(recipe)
-    folder = run_training(read.smoke() if smoke else read, data, out, until)
+    with_priors = list if phrases is None else from_library(phrases)
+    folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors)
     _print({"checkpoint": str(folder)}, as_json)
 
 
@@ -163,28 +166,22 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Data pack; its held-out part is used.")],
     samples: Annotated[int, typer.Option(min=2, help="Dances to generate.")] = 32,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
+    guidance_scale: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 2.5,
+    no_rag: Annotated[bool, typer.Option("--no-rag", help="Generate without retrieved phrases.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Score generated dances beside held-out mocap."""
+    """Score generated dances beside held-out mocap and controls."""
     from serving.evaluate import evaluate as run_evaluation
 
-    rows = asyncio.run(run_evaluation(data, samples, steps, Settings()))
+    rows = asyncio.run(run_evaluation(data, samples, steps, Settings(), guidance_scale, not no_rag))
     if as_json:
         print(json.dumps({"rows": rows}))
         return
-    table = Table("metric", "subject", "value", "± 95 %", "n")
+    table = Table("metric", "subject", "value", "± 95 %", "n", "note")
     for row in rows:
         interval = "" if row["ci95"] is None else f"{row['ci95']:.3g}"
-        table.add_row(row["metric"], row["subject"], f"{row['value']:.3g}", interval, str(row["n"]))
+        table.add_row(row["metric"], row["subject"], f"{row['value']:.3g}", interval, str(row["n"]), row["note"])
     Console().print(table)
-
-
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Which, e.g. retrieval.")]) -> None:
-    """Run a benchmark; what follows its name goes to it, e.g. --json or --quick."""
-    from serving.bench import run_benchmark
-
-    raise typer.Exit(run_benchmark(name, context.args))
 
 
 @app.command()

@@ -15,6 +15,8 @@ class Settings(BaseSettings):
 
     weights: Path = ROOT / "weights" / "unet-small"
     model_repo: Path = ROOT / "model_repo"
+    text_motion: Path = ROOT / "weights" / "tmr-small"
+    """Text-motion encoder that evaluation measures with."""
     phrases: Path = ROOT / "weights" / "phrases"
     """Phrase library. One that is named here must be there when a server starts; the default one need not."""
 

@@ -2,56 +2,63 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from choreo.data.clip import Clip, Track
-from choreo.data.packs import group_of
+from choreo.data.packs import group_of, is_validation
 from choreo.motion.kinematics import heading
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS
 from choreo.music.beats import beats_of
-from choreo.text.encoders import TextEncoder
+from choreo.text.encoders import TextEncoder, text_encoder
 from retrieval.embedding import Music, Query
 from retrieval.finder import PhraseFinder, PhraseRequest
-from retrieval.library import Hit
+from retrieval.library import Hit, PhraseLibrary
 from retrieval.phrases import beat_strength
 from retrieval.prior import build_prior
 from retrieval.song_summary import song_summary
 from serving.retriever import CANDIDATES
 
 POOL: Final = 24
-"""Phrases that are asked for; those of the clip's own dance and of the other side of the split drop out."""
+"""Phrases that are asked for; those of the clip's own dance and of held-out ones drop out."""
+PER_CLIP: Final = 2
+
+
+def from_library(folder: Path) -> Callable[[Sequence[Clip]], list[Clip]]:
+    """What adds priors to clips from the library in a folder.
+
+    Raises:
+        InvalidArtifact: no library there, or one of another text encoder than the embedded one.
+    """
+    encoder = text_encoder("minilm")
+    finder = PhraseFinder(PhraseLibrary.open(folder, (encoder.name, encoder.dim)))
+    return lambda clips: with_retrieved_priors(clips, finder, encoder)
 
 
 def with_retrieved_priors(
-    clips: Sequence[Clip],
-    finder: PhraseFinder,
-    encoder: TextEncoder,
-    usable: Callable[[str], bool],
-    per_clip: int,
-    seed: int = 0,
-    progress: Callable[[str], None] = lambda key: None,
+    clips: Sequence[Clip], finder: PhraseFinder, encoder: TextEncoder, per_clip: int = PER_CLIP, seed: int = 0
 ) -> list[Clip]:
     """The clips with `per_clip` priors each, made as the server makes them from a caption and the clip's music.
 
     Args:
-        clips: of one side of a split.
+        clips: of either side of the split: phrases of held-out dances are used for neither.
         finder: over a library whose phrases are named after the recordings they are from.
         encoder: of captions.
-        usable: whether phrases of a group (`choreo.data.packs.group_of`) may be used for this side.
         per_clip: priors for each clip; the next ones are made of the phrases that the first left over.
         seed: of the choice of captions.
     """
     rng = np.random.default_rng(seed)
     out = []
-    for clip in clips:
+    for clip in track(clips, "priors", transient=True, console=Console(stderr=True)):
         hits = finder.find([_request(clip, encoder, rng)])[0]
-        fitting = [h for h in hits if (group := group_of(h.phrase.source)) != clip.group and usable(group)]
+        fitting = [h for h in hits if (group := group_of(h.phrase.source)) != clip.group and not is_validation(group)]
         chosen = [fitting[i : i + CANDIDATES] for i in range(0, per_clip * CANDIDATES, CANDIDATES)]
         out.append(replace(clip, priors=tuple(_track(finder, clip, some) for some in chosen if some)))
-        progress(clip.key)
     return out
 
 

@@ -42,6 +42,8 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    purge: bool = False
+    """Whether stretches that the held-out side has as well are cut out of the training side."""
     paired_per_piece: int = Field(0, ge=0, le=8)
     """Songs that every piece of motion is warped onto."""
     synthesized_songs: int = Field(24, ge=0, le=200)

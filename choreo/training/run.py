@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from choreo.data.beat_pairing import paired_clips
 from choreo.data.clip import Clip
 from choreo.data.packs import is_validation, load_packs
+from choreo.data.purge import without_leaks
 from choreo.data.songs import BeatSong, loops, synthesized_songs
 from choreo.data.synthetic_clips import synthetic_clips
 from choreo.data.windows import Windows, caption_table, feature_statistics
@@ -26,11 +27,21 @@ VALIDATION_WINDOWS = 128
 HELD_OUT_SEED = 10_000
 
 
-def train(recipe: Recipe | TextMotionRecipe, data: Path | None, folder: Path, until: int | None = None) -> Path:
-    """Run or resume `recipe` on the data pack under `data`; returns the folder of the averaged model.
+def train(
+    recipe: Recipe | TextMotionRecipe,
+    data: Path | None,
+    folder: Path,
+    until: int | None = None,
+    with_priors: Callable[[Sequence[Clip]], list[Clip]] = list,
+) -> Path:
+    """Run or resume `recipe`; returns the folder of the averaged model.
 
-    Without `data` only the synthetic choreographer's dances are there to learn from.
-
+    Args:
+        recipe: what to train, and how.
+        data: folder of the data pack; without one only the synthetic choreographer's dances are there to learn from.
+        folder: of the run.
+        until: step to stop after.
+        with_priors: adds retrieved priors to the clips that the generator learns from.
     Raises:
         InvalidInput: no data pack there, or nothing usable in it.
     """
@@ -38,8 +49,10 @@ def train(recipe: Recipe | TextMotionRecipe, data: Path | None, folder: Path, un
     training, held_out = _split(data)
     if isinstance(recipe, TextMotionRecipe):
         return train_text_motion(recipe, training, held_out, MiniLmEncoder(), folder, until)
-    training = augmented(training, recipe.data, _loops(data, False), seed)
-    held_out = augmented(held_out, recipe.data, _loops(data, True), seed + HELD_OUT_SEED)
+    if recipe.data.purge:
+        training = without_leaks(training, held_out)
+    training = with_priors(augmented(training, recipe.data, _loops(data, False), seed))
+    held_out = with_priors(augmented(held_out, recipe.data, _loops(data, True), seed + HELD_OUT_SEED))
     if not training:
         raise InvalidInput("data", f"{data or 'the recipe'} holds no clip to train on")
     texts = caption_table([*training, *held_out], MiniLmEncoder())

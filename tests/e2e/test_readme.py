@@ -211,5 +211,8 @@ def test_evaluate() -> None:
     line = command("choreo evaluate").replace("../shared/data", str(data_pack()))
     done = run(re.sub(r"--samples \d+", "--samples 2 --steps 2 --json", line))
     rows = json.loads(done.stdout)["rows"]
-    assert {row["subject"] for row in rows} == {"gt", "generated"}
-    assert all(np.isfinite(row["value"]) and row["n"] == 2 for row in rows)
+    assert {row["subject"] for row in rows} == {"gt", "generated", "shuffled", "retrieval", "noise", "mean_pose"}
+    assert all(np.isfinite(row["value"]) and 1 <= row["n"] <= 2 for row in rows)
+    values = {(row["subject"], row["metric"]): row["value"] for row in rows}
+    assert values["mean_pose", "foot_skating_ratio"] == 0
+    assert values["noise", "jerk_m_s3"] > values["gt", "jerk_m_s3"]
