@@ -2,10 +2,10 @@
 
 A library of each size is drawn (`bench.synthetic_phrases`) and written as a real one: table, motion, index, manifest.
 Each contender is built in one process and served in another, which only opens the library and searches, so that its
-memory is what a server needs. A case is kind/size, or kind/size/batch for what depends on how many queries come at a
-time; `resident_mib` is anonymous memory. Motion is mapped and is not touched by a search: synthetic phrases have that
-of the phrases they were drawn from. Recall is of the true scores of what was found, ties counted
-(`retrieval.indices.recall`).
+memory is what a server needs. Motion is mapped and is not touched by a search: synthetic phrases have that of the
+phrases they were drawn from. Recall is of the true scores of what was found, ties counted (`retrieval.indices.recall`).
+A case is index/size/batch, the batch being how many queries come at a time, and has all figures, also those that the
+batch does not change; `resident_mib` is anonymous memory.
 """
 
 import argparse
@@ -104,10 +104,10 @@ def _rows(folder: Path, data: Path | None, sizes: Sequence[int], largest_hnsw: i
             if kind == HnswIndex.kind and size > largest_hnsw:
                 yield skipped(case, f"its build takes too long; --largest-hnsw is {largest_hnsw}")
                 continue
-            yield Row(case, "build_s", _contend("build", work, kind)["seconds"], "s")
-            yield from _served(case, work, kind, tenth, gpu=False)
+            build_s = float(_contend("build", work, kind)["seconds"])
+            yield from _served(case, work, kind, tenth, build_s, gpu=False)
             if kind in GPU:
-                yield from _on_gpu(f"{kind}-gpu/{size}", work, kind, tenth)
+                yield from _on_gpu(f"{kind}-gpu/{size}", work, kind, tenth, build_s)
             (work / kind / files.INDEX).unlink()
         for path in work.glob("*.npy"):
             path.unlink()
@@ -138,28 +138,32 @@ def _draw(drawn: SyntheticPhrases, real: Path, work: Path, size: int) -> np.ndar
     return np.asarray(best[:, -1])
 
 
-def _served(case: str, work: Path, kind: str, tenth: np.ndarray, gpu: bool) -> Iterator[Row]:
+def _served(case: str, work: Path, kind: str, tenth: np.ndarray, build_s: float, gpu: bool) -> Iterator[Row]:
     found = _contend("serve", work, kind, gpu)
     rows, asked = np.array(found.pop("rows")), np.load(work / "asked.npy")
     vectors = np.load(work / "vectors.npy", mmap_mode="r")
     scores = np.einsum("qd,qkd->qk", asked, vectors[np.maximum(rows, 0)])
     right = (rows >= 0) & (scores >= tenth[:, None] - TIE)
-    yield Row(case, f"recall_at_{RECALL_AT}", float(right.mean()), "")
-    for i, name in enumerate(QUESTIONS):
-        yield Row(case, f"recall_at_{RECALL_AT}_{name}", float(right[i :: len(QUESTIONS)].mean()), "")
-    for name, value in found.pop("memory").items():
-        yield Row(case, name, value, name.rpartition("_")[2].replace("mib", "MiB"))
+    recall = f"recall_at_{RECALL_AT}"
+    by_question = {f"{recall}_{name}": right[i :: len(QUESTIONS)] for i, name in enumerate(QUESTIONS)}
+    recalls = {name: float(hits.mean()) for name, hits in {recall: right, **by_question}.items()}
+    of_library = {**recalls, "build_s": build_s, **found.pop("memory")}
     for batch, speeds in found.items():
-        for name, value in speeds.items():
-            yield Row(f"{case}/{batch}", name, value, "queries/s" if name == "queries_per_s" else "ms")
+        for name, value in {**of_library, **speeds}.items():
+            yield Row(f"{case}/{batch}", name, value, _unit(name))
 
 
-def _on_gpu(case: str, work: Path, kind: str, tenth: np.ndarray) -> Iterator[Row]:
+def _unit(metric: str) -> str:
+    ends = {"queries_per_s": "queries/s", "_ms": "ms", "_mib": "MiB", "_s": "s"}
+    return next((unit for end, unit in ends.items() if metric.endswith(end)), "")
+
+
+def _on_gpu(case: str, work: Path, kind: str, tenth: np.ndarray, build_s: float) -> Iterator[Row]:
     device = find_device()
     if device.number is None:
         yield skipped(case, device.reason)
     else:
-        yield from _served(case, work, kind, tenth, gpu=True)
+        yield from _served(case, work, kind, tenth, build_s, gpu=True)
 
 
 def _contend(step: str, work: Path, kind: str, gpu: bool = False) -> dict[str, Any]:

@@ -31,15 +31,14 @@ def test_every_contender_is_measured_and_nothing_is_left(
     assert retrieval.main(argv) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     values = {(row["case"], row["metric"]): row["value"] for row in rows}
-    assert values["flat/300", "recall_at_10"] == 1
-    assert values["ivf/300", "recall_at_10"] >= 0.95
     assert ("hnsw/300", "skipped") in values
-    for kind in ("flat", "ivf"):
-        assert 0 < values[f"{kind}/300", "resident_mib"] < 1024
-        assert {"build_s", "disk_mib"} <= {row["metric"] for row in rows if row["case"] == f"{kind}/300"}
+    contract = {"recall_at_10", "queries_per_s", "p95_ms", "resident_mib", "build_s", "disk_mib"}
+    for kind, least in (("flat", 1), ("ivf", 0.95)):
         for batch in (1, 64):
-            speeds = {row["metric"] for row in rows if row["case"] == f"{kind}/300/{batch}"}
-            assert speeds == {"queries_per_s", "p50_ms", "p95_ms"}
+            case = f"{kind}/300/{batch}"
+            assert contract <= {row["metric"] for row in rows if row["case"] == case}
+            assert values[case, "recall_at_10"] >= least
+            assert 0 < values[case, "resident_mib"] < 1024
         assert any(row["case"] == f"{kind}-gpu/300" for row in rows)
     assert list(tmp_path.iterdir()) == []
 
