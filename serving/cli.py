@@ -184,6 +184,14 @@ def evaluate(
     Console().print(table)
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Which, e.g. retrieval.")]) -> None:
+    """Run a benchmark; what follows its name goes to it, e.g. --json or --quick."""
+    from serving.bench import run_benchmark
+
+    raise typer.Exit(run_benchmark(name, context.args))
+
+
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what is installed, which profile would run, what is missing and how to get it."""
