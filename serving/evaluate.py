@@ -18,7 +18,7 @@ from rich.progress import track
 from choreo.data.beat_pairing import paired_clips
 from choreo.data.clip import Clip
 from choreo.data.packs import is_validation, load_packs
-from choreo.data.songs import loops, synthesized_songs
+from choreo.data.songs import HELD_OUT_SEED, loops, synthesized_songs
 from choreo.errors import InvalidInput
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import Row, score
@@ -36,8 +36,6 @@ from serving.settings import Settings
 NOISE_METRES: Final = 0.02
 """Standard deviation of what the control `noise` adds to every joint of real motion."""
 SONGS: Final = 6
-HELD_OUT_SEED: Final = 10_000
-"""Of the songs that held-out motion is paired with: training uses others."""
 
 Positions = NDArray[np.float32]
 

@@ -23,6 +23,9 @@ TEMPO_RANGE: Final = (70.0, 150.0)
 HELD_OUT: Final = frozenset({"loop_breakbeat", "loop_tabla", "loop_mehackit1"})
 """Titles of the loops that training never hears."""
 
+HELD_OUT_SEED: Final = 10_000
+"""Added to the seed of songs and dances that are made for validation."""
+
 
 @dataclass(frozen=True)
 class BeatSong:

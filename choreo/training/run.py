@@ -11,7 +11,7 @@ from choreo.data.beat_pairing import paired_clips
 from choreo.data.clip import Clip
 from choreo.data.packs import is_validation, load_packs
 from choreo.data.purge import without_leaks
-from choreo.data.songs import BeatSong, loops, synthesized_songs
+from choreo.data.songs import HELD_OUT_SEED, BeatSong, loops, synthesized_songs
 from choreo.data.synthetic_clips import synthetic_clips
 from choreo.data.windows import Windows, caption_table, feature_statistics
 from choreo.errors import InvalidInput
@@ -24,7 +24,6 @@ from choreo.training.trainer import Trainer, num_windows
 
 log = logging.getLogger(__name__)
 VALIDATION_WINDOWS = 128
-HELD_OUT_SEED = 10_000
 
 
 def train(
