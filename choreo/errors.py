@@ -40,3 +40,7 @@ class DeadlineExceeded(ChoreoError, TimeoutError):
 
 class NonFiniteOutput(ChoreoError, ArithmeticError):
     """A model produced NaN or infinity; the result was withheld."""
+
+
+class NotSaved(ChoreoError, OSError):
+    """What was made could not be written, as on a full disk; files that were there before are as they were."""

@@ -11,12 +11,11 @@ from choreo.data.amass import Amass
 from choreo.data.clip import Clip
 from choreo.data.cmu_bvh import CmuBvh
 from choreo.data.humanml3d import HumanML3D
-from choreo.data.packs import DataPack, family_of, group_of, is_validation
+from choreo.data.packs import DataPack, group_of, is_validation
 from choreo.data.plain_npz import PlainNpz
-from choreo.data.recording import Recording, Sentence, Skipped, Song, to_clip
+from choreo.data.recording import Recording, Skipped, to_clip
 from choreo.data.splits import Split, hashed_split, published_split
 from choreo.errors import InvalidInput
-from choreo.motion.skeleton import FPS
 
 Progress = Callable[[int, int, str], None]
 """Called before each clip with how many are done, how many there are, and the clip's key."""
@@ -56,7 +55,7 @@ class _Pack:
         for key in self.keys:
             sides["val" if is_validation(group_of(key)) else "train"].append(key)
         self.published = {side: tuple(keys) for side, keys in sides.items()}
-        self.skipped: list[Skipped] = []
+        self.skipped = self._pack.skipped
 
     @staticmethod
     def recognised(root: Path) -> bool:
@@ -66,18 +65,7 @@ class _Pack:
         return group_of(key)
 
     def recording(self, key: str) -> Recording:
-        read = self._pack.recording(key)
-        return Recording(
-            key=key,
-            group=group_of(key),
-            family=family_of(key),
-            positions=read.positions,
-            fps=FPS,
-            licence=read.licence,
-            sentences=tuple(Sentence(c.text, c.start / FPS, c.end / FPS) for c in read.captions),
-            song=None if read.music is None else Song(read.music, read.beats),
-            residual=read.residual,
-        )
+        return self._pack.recording(key).as_recording()
 
 
 LAYOUTS: Final = (_Pack, Aist, HumanML3D, CmuBvh, Amass, PlainNpz)

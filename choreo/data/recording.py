@@ -89,15 +89,17 @@ def to_clip(recording: Recording) -> Clip:
         InvalidInput: NaN, no human in metres, less than half a second, or music that ends long before the motion.
     """
     check_positions(recording.positions, recording.key)
-    if recording.residual is not None:
-        return _canonical_clip(recording, np.asarray(recording.positions, np.float64), recording.residual)
-    positions = resample(recording.positions, recording.fps, FPS, recording.key)
+    positions, residual = np.asarray(recording.positions, np.float64), recording.residual
+    if residual is None:
+        positions = resample(positions, recording.fps, FPS, recording.key)
     positions = _within_song(positions, recording)
     if len(positions) < MIN_SECONDS * FPS:
         raise InvalidInput(recording.key, f"lasts {len(positions) / FPS:.2f} s; at least {MIN_SECONDS} s are needed")
-    _check_legs(positions, recording.key)
-    canonical = retarget(positions)
-    return _canonical_clip(recording, levelled(canonical.positions), canonical.residual)
+    if residual is None:
+        _check_legs(positions, recording.key)
+        canonical = retarget(positions)
+        positions, residual = levelled(canonical.positions), canonical.residual
+    return _clip(recording, positions, residual)
 
 
 def leg_length(positions: NDArray[np.floating]) -> float:
@@ -108,7 +110,7 @@ def leg_length(positions: NDArray[np.floating]) -> float:
     return float(np.median(lengths, axis=0).sum() / 2)
 
 
-def _canonical_clip(recording: Recording, positions: Array, residual: float) -> Clip:
+def _clip(recording: Recording, positions: Array, residual: float) -> Clip:
     features, heading = motion_features(positions)
     frames = len(features)
     music, rhythm = None, np.zeros((frames, RHYTHM_CHANNELS), np.float32)

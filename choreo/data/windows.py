@@ -13,6 +13,7 @@ from choreo.data.captions import ATTRIBUTES, attributes, mirrored
 from choreo.data.clip import Clip, Track
 from choreo.motion.representation import CHANNELS, rotate
 from choreo.motion.skeleton import MIRROR, WINDOW
+from choreo.music.features import DSP_DIM
 from choreo.text.encoders import TextEncoder
 
 Window = dict[str, NDArray[np.float32]]
@@ -49,6 +50,7 @@ class Windows(Dataset[Window]):
         length: int,
         seed: int = 0,
         options: WindowOptions | None = None,
+        music_dim: int = DSP_DIM,
     ) -> None:
         self.options = options or WindowOptions()
         self.clips = [c for c in clips if c.num_frames >= self.options.min_frames]
@@ -61,7 +63,7 @@ class Windows(Dataset[Window]):
         weights = frames / np.sqrt([share[c.family] for c in self.clips])
         self.cumulative = np.cumsum(weights / weights.sum())
         music = [c.music for c in self.clips if c.music is not None]
-        self.music_std = np.concatenate(music).std(0) if music else np.ones(1, np.float32)
+        self.music_std = np.concatenate(music).std(0) if music else np.ones(music_dim, np.float32)
 
     def __len__(self) -> int:
         return self.length

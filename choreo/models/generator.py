@@ -4,11 +4,10 @@ A checkpoint is `model.safetensors` (both networks), `config.json` (architecture
 """
 
 import json
-import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from choreo.errors import InvalidArtifact
@@ -16,6 +15,7 @@ from choreo.models.conditioner import Conditioner, ConditionerConfig
 from choreo.models.registry import denoiser
 from choreo.models.spec import ModelSpec
 from choreo.models.unet import UNetConfig
+from choreo.motion.formats.atomic import atomic_write
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -56,14 +56,15 @@ class Generator(nn.Module):
 
 
 def save_generator(folder: Path, config: GeneratorConfig, state: dict[str, Tensor]) -> None:
-    """Write a checkpoint folder; each file appears whole or not at all."""
+    """Write a checkpoint folder; each file appears whole or not at all.
+
+    Raises:
+        OSError: the disk is full, or the folder may not be written; the files in it are as they were.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / (WEIGHTS + ".partial")
-    save_file({k: v.detach().contiguous().cpu() for k, v in state.items()}, partial)
-    _commit(partial, folder / WEIGHTS)
-    partial = folder / (CONFIG + ".partial")
-    partial.write_text(json.dumps(config.model_dump(mode="json"), indent=1) + "\n")
-    _commit(partial, folder / CONFIG)
+    # Not safetensors' save_file, whose own error would hide that the disk is full.
+    atomic_write(folder / WEIGHTS, save({k: v.detach().contiguous().cpu() for k, v in state.items()}))
+    atomic_write(folder / CONFIG, (json.dumps(config.model_dump(mode="json"), indent=1) + "\n").encode())
 
 
 def load_generator(folder: Path) -> Generator:
@@ -84,9 +85,3 @@ def load_generator(folder: Path) -> Generator:
             raise
         raise InvalidArtifact(f"{folder / WEIGHTS} is broken: {error}") from error
     return generator.eval()
-
-
-def _commit(partial: Path, target: Path) -> None:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(target)

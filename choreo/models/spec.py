@@ -5,11 +5,14 @@ configuration, so no client hard-codes a number.
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+NAME: Final = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+"""What names of models look like."""
 
 
 class Prediction(StrEnum):
@@ -43,7 +46,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    name: str = Field(pattern=NAME)
     window: int = 196
     channels: int = 66
     fps: int = 30

@@ -1,6 +1,7 @@
 """Training losses on predicted x0: reconstruction, velocity, bone length and planted feet."""
 
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -8,6 +9,9 @@ from torch import Tensor, nn
 
 from choreo.motion.representation import ROOT_VELOCITY
 from choreo.motion.skeleton import ANKLE_HEIGHT, BONE_LENGTHS, CONTACT_JOINTS, FPS, PARENTS, TOE_HEIGHT
+
+TERMS: Final = ("reconstruction", "velocity", "bone", "contact", "total")
+"""Names of the terms; `total` is their weighted sum."""
 
 
 class LossWeights(BaseModel):

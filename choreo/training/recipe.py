@@ -4,13 +4,15 @@ from pathlib import Path
 from typing import Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from choreo.errors import InvalidInput
 from choreo.models.conditioner import ConditionerConfig
-from choreo.models.spec import Prediction, ScheduleName
+from choreo.models.spec import NAME, Prediction, ScheduleName
 from choreo.models.tmr import TextMotionConfig
 from choreo.models.unet import UNetConfig
+from choreo.motion.skeleton import WINDOW
+from choreo.training.best import BETTER
 from choreo.training.contrastive import ContrastiveWeights
 from choreo.training.losses import LossWeights
 
@@ -35,6 +37,25 @@ class TrainConfig(BaseModel):
     save_every: int = Field(500, ge=1)
     keep_checkpoints: int = Field(2, ge=1)
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    validation_dances: int = Field(32, ge=0, le=1024)
+    """Held-out windows that the averaged weights of a generator dance to at every validation; 0 makes no dances."""
+    validation_num_steps: int = Field(12, ge=1)
+    """DDIM steps of these dances."""
+    validation_guidance_scale: float = Field(2.5, ge=0)
+    best_by: str = "fid_k"
+    """Value of the validation that chooses the averaged weights of a generator that are kept: a metric of the dances or
+    `loss/...`; where no dances are made, metrics give way to `loss/total`."""
+    compile: bool = False
+    """Whether the network is compiled (torch.compile): slow to start, and worth it for long runs on a GPU."""
+    num_workers: int = Field(0, ge=0, le=64)
+    """Processes that cut windows; 0 cuts them between steps."""
+
+    @field_validator("best_by")
+    @classmethod
+    def _known_value(cls, name: str) -> str:
+        if name not in BETTER:
+            raise ValueError(f"must be one of {', '.join(BETTER)}, got {name!r}")
+        return name
 
 
 class DataConfig(BaseModel):
@@ -42,6 +63,8 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    most_recordings: int | None = Field(None, ge=1)
+    """Recordings that are read of each side; omitted: all."""
     purge: bool = False
     """Whether stretches that the held-out side has as well are cut out of the training side."""
     paired_per_piece: int = Field(0, ge=0, le=8)
@@ -58,7 +81,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["generator"] = "generator"
-    name: str
+    name: str = Field(pattern=NAME)
     architecture: str = "unet"
     prediction: Prediction = Prediction.X0
     schedule: ScheduleName = ScheduleName.COSINE
@@ -69,12 +92,23 @@ class Recipe(BaseModel):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
 
+    @model_validator(mode="after")
+    def _networks_fit(self) -> "Recipe":
+        if self.conditioner.window != WINDOW or WINDOW % self.conditioner.frames_per_token:
+            raise ValueError(f"conditioner: its window must be {WINDOW} frames, and a whole number of tokens")
+        if self.denoiser.context_dim != self.conditioner.context_dim:
+            raise ValueError("denoiser.context_dim must be conditioner.context_dim")
+        return self
+
     def smoke(self) -> "Recipe":
         """The same network and the same code for a minute: a few steps on a few clips."""
-        data = {"paired_per_piece": min(self.data.paired_per_piece, 1), "synthesized_songs": 2, "synthetic_dances": 6}
+        data = {
+            "most_recordings": 8, "paired_per_piece": min(self.data.paired_per_piece, 1), "synthesized_songs": 2,
+            "synthetic_dances": 6,
+        }  # fmt: skip
         train = {
             "max_steps": 6, "batch_size": 4, "warmup_steps": 1, "log_every": 1, "validate_every": 3, "save_every": 3,
-            "tracker": "none",
+            "tracker": "none", "validation_dances": 4, "validation_num_steps": 2,
         }  # fmt: skip
         return self.model_copy(
             update={"data": self.data.model_copy(update=data), "train": self.train.model_copy(update=train)}
@@ -90,6 +124,8 @@ class TextMotionRecipe(BaseModel):
     name: str
     network: TextMotionConfig = TextMotionConfig()
     losses: ContrastiveWeights = ContrastiveWeights()
+    purge: bool = False
+    """See `DataConfig.purge`."""
     text_noise: float = Field(0.01, ge=0)
     """Standard deviation of the noise that training adds to each number of a sentence embedding."""
     patience: int = Field(10, ge=1)

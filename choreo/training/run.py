@@ -1,15 +1,15 @@
 """From a recipe and a data folder to a trained model."""
 
 import json
-import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from choreo.data.beat_pairing import paired_clips
 from choreo.data.clip import Clip
-from choreo.data.packs import is_validation, load_packs
 from choreo.data.purge import without_leaks
 from choreo.data.songs import HELD_OUT_SEED, BeatSong, loops, synthesized_songs
 from choreo.data.synthetic_clips import synthetic_clips
@@ -17,12 +17,15 @@ from choreo.data.windows import Windows, caption_table, feature_statistics
 from choreo.errors import InvalidInput
 from choreo.models.generator import GeneratorConfig
 from choreo.models.spec import ModelSpec
+from choreo.motion.formats.atomic import atomic_write
+from choreo.text.encoders import TextEncoder
 from choreo.text.minilm import MiniLmEncoder
+from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
 from choreo.training.recipe import DataConfig, Recipe, TextMotionRecipe
+from choreo.training.sides import Sides, check_clips, read_sides
 from choreo.training.tmr import train_text_motion
 from choreo.training.trainer import Trainer, num_windows
 
-log = logging.getLogger(__name__)
 VALIDATION_WINDOWS = 128
 
 
@@ -37,39 +40,77 @@ def train(
 
     Args:
         recipe: what to train, and how.
-        data: folder of the data pack; without one only the synthetic choreographer's dances are there to learn from.
+        data: folder of a data set (`choreo.data.datasets`), whose sides `train` and `val` are used; without one only
+            the synthetic choreographer's dances are there to learn from.
         folder: of the run.
         until: step to stop after.
         with_priors: adds retrieved priors to the clips that the generator learns from.
     Raises:
-        InvalidInput: no data pack there, or nothing usable in it.
+        InvalidInput: no data set there, nothing usable on one of its sides, or clips that the model cannot take.
+        InvalidArtifact: the folder holds a run of another model, or on other data.
+        NotSaved: the last save failed.
     """
-    seed = recipe.train.seed
-    training, held_out = _split(data)
+    most = recipe.data.most_recordings if isinstance(recipe, Recipe) else None
+    sides = Sides([], []) if data is None else read_sides(data, most)
     if isinstance(recipe, TextMotionRecipe):
-        return train_text_motion(recipe, training, held_out, MiniLmEncoder(), folder, until)
+        if recipe.purge:
+            sides = replace(sides, training=without_leaks(sides.training, sides.held_out))
+        check_clips(sides.training)
+        check_clips(sides.held_out)
+        _write_summary(folder, sides)
+        return train_text_motion(recipe, sides.training, sides.held_out, MiniLmEncoder(), folder, until)
+    sides = _prepared(sides, recipe, data, with_priors)
+    trainer = _trainer(recipe, sides, MiniLmEncoder(), folder)
+    _write_summary(folder, sides)
+    return trainer.run(until)
+
+
+def _prepared(
+    sides: Sides, recipe: Recipe, data: Path | None, with_priors: Callable[[Sequence[Clip]], list[Clip]]
+) -> Sides:
+    """Both sides as the recipe wants them: purged, augmented, with priors, and checked."""
+    seed, training, held_out = recipe.train.seed, sides.training, sides.held_out
     if recipe.data.purge:
         training = without_leaks(training, held_out)
     training = with_priors(augmented(training, recipe.data, _loops(data, False), seed))
     held_out = with_priors(augmented(held_out, recipe.data, _loops(data, True), seed + HELD_OUT_SEED))
     if not training:
         raise InvalidInput("data", f"{data or 'the recipe'} holds no clip to train on")
-    texts = caption_table([*training, *held_out], MiniLmEncoder())
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "data.json").write_text(json.dumps(_summary(training, held_out), indent=1))
-    trainer = Trainer(
-        recipe,
-        generator_config(recipe, training),
-        Windows(training, texts, num_windows(recipe.train), seed),
-        Windows(held_out, texts, VALIDATION_WINDOWS, seed + 1) if held_out else None,
-        folder,
-    )
-    return trainer.run(until)
+    check_clips(training, recipe.conditioner.music_dim)
+    check_clips(held_out, recipe.conditioner.music_dim)
+    return replace(sides, training=training, held_out=held_out)
 
 
-def _split(data: Path | None) -> tuple[list[Clip], list[Clip]]:
-    clips = [] if data is None else load_packs(data)
-    return [c for c in clips if not is_validation(c.group)], [c for c in clips if is_validation(c.group)]
+def _trainer(recipe: Recipe, sides: Sides, encoder: TextEncoder, folder: Path) -> Trainer:
+    options, music_dim = recipe.train, recipe.conditioner.music_dim
+    texts = _embeddings([*sides.training, *sides.held_out], encoder, recipe.conditioner.text_dim)
+    config = generator_config(recipe, sides.training)
+    validation = dances = None
+    if sides.held_out:
+        validation = Windows(sides.held_out, texts, VALIDATION_WINDOWS, options.seed + 1, music_dim=music_dim)
+    if sides.held_out and options.validation_dances:
+        length = max(VALIDATION_WINDOWS, options.validation_dances)
+        dances = HeldOutDances.of(
+            config.spec,
+            Windows(sides.held_out, texts, length, options.seed + 2, CONDITIONS, music_dim),
+            length,
+            options.validation_dances,
+            options.validation_num_steps,
+            options.validation_guidance_scale,
+        )
+    windows = Windows(sides.training, texts, num_windows(options), options.seed, music_dim=music_dim)
+    return Trainer(recipe, config, windows, validation, folder, dances)
+
+
+def _embeddings(clips: Sequence[Clip], encoder: TextEncoder, text_dim: int) -> dict[str, NDArray[np.float32]]:
+    """Embeddings of every sentence about the clips; of the empty one where they have none."""
+    if encoder.dim != text_dim:
+        raise InvalidInput(
+            "conditioner.text_dim", f"is {text_dim}, but {encoder.name} embeds sentences in {encoder.dim} numbers"
+        )
+    if any(clip.captions for clip in clips):
+        return caption_table(clips, encoder)
+    return {"": encoder.encode([""])[0]}
 
 
 def _loops(data: Path | None, held_out: bool) -> Iterable[BeatSong]:
@@ -118,7 +159,9 @@ def generator_config(recipe: Recipe, clips: Sequence[Clip]) -> GeneratorConfig:
     )
 
 
-def _summary(training: Sequence[Clip], held_out: Sequence[Clip]) -> dict[str, object]:
+def _write_summary(folder: Path, sides: Sides) -> None:
+    """Put what a run learns from into its `data.json`."""
+
     def of(clips: Sequence[Clip]) -> dict[str, object]:
         return {
             "clips": len(clips),
@@ -127,4 +170,11 @@ def _summary(training: Sequence[Clip], held_out: Sequence[Clip]) -> dict[str, ob
             "fit_residual_m": round(float(np.mean([c.residual for c in clips])), 4) if clips else None,
         }
 
-    return {"training": of(training), "validation": of(held_out)}
+    document = {
+        "data_set": sides.origin,
+        "training": of(sides.training),
+        "validation": of(sides.held_out),
+        "skipped": [asdict(skipped) for skipped in sides.skipped],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(folder / "data.json", (json.dumps(document, indent=1) + "\n").encode())

@@ -1,6 +1,5 @@
 """The training run of the text-motion encoder: resumable, and stopped when held-out retrieval no longer improves."""
 
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,13 @@ from choreo.data.windows import collate
 from choreo.errors import InvalidArtifact, InvalidInput, NonFiniteOutput
 from choreo.models.tmr import MotionDecoder, TextMotionModel, TextMotionSpec, save_text_motion
 from choreo.text.encoders import TextEncoder
+from choreo.training.best import Best
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from choreo.training.contrastive import info_nce, masked_smooth_l1, regularization, true_of
 from choreo.training.ema import Ema
 from choreo.training.held_out_retrieval import HeldOutRetrieval, selection_score
 from choreo.training.recipe import TextMotionRecipe
+from choreo.training.resuming import last_step
 from choreo.training.trainer import num_windows, warmup_cosine
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class TextMotionTrainer:
             self.model.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_cosine(options))
-        self.step, self.best, self.best_step = 0, -1.0, 0
+        self.step, self.best = 0, Best("selection", lambda score: -score)
         self._resume()
         self.prepared, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
         self.ema.shadow = {k: v.to(self.accelerator.device) for k, v in self.ema.shadow.items()}
@@ -93,10 +94,11 @@ class TextMotionTrainer:
         """Train to `max_steps`, to `until`, or until `patience` validations pass without a better one.
 
         Raises:
+            InvalidInput: `until` lies before the step that the run is at.
             NonFiniteOutput: the loss became NaN or infinite; the last checkpoint is untouched.
         """
         options = self.recipe.train
-        last = min(until or options.max_steps, options.max_steps)
+        last = last_step(until, self.step, options.max_steps)
         self.accelerator.init_trackers(self.recipe.name)
         rest = Subset(self.data, range(self.step * options.batch_size, num_windows(options)))
         for batch in DataLoader(rest, options.batch_size, collate_fn=collate):
@@ -129,8 +131,8 @@ class TextMotionTrainer:
         return {name: value.detach() for name, value in terms.items()}
 
     def _exhausted(self) -> bool:
-        waited = (self.step - self.best_step) // self.recipe.train.validate_every
-        return self.held_out is not None and self.best_step > 0 and waited >= self.recipe.patience
+        waited = (self.step - self.best.step) // self.recipe.train.validate_every
+        return self.held_out is not None and self.best.step > 0 and waited >= self.recipe.patience
 
     def _averaged(self) -> TextMotionModel:
         model = TextMotionModel(self.spec).to(self.accelerator.device)
@@ -143,12 +145,10 @@ class TextMotionTrainer:
             save_text_motion(self.folder / MODEL, self.spec, self.ema.shadow)
             return
         scores = self.held_out.scores(self._averaged())
-        score = selection_score(scores)
-        self._log("validation", scores | {"selection": score})
-        if score > self.best:
-            self.best, self.best_step = score, self.step
-            save_text_motion(self.folder / MODEL, self.spec, self.ema.shadow)
-            (self.folder / MODEL / "scores.json").write_text(json.dumps({"step": self.step} | scores, indent=1) + "\n")
+        scores |= {self.best.by: selection_score(scores)}
+        self._log("validation", scores)
+        folder = self.folder / MODEL
+        self.best.offer(self.step, scores, folder, lambda: save_text_motion(folder, self.spec, self.ema.shadow))
 
     def _log(self, kind: str, values: Mapping[str, float]) -> None:
         self.accelerator.log({f"{kind}/{k}": v for k, v in values.items()}, step=self.step)
@@ -158,14 +158,13 @@ class TextMotionTrainer:
     def _save(self) -> None:
         state = {
             "step": self.step,
-            "best": self.best,
-            "best_step": self.best_step,
             "recipe": self.recipe.model_dump_json(),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "ema": self.ema.state_dict(),
         }
+        state |= self.best.state()
         save_checkpoint(self.folder / "checkpoints", self.step, state, self.recipe.train.keep_checkpoints)
 
     def _resume(self) -> None:
@@ -175,7 +174,8 @@ class TextMotionTrainer:
         state = load_checkpoint(newest)
         if TextMotionRecipe.model_validate_json(state["recipe"]).network != self.recipe.network:
             raise InvalidArtifact(f"{newest} was trained with another architecture; choose another --out")
-        self.step, self.best, self.best_step = state["step"], state["best"], state["best_step"]
+        self.step = state["step"]
+        self.best.load(state)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

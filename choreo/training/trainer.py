@@ -4,84 +4,95 @@ Every micro-batch is a function of (seed, index): its windows, its timesteps, it
 was stopped and resumed continues on the loss curve of one that was not.
 """
 
-import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import broadcast_object_list
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch import Tensor
+from accelerate.utils import DataLoaderConfiguration
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from choreo.data.windows import collate
 from choreo.diffusion.schedule import NoiseSchedule
-from choreo.errors import InvalidArtifact, MissingDependency, NonFiniteOutput
+from choreo.errors import InvalidInput, MissingDependency, NonFiniteOutput
 from choreo.models.generator import Generator, GeneratorConfig, save_generator
 from choreo.models.spec import Prediction
-from choreo.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from choreo.training.best import LOSS, SCORES, Best, best_generator
+from choreo.training.checkpoints import newest_usable, outliving_a_full_disk, save_checkpoint, sweep
 from choreo.training.ema import Ema
+from choreo.training.held_out_dances import HeldOutDances
 from choreo.training.losses import MotionLoss
+from choreo.training.normalized import Batch, normalized
 from choreo.training.recipe import Recipe, TrainConfig
+from choreo.training.resuming import last_step, refuse_another_run
+from choreo.training.run_log import RunLog
 
-log = logging.getLogger(__name__)
-Batch = dict[str, Tensor]
+CHECKPOINTS: Final = "checkpoints"
+MODEL: Final = "model"
+LAST: Final = "last"
 
 
 class Trainer:
-    """One run in one folder: `checkpoints/`, `logs/`, and `model/` with the averaged weights at the end."""
+    """One run in one folder.
+
+    `checkpoints/` has what a run is resumed from, `model/` the best averaged weights so far (the newest where nothing
+    is held out), `last/` the newest, `logs/` the tracker's files.
+    """
 
     def __init__(
-        self, recipe: Recipe, config: GeneratorConfig, train: Dataset, validation: Dataset | None, folder: Path
+        self,
+        recipe: Recipe,
+        config: GeneratorConfig,
+        train: Dataset,
+        validation: Dataset | None,
+        folder: Path,
+        dances: HeldOutDances | None = None,
     ) -> None:
         options = recipe.train
-        self.recipe, self.config, self.folder, self.validation = recipe, config, folder, validation
-        tracker = None if options.tracker == "none" else options.tracker
-        if tracker == "wandb" and find_spec("wandb") is None:
-            raise MissingDependency("the recipe logs to W&B: pip install wandb, or change its tracker")
-        self.accelerator = Accelerator(
-            mixed_precision=options.mixed_precision,
-            gradient_accumulation_steps=options.gradient_accumulation,
-            log_with=tracker,
-            project_dir=folder / "logs",
-            step_scheduler_with_optimizer=False,
-        )
+        self.recipe, self.config, self.folder = recipe, config, folder
+        self.train_data, self.validation, self.dances = train, validation, dances
+        self.accelerator = _accelerator(options, folder)
         torch.manual_seed(options.seed)
-        model = Generator(config)
-        self.ema = Ema(model, options.ema_decay)
+        self.network = Generator(config)
+        self.ema = Ema(self.network, options.ema_decay)
         optimizer = torch.optim.AdamW(
-            model.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
+            self.network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(options))
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(options))
+        self.best = _best(options, dances)
         self.step = 0
-        self._resume(model, optimizer, schedule)
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.schedule = schedule
+        self._resume(optimizer)
+        # The network keeps the plain names of its weights, which it shares with what wraps or compiles it.
+        self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+        if options.compile:
+            self.model = torch.compile(self.model)
         device = self.accelerator.device
-        for shadow in self.ema.shadow:
-            self.ema.shadow[shadow] = self.ema.shadow[shadow].to(device)
+        self.ema.shadow = {name: value.to(device) for name, value in self.ema.shadow.items()}
         spec = config.spec
         self.mean = torch.tensor(spec.mean, dtype=torch.float32, device=device)
         self.std = torch.tensor(spec.std, dtype=torch.float32, device=device)
         self.loss = MotionLoss(recipe.losses, self.mean, self.std).to(device)
         process = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
         self.alphas_cumprod = torch.from_numpy(process.alphas_cumprod).to(device, torch.float32)
-        self.train_data = train
+        per_step = options.batch_size * options.gradient_accumulation * self.accelerator.num_processes
+        self.log = RunLog(self.accelerator, recipe.name, self.step, options.max_steps, per_step)
 
     def run(self, until: int | None = None) -> Path:
         """Train to `max_steps` (or stop early at `until`), validate and save on the way; returns the model folder.
 
         Raises:
+            InvalidInput: `until` lies before the step that the run is at.
             NonFiniteOutput: the loss became NaN or infinite; the last checkpoint is untouched.
+            NotSaved: the last save failed; the one before is untouched.
         """
-        options = self.recipe.train
-        last = min(until or options.max_steps, options.max_steps)
+        last = last_step(until, self.step, self.recipe.train.max_steps)
         self.accelerator.init_trackers(self.recipe.name)
-        with _progress(self.accelerator.is_main_process) as progress:
-            bar = progress.add_task(self.recipe.name, total=options.max_steps, completed=self.step, note="")
+        with self.log:
             for batch, index in self._batches():
                 if self.step >= last:
                     break
@@ -90,31 +101,37 @@ class Trainer:
                     continue
                 self.step += 1
                 self._bookkeeping(terms, last)
-                progress.update(bar, completed=self.step)
-                if self.step % options.log_every == 0:
-                    rate = (progress.tasks[bar].speed or 0.0) * options.batch_size * options.gradient_accumulation
-                    note = f"loss {float(terms['total']):.3f}  {rate:.0f} windows/s"
-                    progress.update(bar, note=note)
-                    if not progress.console.is_terminal:
-                        log.info("step %d/%d  %s", self.step, options.max_steps, note)
-        self.accelerator.end_training()
-        return self.folder / "model"
+                self.log.advance(self.step)
+        with outliving_a_full_disk("the tracker's log", last=False):
+            self.accelerator.end_training()
+        return self.folder / MODEL
 
     def _batches(self) -> Iterator[tuple[Batch, int]]:
         options = self.recipe.train
         first = self.step * options.gradient_accumulation
         per = options.batch_size * self.accelerator.num_processes
         rest = Subset(self.train_data, range(first * per, len(self.train_data)))  # type: ignore[arg-type]
-        loader = self.accelerator.prepare(DataLoader(rest, options.batch_size, collate_fn=collate, drop_last=True))
+        loader = self.accelerator.prepare(self._loader(rest, drop_last=True))
         for offset, batch in enumerate(loader):
             yield batch, first + offset
+
+    def _loader(self, data: Dataset, drop_last: bool) -> DataLoader:
+        options = self.recipe.train
+        return DataLoader(
+            data,
+            options.batch_size,
+            collate_fn=collate,
+            drop_last=drop_last,
+            num_workers=options.num_workers,
+            pin_memory=self.accelerator.device.type == "cuda",
+        )
 
     def _micro_step(self, batch: Batch, index: int) -> Mapping[str, Tensor]:
         options = self.recipe.train
         torch.manual_seed(hash((options.seed, index, self.accelerator.process_index)) & 0x7FFFFFFF)
         self.model.train()
         with self.accelerator.accumulate(self.model):
-            terms = self._terms(batch)
+            terms = self._terms(batch, self.model)
             if not torch.isfinite(terms["total"]):
                 raise NonFiniteOutput(
                     f"the loss is {float(terms['total'])} at step {self.step}; lower the learning rate"
@@ -125,87 +142,108 @@ class Trainer:
             self.optimizer.step()
             if self.accelerator.sync_gradients:
                 self.schedule.step()
-                self.ema.update(self.accelerator.unwrap_model(self.model))
+                self.ema.update(self.network)
             self.optimizer.zero_grad()
         return {name: value.detach() for name, value in terms.items()}
 
-    def _terms(self, batch: Batch) -> Mapping[str, Tensor]:
-        mask = batch["frame_mask"]
-        x0 = (batch["x0"] - self.mean) / self.std * mask[..., None]
-        known = (batch["known"] - self.mean) / self.std * batch["known_mask"]
-        values = (batch["prior"][..., :-1] - self.mean) / self.std * batch["prior"][..., -1:]
-        prior = torch.cat([values, batch["prior"][..., -1:]], dim=2)
+    def _terms(self, batch: Batch, model: nn.Module) -> Mapping[str, Tensor]:
+        batch = normalized(batch, self.mean, self.std)
+        x0 = batch["x0"]
         t = torch.randint(len(self.alphas_cumprod), (len(x0),), device=x0.device)
         eps = torch.randn_like(x0)
         a = self.alphas_cumprod[t][:, None, None]
         x_t = a.sqrt() * x0 + (1 - a).sqrt() * eps
-        inputs = batch | {"x": x_t, "t": t[:, None].float(), "known": known, "prior": prior}
-        output = self.model(inputs).float()
+        output = model(batch | {"x": x_t, "t": t[:, None].float()}).float()
         if self.config.spec.prediction is Prediction.EPS:
             output = (x_t - (1 - a).sqrt() * output) / a.sqrt().clamp(min=1e-3)
-        return self.loss(output, x0, mask, a[:, 0, 0])
+        return self.loss(output, x0, batch["frame_mask"], a[:, 0, 0])
 
     def _bookkeeping(self, terms: Mapping[str, Tensor], last: int) -> None:
         options = self.recipe.train
         if self.step % options.log_every == 0:
-            values = {f"train/{k}": float(v) for k, v in terms.items()} | {"lr": self.schedule.get_last_lr()[0]}
-            self.accelerator.log(values, step=self.step)
-        if self.validation is not None and self.step % options.validate_every == 0:
-            self.accelerator.log({f"validation/{k}": v for k, v in self.validate().items()}, step=self.step)
+            self.log.trained(self.step, {k: float(v) for k, v in terms.items()}, float(self.schedule.get_last_lr()[0]))
+        due = self.step % options.validate_every == 0 or self.step == options.max_steps
+        if self.validation is not None and due:
+            self._keep_best(self.validate(), last)
         if self.step % options.save_every == 0 or self.step == last:
-            self.save()
+            self.save(last)
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Loss terms of the averaged weights over the validation windows, at fixed timesteps and noise."""
+        """What the averaged weights are worth on what is held out.
+
+        `loss/...` are the loss terms over the validation windows at fixed timesteps and noise; the other values are of
+        the dances (`HeldOutDances.scores`), where there are any.
+        """
         if self.validation is None:
             return {}
-        model = self.accelerator.unwrap_model(self.model)
-        current = {k: v.clone() for k, v in model.state_dict().items()}
-        model.load_state_dict(self.ema.shadow)
-        self.model.eval()
+        self.averaged.load_state_dict(self.ema.shadow)
         torch.manual_seed(self.recipe.train.seed)
         sums: dict[str, float] = {}
-        loader = DataLoader(self.validation, self.recipe.train.batch_size, collate_fn=collate)
-        for batch in loader:
-            batch = {k: v.to(self.accelerator.device) for k, v in batch.items()}
-            for name, value in self._terms(batch).items():
-                sums[name] = sums.get(name, 0.0) + float(value) / len(loader)
-        model.load_state_dict(current)
-        return sums
+        loader = self._loader(self.validation, drop_last=False)
+        with self.accelerator.autocast():
+            for batch in loader:
+                batch = {k: v.to(self.accelerator.device) for k, v in batch.items()}
+                for name, value in self._terms(batch, self.averaged).items():
+                    sums[f"loss/{name}"] = sums.get(f"loss/{name}", 0.0) + float(value) / len(loader)
+        return sums | (self.dances.scores(self.averaged) if self.dances is not None else {})
 
-    def save(self) -> None:
-        """Write the resumable checkpoint and the averaged model (main process only)."""
+    @cached_property
+    def averaged(self) -> Generator:
+        """A generator that the averaged weights are tried in."""
+        return Generator(self.config).to(self.accelerator.device).eval()
+
+    def _keep_best(self, values: Mapping[str, float], last: int) -> None:
+        """Report a validation, and put its weights into `model` when they are the best so far."""
+        folder = self.folder / MODEL
+        if self.accelerator.is_main_process:
+            with outliving_a_full_disk("the best averaged weights", last=self.step == last):
+                self.best.offer(self.step, values, folder, lambda: save_generator(folder, self.config, self.ema.shadow))
+        self.log.validated(self.step, values, self.best.step)
+
+    def save(self, last: int) -> None:
+        """Write the resumable checkpoint and the averaged weights (main process only); `last` is the run's last step.
+
+        Raises:
+            NotSaved: it failed, and this is the last step.
+        """
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
         state = {
             "step": self.step,
             "recipe": self.recipe.model_dump_json(),
-            "model": self.accelerator.unwrap_model(self.model).state_dict(),
+            "config": self.config.model_dump_json(),
+            "model": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "ema": self.ema.state_dict(),
         }
-        save_checkpoint(self.folder / "checkpoints", self.step, state, self.recipe.train.keep_checkpoints)
-        save_generator(self.folder / "model", self.config, self.ema.shadow)
+        # The checkpoint comes last: a run that goes on from it need not write again what belongs to its step.
+        with outliving_a_full_disk("the averaged weights", last=self.step == last):
+            save_generator(self.folder / LAST, self.config, self.ema.shadow)
+            if not self.best.step:
+                (self.folder / MODEL / SCORES).unlink(missing_ok=True)
+                save_generator(self.folder / MODEL, self.config, self.ema.shadow)
+        with outliving_a_full_disk(f"the checkpoint of step {self.step}", last=self.step == last):
+            folder, keep = self.folder / CHECKPOINTS, self.recipe.train.keep_checkpoints
+            save_checkpoint(folder, self.step, state | self.best.state(), keep)
 
-    def _resume(
-        self, model: Generator, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LambdaLR
-    ) -> None:
-        newest = [latest_checkpoint(self.folder / "checkpoints")]
-        broadcast_object_list(newest)
-        if newest[0] is None:
+    def _resume(self, optimizer: torch.optim.Optimizer) -> None:
+        folder = self.folder / CHECKPOINTS
+        if self.accelerator.is_main_process:
+            sweep(folder)
+        newest = newest_usable(folder)
+        if newest is None:
             return
-        state = load_checkpoint(newest[0])
-        saved = Recipe.model_validate_json(state["recipe"])
-        if saved.denoiser != self.recipe.denoiser or saved.conditioner != self.recipe.conditioner:
-            raise InvalidArtifact(f"{newest[0]} was trained with another architecture; choose another --out")
+        path, state = newest
+        refuse_another_run(state, self.recipe, self.config, path)
         self.step = state["step"]
-        model.load_state_dict(state["model"])
+        self.network.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
+        self.schedule.load_state_dict(state["schedule"])
         self.ema.load_state_dict(state["ema"])
+        self.best.load(state)
 
 
 def warmup_cosine(options: TrainConfig) -> Callable[[int], float]:
@@ -225,14 +263,30 @@ def num_windows(options: TrainConfig, num_processes: int = 1) -> int:
     return options.max_steps * options.gradient_accumulation * options.batch_size * num_processes
 
 
-def _progress(visible: bool) -> Progress:
-    columns: Sequence[TextColumn | BarColumn | MofNCompleteColumn | TimeRemainingColumn] = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+def _accelerator(options: TrainConfig, folder: Path) -> Accelerator:
+    if options.tracker == "wandb" and find_spec("wandb") is None:
+        raise MissingDependency("the recipe logs to W&B: pip install wandb, or change its tracker")
+    return Accelerator(
+        mixed_precision=options.mixed_precision,
+        gradient_accumulation_steps=options.gradient_accumulation,
+        log_with=None if options.tracker == "none" else options.tracker,
+        project_dir=folder / "logs",
+        step_scheduler_with_optimizer=False,
+        dataloader_config=DataLoaderConfiguration(non_blocking=True),
     )
-    from rich.console import Console
 
-    return Progress(*columns, console=Console(stderr=True), disable=not visible, refresh_per_second=2)
+
+def _best(options: TrainConfig, dances: HeldOutDances | None) -> Best:
+    """The best so far by what the recipe says, or by the loss where no dances are made.
+
+    Raises:
+        InvalidInput: the held-out windows do not have what the recipe asks for.
+    """
+    by = options.best_by
+    if by.startswith("loss/") or dances is None:
+        return best_generator(by if by.startswith("loss/") else LOSS, {})
+    if by not in dances.real:
+        raise InvalidInput(
+            "train.best_by", f"is {by}, which held-out dances do not have here; they have {', '.join(dances.real)}"
+        )
+    return best_generator(by, dances.real)

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 from tests_data import data_pack
 
+from choreo.data.clip import motion_features
+from choreo.data.datasets import open_dataset
 from choreo.data.packs import DataPack, load_packs
 from choreo.data.synthetic import synthesize_dance
 from choreo.errors import InvalidInput
 from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.motion.retarget import retarget
 from choreo.motion.skeleton import L_FOOT, R_FOOT
+from choreo.music.beats import beat_phase_channels
+from choreo.music.features import ONSET, normalized_onset
 from choreo.postprocess.floor import levelled
 
 MOTION, _, _ = synthesize_dance("jacks", 120, 6.0)
@@ -52,6 +56,37 @@ def test_recordings_are_read_one_at_a_time(pack: Path) -> None:
     assert waltz.captions[0].text == "a waltz"
     assert len(waltz.beats) == 12
     assert [clip.key for clip in load_packs(pack)] == opened.keys
+
+
+def test_clips_have_what_their_recordings_have(pack: Path) -> None:
+    silent, waltz = load_packs(pack)
+    recording = DataPack(pack).recording("W_1_s0")
+    features, heading = motion_features(recording.positions)
+    np.testing.assert_array_equal(waltz.features, features)
+    np.testing.assert_array_equal(waltz.heading, heading)
+    assert recording.music is not None
+    np.testing.assert_array_equal(waltz.music, recording.music)
+    onset = normalized_onset(recording.music[:, ONSET])
+    np.testing.assert_array_equal(waltz.rhythm, beat_phase_channels(recording.beats, onset, len(features)))
+    assert (waltz.group, waltz.family, waltz.licence) == ("W_1", "W", "research-mit")
+    assert (waltz.captions, waltz.residual) == (recording.captions, recording.residual)
+    assert (silent.music, silent.rhythm.any(), silent.captions) == (None, False, ())
+
+
+def test_music_of_another_length_is_refused_and_what_has_no_motion_is_listed(pack: Path) -> None:
+    with (pack / "captions.csv").open("a") as file:
+        file.write("W_9_s0,0,6,template,train,a lost waltz\n01_01,0,6,cmu,train,climbing\n")
+    np.savez(
+        pack / "music/tang_features.npz",
+        **{"W_1_s0": np.zeros((100, 35), np.float16), "W_1_s0/beats": np.zeros(0), "R_7_s0": np.zeros((9, 35))},
+    )
+    dataset = open_dataset(pack)
+    assert [clip.key for clip in dataset] == ["05_01"]
+    assert {s.name: s.reason for s in dataset.skipped} == {
+        "captions.csv: W_9_s0": "has no motion",
+        "tang_features.npz: R_7_s0": "has no motion",
+        "W_1_s0": "has music features of 100 frames for 180 frames of motion",
+    }
 
 
 @pytest.mark.parametrize("name", ["motion/cmu.npz", "motion/tang.npz", "music/tang_features.npz", "captions.csv"])

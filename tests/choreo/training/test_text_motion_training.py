@@ -92,7 +92,7 @@ def test_a_run_ends_when_it_no_longer_improves_and_keeps_its_best(tmp_path: Path
     run = trainer(tmp_path, r, clips(3))
     run.held_out = FakeHeldOut()
     folder = run.run()
-    assert (run.step, run.best, run.best_step) == (4, 0.6, 2)
+    assert (run.step, run.best.value, run.best.step) == (4, 0.6, 2)
     assert json.loads((folder / "scores.json").read_text())["step"] == 2
 
 

@@ -4,75 +4,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_training import FakeText, clips, recipe, trainer
 
 from choreo.data.captions import ATTRIBUTES, mirrored
-from choreo.data.clip import Caption, Clip
 from choreo.data.windows import Windows, caption_key, feature_statistics, mirror
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.models.conditioner import ConditionerConfig
 from choreo.models.generator import load_generator
-from choreo.models.unet import UNetConfig
-from choreo.motion.representation import encode, rotate
+from choreo.motion.representation import rotate
 from choreo.motion.skeleton import BONE_LENGTHS
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.losses import LossWeights, MotionLoss
-from choreo.training.recipe import Recipe, TrainConfig, load_recipe
-from choreo.training.run import generator_config, train
-from choreo.training.trainer import Trainer, num_windows, warmup_cosine
+from choreo.training.recipe import TrainConfig, load_recipe
+from choreo.training.run import train
+from choreo.training.trainer import Trainer, warmup_cosine
 
 RECIPES = Path(__file__).parents[3] / "recipes"
-
-
-class FakeText(dict[str, np.ndarray]):
-    """Embeds any caption."""
-
-    def __init__(self) -> None:
-        super().__init__({"": np.zeros(8, np.float32)})
-
-    def __missing__(self, key: str) -> np.ndarray:
-        return np.full(8, float(len(key) % 5), np.float32)
-
-
-def clips() -> list[Clip]:
-    from scipy.spatial.transform import Rotation
-
-    from choreo.motion.kinematics import forward_kinematics
-
-    out = []
-    for i in range(3):
-        frames = 240
-        swing = np.sin(np.arange(frames)[:, None, None] / (7 + i)) * np.random.default_rng(i).normal(0, 0.2, (22, 3))
-        local = Rotation.from_rotvec(swing.reshape(-1, 3)).as_matrix().reshape(frames, 22, 3, 3)
-        root = np.stack([np.arange(frames) * 0.01, np.full(frames, 0.95), np.zeros(frames)], axis=1)
-        features = encode(forward_kinematics(root, local))[0].astype(np.float32)
-        music = np.random.default_rng(i).normal(size=(frames, 35)).astype(np.float32) if i else None
-        caption = (Caption("turns left", 0, frames),)
-        out.append(
-            Clip(f"c{i}", f"c{i}", "f", features, np.zeros(frames, np.float32), music,
-                 np.zeros((frames, 4), np.float32), 0.0, "test", caption)
-        )  # fmt: skip
-    return out
-
-
-def recipe(**train: object) -> Recipe:
-    return Recipe(
-        name="test",
-        conditioner=ConditionerConfig(context_dim=8, text_dim=8, num_heads=2),
-        denoiser=UNetConfig(
-            model_channels=8, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,), num_heads=2,
-            context_dim=8,
-        ),
-        train=TrainConfig(
-            **{"max_steps": 6, "batch_size": 2, "warmup_steps": 2, "save_every": 3, "log_every": 1,
-               "validate_every": 3, "tracker": "none"} | train  # type: ignore[arg-type]
-        ),
-    )  # fmt: skip
-
-
-def trainer(folder: Path, r: Recipe) -> Trainer:
-    data = clips()
-    windows = Windows(data, FakeText(), num_windows(r.train), r.train.seed)
-    return Trainer(r, generator_config(r, data), windows, Windows(data, FakeText(), 4, 9), folder)
 
 
 def losses_of(run: Trainer) -> list[float]:
@@ -103,7 +49,7 @@ def test_a_resumed_run_has_the_loss_curve_of_an_uninterrupted_one(tmp_path: Path
 
 
 def test_checkpoints_are_whole_pruned_and_checked(tmp_path: Path) -> None:
-    trainer(tmp_path, recipe(save_every=1, keep_checkpoints=2)).run()
+    trainer(tmp_path, recipe(save_every=1, keep_checkpoints=2, validation_dances=0)).run()
     names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
     assert names == ["step_00000005", "step_00000006"]
     newest = latest_checkpoint(tmp_path / "checkpoints")
@@ -115,13 +61,54 @@ def test_checkpoints_are_whole_pruned_and_checked(tmp_path: Path) -> None:
 
 
 def test_broken_checkpoints_of_models_are_typed_errors(tmp_path: Path) -> None:
-    trainer(tmp_path, recipe()).run(until=3)
+    trainer(tmp_path, recipe(validation_dances=0)).run(until=3)
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(InvalidArtifact):
         load_generator(tmp_path / "model")
     with pytest.raises(InvalidArtifact):
         load_generator(tmp_path / "nothing")
+
+
+def test_compiling_keeps_the_names_of_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch.compile makes is put around the network, which is not compiled here: that takes minutes."""
+    compiled: list[torch.nn.Module] = []
+
+    class FakeCompiled(torch.nn.Module):
+        """Prefixes the names of weights as torch.compile does."""
+
+        def __init__(self, module: torch.nn.Module) -> None:
+            super().__init__()
+            self._orig_mod = module
+
+        def forward(self, batch: dict) -> torch.Tensor:
+            return self._orig_mod(batch)
+
+    def fake_compile(module: torch.nn.Module) -> torch.nn.Module:
+        compiled.append(module)
+        return FakeCompiled(module)
+
+    monkeypatch.setattr(torch, "compile", fake_compile)
+    run = trainer(tmp_path / "compiled", recipe(compile=True, max_steps=2, validation_dances=0))
+    assert compiled == [run.network]
+    run.run()
+    plain = trainer(tmp_path / "plain", recipe(max_steps=2, validation_dances=0))
+    plain.run()
+    a, b = (load_checkpoint(tmp_path / f / "checkpoints/step_00000002") for f in ("compiled", "plain"))
+    for part in (lambda state: state["model"], lambda state: state["ema"]["shadow"]):
+        assert list(part(a)) == list(part(b))
+        for name, value in part(b).items():
+            torch.testing.assert_close(part(a)[name], value)
+
+
+def test_windows_cut_by_workers_are_the_same(tmp_path: Path) -> None:
+    states = []
+    for workers in (0, 1):
+        folder = tmp_path / str(workers)
+        trainer(folder, recipe(num_workers=workers, max_steps=2, validation_dances=0), held_out=False).run()
+        states.append(load_checkpoint(folder / "checkpoints/step_00000002")["model"])
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value)
 
 
 def test_warm_up_and_cosine_count_optimiser_steps() -> None:

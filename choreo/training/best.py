@@ -1,0 +1,84 @@
+"""The best validation of a run so far: whose weights are kept, and how the run came to it."""
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from choreo.evaluation.scorecard import METRICS, Better
+from choreo.motion.formats.atomic import atomic_write
+from choreo.training.losses import TERMS
+
+SCORES: Final = "scores.json"
+LOSS: Final = "loss/total"
+"""What decides where no dances are made."""
+BETTER: Final[Mapping[str, Better]] = MappingProxyType(
+    {m.name: m.better for m in METRICS if m.needs in ("positions", "beats")} | {f"loss/{t}": "lower" for t in TERMS}
+)
+"""Values by which the best weights of a generator may be chosen, and which way is up for each."""
+
+
+class Best:
+    """The best of a run's validations by one of their values.
+
+    Attributes:
+        by: name of the value.
+        value: that of the best validation, None before the first.
+        step: of the best validation, 0 before the first.
+        history: step and value of every validation.
+    """
+
+    def __init__(self, by: str, shortfall: Callable[[float], float]) -> None:
+        """`shortfall` says how far a value is from a perfect one; the least is best."""
+        self.by, self._shortfall = by, shortfall
+        self.value: float | None = None
+        self.step = 0
+        self.history: list[dict[str, float]] = []
+
+    def offer(self, step: int, values: Mapping[str, float], folder: Path, write: Callable[[], None]) -> bool:
+        """Note a validation; one that is better than all before has its weights kept.
+
+        Args:
+            step: of the run.
+            values: of the validation; one without `by` is noted and no more.
+            folder: of the best weights; their step, values and the history go into its `scores.json`.
+            write: puts the weights there.
+        Returns:
+            Whether it is the best so far.
+        Raises:
+            OSError: it could not be written, and the best one stays that before.
+        """
+        value = values.get(self.by, math.nan)
+        self.history = [entry for entry in self.history if entry["step"] < step]
+        self.history.append({"step": step} | ({self.by: value} if self.by in values else {}))
+        best = math.inf if self.value is None else self._shortfall(self.value)
+        if not self._shortfall(value) < best:
+            return False
+        write()
+        document = {"step": step} | dict(values) | {"best_by": self.by, "history": self.history}
+        atomic_write(folder / SCORES, (json.dumps(document, indent=1) + "\n").encode())
+        self.value, self.step = value, step
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"best": self.value, "best_by": self.by, "best_step": self.step, "validations": self.history}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint; one that has no best, or a best by another value, leaves this one without."""
+        if state.get("best_step") and state.get("best_by", self.by) == self.by:
+            self.value, self.step = state["best"], state["best_step"]
+            self.history = list(state.get("validations", []))
+
+
+def best_generator(by: str, real: Mapping[str, float]) -> Best:
+    """The best weights of a generator by a value of `BETTER`, some of which are best where `real` motion has them."""
+    match BETTER[by]:
+        case "lower":
+            return Best(by, lambda value: value)
+        case "higher":
+            return Best(by, lambda value: -value)
+        case "closer":
+            return Best(by, lambda value: abs(value - real[by]))

@@ -1,0 +1,66 @@
+"""What a run must have in common with the checkpoint it goes on from, and how far it goes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from pydantic import ValidationError
+
+from choreo.errors import InvalidArtifact, InvalidInput
+from choreo.models.generator import GeneratorConfig
+from choreo.training.recipe import Recipe
+
+SAME: Final = ("architecture", "denoiser", "conditioner", "prediction", "schedule", "num_train_timesteps")
+"""Fields of a recipe that the meaning of weights depends on."""
+TOLERANCE: Final = 1e-3
+"""Statistics of one data set agree better than this on every machine, and those of two data sets do not."""
+
+
+def refuse_another_run(state: Mapping[str, Any], recipe: Recipe, config: GeneratorConfig, path: Path) -> None:
+    """Check that a checkpoint is of this model, trained on this data.
+
+    Args:
+        state: of the checkpoint; one without `config` says nothing of its data.
+        recipe: of the run that would go on.
+        config: with the statistics of its data.
+        path: of the checkpoint.
+
+    Raises:
+        InvalidArtifact: it is not, or says nothing of its recipe.
+    """
+    try:
+        saved = Recipe.model_validate_json(state["recipe"])
+        before = GeneratorConfig.model_validate_json(state["config"]) if "config" in state else None
+    except (KeyError, ValidationError) as error:
+        raise InvalidArtifact(f"{path} is not a checkpoint of a generator: {error}") from error
+    for field in SAME:
+        if getattr(saved, field) != getattr(recipe, field):
+            raise InvalidArtifact(f"{path} was trained with another {field}; choose another --out")
+    if before is None:
+        return
+    pairs = {
+        "mean": (before.spec.mean, config.spec.mean),
+        "std": (before.spec.std, config.spec.std),
+        "music_mean": (before.music_mean, config.music_mean),
+        "music_std": (before.music_std, config.music_std),
+    }
+    for name, (then, now) in pairs.items():
+        if not np.allclose(then, now, rtol=TOLERANCE, atol=TOLERANCE):
+            raise InvalidArtifact(
+                f"{path} was trained on other data: its {name} differs; give the --data it was trained on, or choose "
+                "another --out"
+            )
+
+
+def last_step(until: int | None, step: int, max_steps: int) -> int:
+    """Step that a run stops after.
+
+    Raises:
+        InvalidInput: `until` lies before the step that the run is at.
+    """
+    if until is not None and until < max(step, 1):
+        raise InvalidInput(
+            "until", f"is {until}, but the run is at step {step} already" if step else "must be 1 or more"
+        )
+    return max_steps if until is None else min(until, max_steps)
