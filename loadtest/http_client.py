@@ -1,0 +1,70 @@
+"""Sending the requests of a scenario from an event loop."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from choreo.errors import BackendUnavailable
+from loadtest.answers import MAX_BODY, judged, too_large, unreached
+from loadtest.samples import Answer
+from loadtest.scenarios import LoadRequest
+
+PROBE_S = 10.0
+
+
+class HttpClient:
+    """Context manager: connections to one server, as many as requests are under way. No proxy is used.
+
+    Args:
+        url: of the server.
+        timeout_s: after that an answer is no longer waited for.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._url = url
+        self._timeout_s = timeout_s
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        self._client = httpx.AsyncClient(base_url=url, limits=limits, timeout=None, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        await self._client.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._client.__aexit__(kind, error, trace)
+
+    async def probe(self) -> None:
+        """Ask for anything.
+
+        Raises:
+            BackendUnavailable: nobody answers.
+        """
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self._client.get("/healthz")
+        except (httpx.HTTPError, TimeoutError) as error:
+            raise BackendUnavailable(f"no server answers at {self._url}; start one with `choreo serve`") from error
+
+    async def send(self, wanted: LoadRequest) -> Answer:
+        """Send a request and judge its answer, which is read as it comes."""
+        try:
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream(
+                    wanted.method, wanted.path, headers=wanted.headers, content=wanted.body or None
+                ) as response,
+            ):
+                body = bytearray()
+                async for block in response.aiter_bytes():
+                    body += block
+                    if len(body) > MAX_BODY:
+                        return too_large(response.status_code)
+        except TimeoutError:
+            return unreached("no answer in time")
+        except httpx.HTTPError as error:
+            return unreached(type(error).__name__)
+        return judged(wanted, response.status_code, response.headers, bytes(body))

@@ -1,0 +1,146 @@
+"""What is asked of a server: four mixtures of requests, each a function of a seed and of the request's number."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, Final
+
+import numpy as np
+
+from choreo.motion.formats.files import Format
+from choreo.motion.skeleton import FPS
+from loadtest.bad_requests import GENERATE, bad_requests, json_body
+from loadtest.payloads import Songs, form, prompt
+
+SHORT: Final = (FPS, 6 * FPS)
+"""Frames of a short clip: less than one window of the model."""
+LONG: Final = (20 * FPS, 60 * FPS)
+"""Frames of a whole song: as long as a server takes by default."""
+SONG_SHARE: Final = 0.4
+"""Of interactive requests."""
+PROMPT_SHARE: Final = 0.5
+"""Of the requests with a song, those that have a prompt as well."""
+BAD_SHARE: Final = 0.25
+"""Of the mixed requests."""
+
+
+class Scenario(StrEnum):
+    """The names of the mixtures."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+    MIXED = "mixed"
+    FORMATS = "formats"
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    """One request, and what its answer must be.
+
+    Attributes:
+        kind: figures are given by it.
+        status: that the server must answer with, unless it is full.
+        format: of the motion, where motion is asked for.
+        frames: of that motion.
+    """
+
+    kind: str
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    status: HTTPStatus = HTTPStatus.OK
+    format: Format = Format.JSON
+    frames: int = 0
+
+
+Requests = Callable[[int], LoadRequest]
+
+
+def requests_of(scenario: Scenario, seed: int) -> Requests:
+    """The requests of a scenario by their number: the same number, the same bytes. Songs are synthesised here."""
+    match scenario:
+        case Scenario.INTERACTIVE:
+            maker = _interactive(Songs(SHORT[1], seed))
+        case Scenario.BULK:
+            maker = _bulk(Songs(LONG[1], seed))
+        case Scenario.MIXED:
+            maker = _mixed(_interactive(Songs(SHORT[1], seed)))
+        case Scenario.FORMATS:
+            maker = _formats(Songs(SHORT[1], seed))
+    return lambda index: maker(index, np.random.default_rng((seed, index)))
+
+
+_Maker = Callable[[int, np.random.Generator], LoadRequest]
+
+
+def _interactive(songs: Songs) -> _Maker:
+    """Short clips of many lengths, from a prompt, a song or both, as JSON."""
+
+    def make(index: int, rng: np.random.Generator) -> LoadRequest:
+        frames = int(rng.integers(*SHORT, endpoint=True))
+        if rng.random() < SONG_SHARE:
+            return _song("song", songs, frames, Format.JSON, rng)
+        return _prompted("prompt", frames, Format.JSON, rng)
+
+    return make
+
+
+def _bulk(songs: Songs) -> _Maker:
+    """Whole songs of many lengths, as NPZ."""
+
+    def make(index: int, rng: np.random.Generator) -> LoadRequest:
+        return _song("whole song", songs, int(rng.integers(*LONG, endpoint=True)), Format.NPZ, rng)
+
+    return make
+
+
+def _mixed(good: _Maker) -> _Maker:
+    """Interactive requests with bad ones among them."""
+    every = bad_requests()
+
+    def make(index: int, rng: np.random.Generator) -> LoadRequest:
+        if rng.random() >= BAD_SHARE:
+            return good(index, rng)
+        bad = every[rng.integers(len(every))]
+        headers = {"Content-Type": bad.body.content_type} if bad.body.content_type else {}
+        return LoadRequest(
+            f"bad: {bad.name}", bad.method, bad.path, headers | dict(bad.headers), bad.body.data, bad.status
+        )
+
+    return make
+
+
+def _formats(songs: Songs) -> _Maker:
+    """Short clips to songs in each format in turn."""
+    formats = list(Format)
+
+    def make(index: int, rng: np.random.Generator) -> LoadRequest:
+        wanted = formats[index % len(formats)]
+        return _song(wanted.value, songs, int(rng.integers(*SHORT, endpoint=True)), wanted, rng)
+
+    return make
+
+
+def _prompted(kind: str, frames: int, fmt: Format, rng: np.random.Generator) -> LoadRequest:
+    values: dict[str, Any] = {"text_prompt": prompt(rng), "duration": frames / FPS, "format": fmt.value}
+    body = json_body(values | {"seed": _seed(rng)})
+    return LoadRequest(
+        kind, "POST", GENERATE, {"Content-Type": body.content_type}, body.data, format=fmt, frames=frames
+    )
+
+
+def _song(kind: str, songs: Songs, frames: int, fmt: Format, rng: np.random.Generator) -> LoadRequest:
+    """The whole of a piece: without a duration, the song decides it."""
+    fields = {"format": fmt.value, "seed": str(_seed(rng))}
+    if rng.random() < PROMPT_SHARE:
+        fields["text_prompt"] = prompt(rng)
+    body = form(fields, {"audio": songs.piece(frames, rng)})
+    return LoadRequest(
+        kind, "POST", GENERATE, {"Content-Type": body.content_type}, body.data, format=fmt, frames=frames
+    )
+
+
+def _seed(rng: np.random.Generator) -> int:
+    return int(rng.integers(2**31))
