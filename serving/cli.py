@@ -53,7 +53,7 @@ def generate(
     duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, or one window.")] = None,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
     guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 2.5,
-    sampler: Annotated[str, typer.Option(help="ddim or ddpm.")] = "ddim",
+    sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++2m.")] = "ddim",
     seed: Annotated[int | None, typer.Option(help="Same seed, same motion.")] = None,
     format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
@@ -163,25 +163,37 @@ def train(
 
 @app.command()
 def evaluate(
-    data: Annotated[Path, typer.Option(help="Data pack; its held-out part is used.")],
-    samples: Annotated[int, typer.Option(min=2, help="Dances to generate.")] = 32,
+    data: Annotated[Path, typer.Option(help="Data set; its held-out part is danced to.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; omitted: the shipped one.")] = None,
+    url: Annotated[str | None, typer.Option(help="Running server that dances instead.")] = None,
+    samples: Annotated[int, typer.Option(min=2, max=10_000, help="Stretches to dance to.")] = 32,
+    replications: Annotated[int, typer.Option(min=1, max=100, help="Times to do so, with other seeds.")] = 1,
     steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
     guidance_scale: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 2.5,
     no_rag: Annotated[bool, typer.Option("--no-rag", help="Generate without retrieved phrases.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Leave smoothing, rigid bones and foot lock out.")] = False,
+    phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for tables, plots and example clips.")] = None,
     as_json: Json = False,
 ) -> None:
     """Score generated dances beside held-out mocap and controls."""
-    from serving.evaluate import evaluate as run_evaluation
+    from serving.evaluation.dancers import DanceOptions
+    from serving.evaluation.harness import Wish
+    from serving.evaluation.harness import evaluate as run_evaluation
+    from serving.evaluation.report import print_tables, write_report
 
-    rows = asyncio.run(run_evaluation(data, samples, steps, Settings(), guidance_scale, not no_rag))
+    if url is not None and checkpoint is not None:
+        raise InvalidInput("url", "give a checkpoint or a server, not both")
+    settings = Settings() if phrases is None else Settings(phrases=phrases)
+    options = DanceOptions(steps, guidance_scale, not no_rag, not raw)
+    wish = Wish(data, checkpoint, url, samples, replications, options)
+    found = asyncio.run(run_evaluation(wish, settings))
+    if report is not None:
+        write_report(found, report)
     if as_json:
-        print(json.dumps({"rows": rows}))
-        return
-    table = Table("metric", "subject", "value", "± 95 %", "n", "note")
-    for row in rows:
-        interval = "" if row["ci95"] is None else f"{row['ci95']:.3g}"
-        table.add_row(row["metric"], row["subject"], f"{row['value']:.3g}", interval, str(row["n"]), row["note"])
-    Console().print(table)
+        print(json.dumps(found.document()))
+    else:
+        print_tables(found, Console())
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -190,6 +202,16 @@ def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Whic
     from serving.bench import run_benchmark
 
     raise typer.Exit(run_benchmark(name, context.args))
+
+
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=_PASSED_ON)
+def loadtest(context: typer.Context) -> None:
+    """Load a running server with locust users or Poisson arrivals, and report latency, goodput and errors."""
+    # In place of this process, so that signals and the exit code are the test's own and locust patches nothing here.
+    os.execv(sys.executable, [sys.executable, "-m", "loadtest", *context.args])
 
 
 @app.command()

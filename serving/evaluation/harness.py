@@ -1,174 +1,171 @@
 """`choreo evaluate`: generated dances beside held-out mocap and beside controls, by every metric that applies.
 
-Each sample dances to the caption and the music of one held-out stretch, so both sides have the same make-up. Half of
-the stretches are mocap as it is; the other half is warped onto the beats of songs that training never hears, because
-only there do music and motion agree to the frame.
+Each dance is made to the prompt and the music of one held-out stretch, so all sides have the same make-up. Half of the
+stretches are mocap as it is; the other half is warped onto the beats of songs that training never hears, because only
+there do music and motion agree to the frame.
 """
 
+import asyncio
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
+from rich.console import Console
 from rich.progress import track
 
-from choreo.data.beat_pairing import paired_clips
-from choreo.data.clip import Clip
-from choreo.data.packs import is_validation, load_packs
-from choreo.data.songs import HELD_OUT_SEED, loops, synthesized_songs
 from choreo.errors import InvalidInput
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import Row, score
 from choreo.evaluation.text_motion import TextMotionEncoder
-from choreo.motion.representation import decode
-from choreo.motion.skeleton import FPS, WINDOW
-from choreo.music.beats import beats_of
-from export.build import build_repository
-from serving.engine import OnnxEngine
-from serving.local import LocalStages
-from serving.pipeline import Pipeline
-from serving.request import Attachments, Job, make_job, parse_fields
+from choreo.motion.skeleton import WINDOW
+from choreo.training.sides import read_sides
+from serving.evaluation.dancers import Dance, DanceOptions, Dancer, in_process, server, untrained
+from serving.evaluation.replications import combined, seeds_apart
+from serving.evaluation.stretches import Stretch, held_out_stretches, windows
+from serving.evaluation.subjects import Judge, danced, real_and_controls, unit
+from serving.evaluation.targets import Verdict, verdicts
 from serving.settings import Settings
 
-NOISE_METRES: Final = 0.02
-"""Standard deviation of what the control `noise` adds to every joint of real motion."""
-SONGS: Final = 6
-
-Positions = NDArray[np.float32]
+SEED_STRIDE: Final = 10_000
+"""Between the seeds of two replications; a replication's dances have consecutive ones."""
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A held-out window.
+class Wish:
+    """What is to be evaluated.
 
     Attributes:
-        positions: (196, 22, 3) of the mocap.
-        caption: of it; a plain one where it has none.
-        music: (196, F) features, or None.
-        beats: seconds within it, or None without music.
+        data: folder of any data set that `choreo.data.datasets` reads; its held-out side is danced to.
+        checkpoint: who dances; None: the shipped one.
+        url: of a running server that dances instead.
+        samples: stretches.
+        replications: times that everything is danced, each with other seeds.
+        options: how.
+        controls: whether an untrained network dances as well; never where a server does.
     """
 
-    positions: Positions
-    caption: str
-    music: NDArray[np.float32] | None
-    beats: NDArray[np.float64] | None
-
-    @classmethod
-    def of(cls, clip: Clip, start: int, number: int) -> "Stretch":
-        """Frames start..start + 195 of a clip, with one of the captions that touch them."""
-        part = clip.part(start, start + WINDOW)
-        caption = part.captions[number % len(part.captions)].text if part.captions else "a person dances"
-        positions = decode(part.features).astype(np.float32)
-        return cls(positions, caption, part.music, None if part.music is None else beats_of(part.rhythm))
+    data: Path
+    checkpoint: Path | None = None
+    url: str | None = None
+    samples: int = 32
+    replications: int = 1
+    options: DanceOptions = field(default_factory=DanceOptions)
+    controls: bool = True
 
 
-async def evaluate(
-    data: Path, samples: int, num_steps: int, settings: Settings, guidance_scale: float = 2.5, use_rag: bool = True
-) -> list[Row]:
-    """Rows of `choreo.evaluation.scorecard` for these subjects.
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found.
 
-    gt: the held-out stretches; generated: one dance for each; shuffled: the same dances, each heard with the music of
-    another; retrieval: the priors alone; noise: gt with jitter; mean_pose: gt, standing in the mean of its poses. The
-    reference is the training side.
+    Attributes:
+        wish: what was asked for.
+        rows: of `choreo.evaluation.scorecard`, by subject.
+        verdicts: on the targets.
+        stretches: what was danced to.
+        dances: of the first replication.
+    """
+
+    wish: Wish
+    rows: list[Row]
+    verdicts: list[Verdict]
+    stretches: list[Stretch]
+    dances: list[Dance]
+
+    def document(self) -> dict[str, Any]:
+        """JSON-serialisable form, without the motions."""
+        wish = dataclasses.asdict(self.wish) | {"data": str(self.wish.data), "checkpoint": _text(self.wish.checkpoint)}
+        return wish | {"stretches": len(self.stretches), "rows": self.rows, "verdicts": self.verdicts}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What all who dance are judged by: the stretches, and the training side as the reference of distances."""
+
+    judge: Judge
+    reference: Motions
+
+
+def open_scene(data: Path, samples: int, settings: Settings) -> Scene:
+    """Read a data set and choose what is danced to.
 
     Raises:
-        InvalidInput: no data pack, or nothing held out in it.
+        InvalidInput: no data set, or nothing held out in it that is long enough.
     """
-    clips = load_packs(data)
-    reference = Motions("training", [s.positions for s in _windows(c for c in clips if not is_validation(c.group))])
-    stretches = _stretches([c for c in clips if is_validation(c.group)], data, samples)
+    sides = read_sides(data)
+    stretches = held_out_stretches(sides.held_out, data / "audio", samples)
     if not stretches:
         raise InvalidInput("data", f"{data} holds no held-out clip of {WINDOW} frames")
-    generated, priors = await _danced(stretches, num_steps, guidance_scale, use_rag, settings)
     embedder = TextMotionEncoder.load(settings.text_motion) if settings.text_motion.is_dir() else None
-    truth = [s.positions for s in stretches]
-    subjects: dict[str, Sequence[Positions]] = {
-        "gt": truth,
-        "generated": generated,
-        "shuffled": generated,
-        "noise": _noisy(truth),
-        "mean_pose": [np.repeat(p.mean(0, keepdims=True), len(p), 0) for p in truth],
-    }
-    if all(prior is not None for prior in priors):
-        subjects["retrieval"] = [prior for prior in priors if prior is not None]
+    reference = Motions("training", [s.positions for s in windows(sides.training)])
     if embedder is not None:
-        reference = dataclasses.replace(reference, motion_embeddings=_unit(embedder.motions(reference.positions)))
+        reference = dataclasses.replace(reference, motion_embeddings=unit(embedder.motions(reference.positions)))
+    return Scene(Judge(stretches, embedder), reference)
+
+
+async def evaluate(wish: Wish, settings: Settings) -> Evaluation:
+    """Dance and score. Subjects beside those of `serving.evaluation.subjects`: untrained, the same network before its
+    training.
+
+    Raises:
+        InvalidInput: see `open_scene`.
+        ChoreoError: the dancer failed.
+    """
+    scene = await asyncio.to_thread(open_scene, wish.data, wish.samples, settings)
+    judge = scene.judge
+    replications, blind = await _danced(wish, judge.stretches, settings)
     rows: list[Row] = []
-    for name, motions in subjects.items():
-        rows += score(_subject(name, motions, stretches, embedder), reference)
+    for subject in real_and_controls(judge):
+        rows += score(subject, scene.reference)
+    if blind:
+        rows += score(next(danced(judge, blind, "untrained")), scene.reference)
+    rows += rows_of_dances(scene, replications)
+    return Evaluation(wish, rows, verdicts(rows), list(judge.stretches), replications[0])
+
+
+def rows_of_dances(scene: Scene, replications: Sequence[Sequence[Dance]]) -> list[Row]:
+    """Rows of each subject that all replications have, see `serving.evaluation.subjects.danced`."""
+    rows: list[Row] = []
+    for subject in zip(*(danced(scene.judge, dances) for dances in replications), strict=False):
+        found = combined([score(motions, scene.reference) for motions in subject])
+        embeddings = [m.motion_embeddings for m in subject if m.motion_embeddings is not None]
+        if len(embeddings) > 1 and subject[0].name == "generated":
+            apart = seeds_apart([np.asarray(e) for e in embeddings], "generated")
+            found = [row for row in found if row["metric"] != apart["metric"]] + [apart]
+        rows += found
     return rows
 
 
-def _windows(clips: Iterable[Clip]) -> list[Stretch]:
-    return [
-        Stretch.of(clip, start, number)
-        for clip in clips
-        for number, start in enumerate(range(0, clip.num_frames - WINDOW + 1, WINDOW))
-    ]
-
-
-def _stretches(held_out: Sequence[Clip], data: Path, count: int) -> list[Stretch]:
-    """Windows spread evenly over the recordings, and as many over those warped onto the beats of songs."""
-    songs = [*synthesized_songs(SONGS, HELD_OUT_SEED), *loops(data / "audio", held_out=True)]
-    plain, paired = _windows(held_out), _windows(paired_clips(held_out, songs, 1, HELD_OUT_SEED))
-    out = []
-    for found, wanted in ((plain, (count + 1) // 2), (paired, count // 2)):
-        picks = np.linspace(0, max(len(found) - 1, 0), min(wanted, len(found))).astype(int)
-        out += [found[i] for i in picks]
-    return out
+async def all_dances(
+    dancer: Dancer, stretches: Sequence[Stretch], options: DanceOptions, replication: int, title: str
+) -> list[Dance]:
+    """One dance for each stretch, seeds by replication and stretch."""
+    numbered = track(list(enumerate(stretches)), title, console=Console(stderr=True), transient=True)
+    return [await dancer.dance(s, options, replication * SEED_STRIDE + i) for i, s in numbered]
 
 
 async def _danced(
-    stretches: Sequence[Stretch], num_steps: int, guidance_scale: float, use_rag: bool, settings: Settings
-) -> tuple[list[Positions], list[Positions | None]]:
-    """A dance for each stretch, and the prior that it began from or would have begun from."""
-    repository = build_repository(settings.weights, settings.model_repo)
-    engine = OnnxEngine(repository.path, repository.spec, settings.threads)
-    stages = LocalStages(engine, settings)
-    pipeline = Pipeline(stages)
-    generated, priors = [], []
-    try:
-        for number in track(range(len(stretches)), "dancing", transient=True):
-            options = {"num_steps": num_steps, "guidance_scale": guidance_scale, "use_rag": use_rag, "seed": number}
-            job = _job(stretches[number], options, settings)
-            result = await pipeline.run(job)
-            generated.append(np.asarray(result.motion.positions, np.float32))
-            retrieved = await stages.retrieve(job, await stages.encode(job, repository.spec))
-            prior = retrieved.prior
-            priors.append(None if prior is None else decode(prior.features).astype(np.float32))
-    finally:
-        await engine.close()
-    return generated, priors
+    wish: Wish, stretches: Sequence[Stretch], settings: Settings
+) -> tuple[list[list[Dance]], list[Dance]]:
+    """Dances of each replication, and of the untrained network."""
+
+    async def replications(dancer: Dancer) -> list[list[Dance]]:
+        titles = [f"dancing {r + 1}/{wish.replications}" for r in range(wish.replications)]
+        return [await all_dances(dancer, stretches, wish.options, r, title) for r, title in enumerate(titles)]
+
+    if wish.url is not None:
+        async with server(wish.url) as remote:
+            return await replications(remote), []
+    checkpoint = wish.checkpoint or settings.weights
+    async with in_process(checkpoint, settings.phrases, settings) as dancer:
+        made = await replications(dancer)
+    if not wish.controls:
+        return made, []
+    async with untrained(checkpoint, settings.phrases, settings) as dancer:
+        return made, await all_dances(dancer, stretches, wish.options, 0, "untrained")
 
 
-def _job(stretch: Stretch, options: dict[str, Any], settings: Settings) -> Job:
-    fields = {"text_prompt": stretch.caption, "duration": WINDOW / FPS, **options}
-    return dataclasses.replace(make_job(parse_fields(fields), Attachments(), settings), features=stretch.music)
-
-
-def _subject(
-    name: str, positions: Sequence[Positions], stretches: Sequence[Stretch], embedder: TextMotionEncoder | None
-) -> Motions:
-    beats = [s.beats for s in stretches]
-    if name == "shuffled":
-        heard = [i for i, b in enumerate(beats) if b is not None]
-        for i, j in zip(heard, np.roll(heard, 1), strict=True):
-            beats[i] = stretches[j].beats
-    captions = [s.caption for s in stretches]
-    if embedder is None:
-        return Motions(name, positions, beats=beats, captions=captions)
-    texts, motions = embedder.texts(captions), embedder.motions(positions)
-    return Motions(name, positions, FPS, beats, captions, _unit(texts), _unit(motions))
-
-
-def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of length 1: the encoder was trained on cosines; distances of distributions are STMC's "FID+" then."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-9)
-
-
-def _noisy(motions: Sequence[Positions]) -> list[Positions]:
-    rng = np.random.default_rng(0)
-    return [(p + rng.normal(0, NOISE_METRES, p.shape)).astype(np.float32) for p in motions]
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)

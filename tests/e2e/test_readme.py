@@ -70,6 +70,7 @@ def test_every_command_is_known_here() -> None:
         "choreo train",
         "choreo evaluate",
         "choreo export",
+        "choreo loadtest",
         "choreo phrases build",
         "choreo phrases search",
         "curl ",
@@ -199,20 +200,42 @@ def test_export(tmp_path: Path) -> None:
     assert (tmp_path / "repo" / "denoiser" / "config.pbtxt").is_file()
 
 
-@pytest.mark.data
-def test_train(tmp_path: Path) -> None:
-    line = re.sub(r"--out \S+", f"--out {tmp_path / 'run'}", command("choreo train"))
-    run(f"{line.replace('../shared/data', str(data_pack()))} --until 1")
+def test_train_smoke(tmp_path: Path) -> None:
+    run(re.sub(r"--out \S+", f"--out {tmp_path / 'run'}", command("choreo train", "--smoke")))
     assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["training"]["clips"] > 0
 
 
 @pytest.mark.data
-def test_evaluate() -> None:
+def test_train(library: Path, tmp_path: Path) -> None:
+    line = command("choreo train", "--phrases").replace("--phrases runs/phrases", f"--phrases {library}")
+    line = re.sub(r"--out \S+", f"--out {tmp_path / 'run'}", line)
+    run(f"{line.replace('../shared/data', str(data_pack()))} --smoke")
+    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["data_set"].startswith("data-pack")
+
+
+@pytest.mark.data
+def test_evaluate(tmp_path: Path) -> None:
     line = command("choreo evaluate").replace("../shared/data", str(data_pack()))
-    done = run(re.sub(r"--samples \d+", "--samples 2 --steps 2 --json", line))
+    line = line.replace("--checkpoint runs/demo/model", "").replace("runs/demo/report", str(tmp_path / "report"))
+    done = run(re.sub(r"--samples \d+", "--samples 4 --steps 2 --json", line))
     rows = json.loads(done.stdout)["rows"]
-    assert {row["subject"] for row in rows} == {"gt", "generated", "shuffled", "retrieval", "noise", "mean_pose"}
-    assert all(np.isfinite(row["value"]) and 1 <= row["n"] <= 2 for row in rows)
     values = {(row["subject"], row["metric"]): row["value"] for row in rows}
     assert values["mean_pose", "foot_skating_ratio"] == 0
-    assert values["noise", "jerk_m_s3"] > values["gt", "jerk_m_s3"]
+    assert values["frames_shuffled", "jerk_m_s3"] > values["noise", "jerk_m_s3"] > values["gt", "jerk_m_s3"]
+    assert {"untrained", "generated", "shuffled", "retrieval"} <= {subject for subject, _ in values}
+    assert {"report.md", "index.html", "evaluation.json"} <= {p.name for p in (tmp_path / "report").iterdir()}
+
+
+def test_loadtest(server: str, tmp_path: Path) -> None:
+    line = command("choreo loadtest").replace("localhost:8000", server).replace("--rates 0.5,1,2", "--rates 0.5")
+    line = line.replace("--seconds 60", "--seconds 6").replace("--out runs/load", f"--out {tmp_path / 'load'}")
+    # A small machine may make the generator late (3); what a request gets wrong would be 1.
+    done = subprocess.run(
+        ["bash", "-c", f"{line} --json"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode in (0, 3), done.stderr[-2000:]
+    (found,) = json.loads(done.stdout)["runs"]
+    assert found["outcomes"]["failed"] == 0
+    assert (tmp_path / "load" / "report.html").is_file()

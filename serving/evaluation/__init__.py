@@ -1,0 +1,1 @@
+"""`choreo evaluate`: dances beside held-out mocap and beside controls, and the report of it."""

@@ -1,0 +1,87 @@
+"""What is danced to in an evaluation: held-out stretches of mocap, as they are and on the beats of held-out songs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.data.beat_pairing import paired_clips
+from choreo.data.captions import attributes
+from choreo.data.clip import Clip
+from choreo.data.songs import HELD_OUT_SEED, loops, synthesized_songs
+from choreo.data.windows import caption_key
+from choreo.motion.representation import decode
+from choreo.motion.skeleton import WINDOW
+from choreo.music.beats import beats_of
+
+SONGS: Final = 6
+"""Songs made for pairing, beside the loops in the data folder's `audio`."""
+HOP: Final = WINDOW // 2
+PLAIN_CAPTION: Final = "a person dances"
+
+Positions = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A held-out window.
+
+    Attributes:
+        key: the clip's, and its first frame.
+        positions: (196, 22, 3) of the mocap.
+        prompt: a caption of it, with one thing that is true of how it moves; a plain one where it has none.
+        music: (196, F) features, or None.
+        beats: seconds within it; None unless the motion was warped onto them: only there do music and motion agree to
+            the frame.
+    """
+
+    key: str
+    positions: Positions
+    prompt: str
+    music: NDArray[np.float32] | None
+    beats: NDArray[np.float64] | None
+
+    @classmethod
+    def of(cls, clip: Clip, start: int, number: int, paired: bool) -> "Stretch":
+        """Frames start..start + 195 of a clip; `number` chooses among its captions and true attributes."""
+        part = clip.part(start, start + WINDOW)
+        caption = part.captions[number % len(part.captions)].text if part.captions else PLAIN_CAPTION
+        true = attributes(part.features, part.heading)
+        return cls(
+            f"{clip.key}@{start}",
+            decode(part.features).astype(np.float32),
+            caption_key(caption, true[number % len(true)] if true else ""),
+            part.music,
+            beats_of(part.rhythm) if paired else None,
+        )
+
+
+def windows(clips: Iterable[Clip], hop: int = WINDOW, paired: bool = False) -> list[Stretch]:
+    """Every window of the clips at steps of `hop` frames."""
+    found: list[Stretch] = []
+    for clip in clips:
+        for start in range(0, clip.num_frames - WINDOW + 1, hop):
+            found.append(Stretch.of(clip, start, len(found), paired))
+    return found
+
+
+def held_out_stretches(held_out: Sequence[Clip], audio: Path, count: int) -> list[Stretch]:
+    """`count` windows: half spread evenly over the recordings, half over those warped onto the beats of songs.
+
+    Fewer where there are not so many; windows of one clip overlap by half.
+
+    Args:
+        held_out: clips that training never saw.
+        audio: folder of loops, of which those that training never heard are used; it need not exist.
+        count: at least 2.
+    """
+    songs = [*synthesized_songs(SONGS, HELD_OUT_SEED), *loops(audio, held_out=True)]
+    plain, paired = windows(held_out, HOP), windows(paired_clips(held_out, songs, 1, HELD_OUT_SEED), HOP, paired=True)
+    out = []
+    for found, wanted in ((plain, (count + 1) // 2), (paired, count // 2)):
+        picks = np.linspace(0, max(len(found) - 1, 0), min(wanted, len(found))).astype(int)
+        out += [found[i] for i in picks]
+    return out

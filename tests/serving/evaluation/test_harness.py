@@ -1,0 +1,67 @@
+"""A whole evaluation of the shipped checkpoint, on a small data set of synthetic dances."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from choreo.data.synthetic_clips import synthetic_clips
+from choreo.errors import InvalidInput
+from choreo.motion.clip import Motion
+from choreo.motion.formats.npz import npz_bytes
+from choreo.motion.representation import decode
+from serving.evaluation.dancers import DanceOptions
+from serving.evaluation.harness import Evaluation, Wish, evaluate
+from serving.evaluation.report import write_report
+from serving.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
+    folder = tmp_path_factory.mktemp("dances")
+    for i, clip in enumerate(synthetic_clips(14, seed=1)):
+        (folder / f"dance_{i}.npz").write_bytes(npz_bytes(Motion(decode(clip.features).astype(np.float32))))
+        (folder / f"dance_{i}.txt").write_text(clip.captions[0].text)
+        np.save(folder / f"dance_{i}.dsp35.npy", clip.music)
+    wish = Wish(folder, samples=4, replications=2, options=DanceOptions(num_steps=2))
+    return asyncio.run(evaluate(wish, Settings()))
+
+
+def test_every_subject_is_scored_beside_real_motion(found: Evaluation) -> None:
+    subjects = list(dict.fromkeys(row["subject"] for row in found.rows))
+    assert subjects == [
+        "gt", "gt_shuffled", "noise", "mean_pose", "frames_shuffled", "untrained", "generated", "shuffled", "retrieval",
+    ]  # fmt: skip
+    assert all(np.isfinite(row["value"]) for row in found.rows)
+    values = {(row["subject"], row["metric"]): row["value"] for row in found.rows}
+    assert values["mean_pose", "foot_skating_ratio"] == 0
+    assert values["frames_shuffled", "jerk_m_s3"] > values["noise", "jerk_m_s3"] > values["gt", "jerk_m_s3"]
+    assert values["generated", "bone_length_deviation"] < 1e-5 < values["noise", "bone_length_deviation"]
+    assert values["generated", "multimodality"] > 0
+
+
+def test_only_beat_paired_stretches_have_a_beat_score(found: Evaluation) -> None:
+    beats = {row["subject"]: row["n"] for row in found.rows if row["metric"] == "beat_alignment_score"}
+    assert beats["gt"] == beats["generated"] == 2
+
+
+def test_a_report_has_tables_plots_and_clips(found: Evaluation, tmp_path: Path) -> None:
+    write_report(found, tmp_path)
+    document = json.loads((tmp_path / "evaluation.json").read_text())
+    assert document["stretches"] == 4
+    assert document["rows"] == found.rows
+    table = (tmp_path / "report.md").read_text()
+    assert "| foot_skating_ratio (lower) |" in table
+    assert "| bones keep their length |" in table
+    page = (tmp_path / "index.html").read_text()
+    assert page.count("<svg") == 3
+    assert page.count("<video") == 6
+    films = [tmp_path / name for name in ("real_0.mp4", "generated_0.mp4")]
+    assert all(b"ftyp" in film.read_bytes()[:16] and film.name in page for film in films)
+
+
+def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="data"):
+        asyncio.run(evaluate(Wish(tmp_path), Settings()))
