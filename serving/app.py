@@ -56,7 +56,7 @@ def serve_app(settings: Settings, triton_urls: Sequence[str]) -> serve.Applicati
     encoder = _deployment(EncoderReplica, "Encoder", **stage).bind(settings)
     retriever = _deployment(RetrieverReplica, "Retriever", **stage).bind(settings)
     probed = stage | {"max_ongoing_requests": running + SPARE}  # canaries must not wait behind the work
-    sampler = _deployment(SamplerReplica, "Sampler", **probed).bind(list(triton_urls), settings.sampler_concurrency)
+    sampler = _deployment(SamplerReplica, "Sampler", **probed).bind(list(triton_urls), settings)
     finisher = _deployment(FinisherReplica, "Finisher", **stage).bind()
     inside = {"max_ongoing_requests": running + queued + SPARE}
     ingress = _deployment(serve.ingress()(IngressReplica), "Ingress", **inside)

@@ -8,8 +8,10 @@ from numpy.typing import NDArray
 
 from choreo.models.spec import ModelSpec
 from choreo.motion.clip import Motion
+from serving.context_cache import ContextCache
 from serving.encoder import Encoder
 from serving.engine import Engine
+from serving.executors import executor
 from serving.finisher import finish_motion
 from serving.request import Job
 from serving.retriever import Retriever
@@ -28,7 +30,7 @@ class LocalStages:
     def __init__(self, engine: Engine, settings: Settings, retriever: Retriever | None = None) -> None:
         self._encoder = Encoder(settings)
         self._retriever = retriever or Retriever(settings.phrases, cross_encoder=settings.cross_encoder)
-        self._sampler = Sampler(engine)
+        self._sampler = Sampler(engine, executor(settings), ContextCache(settings.context_cache_bytes))
 
     async def spec(self, model: str | None) -> ModelSpec:
         """See `Stages`."""

@@ -161,16 +161,19 @@ class SamplerReplica:
 
     Args:
         triton_urls: gRPC addresses of the servers.
-        concurrency: requests that are denoised at a time. More may be inside and wait, so that canaries never do.
+        settings: how many requests are denoised at a time, and how. More may be inside and wait, so that canaries
+            never do.
     """
 
-    def __init__(self, triton_urls: Sequence[str], concurrency: int) -> None:
+    def __init__(self, triton_urls: Sequence[str], settings: Settings) -> None:
+        from serving.context_cache import ContextCache
         from serving.engine import TritonEngine
+        from serving.executors import executor
         from serving.sampler import Sampler
 
         self._engine = WatchedEngine(TritonEngine(triton_urls))
-        self._sampler = Sampler(self._engine)
-        self._turns = asyncio.Semaphore(concurrency)
+        self._sampler = Sampler(self._engine, executor(settings), ContextCache(settings.context_cache_bytes))
+        self._turns = asyncio.Semaphore(settings.sampler_concurrency)
         self._started_at = time.monotonic()
 
     async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled | Failed:

@@ -51,7 +51,7 @@ class GenerateFields(DanceFields):
 
     guidance_scale: float = Field(2.5, description="Classifier-free guidance; 1 follows the condition as trained.")
     num_steps: int = Field(50, description="Denoising steps.")
-    sampler: str = Field("ddim", description="ddim or ddpm.")
+    sampler: str = Field("ddim", description="ddim, ddpm or dpm++2m.")
     seed: int | None = Field(None, description="Same seed, same motion; omitted: random.")
     use_rag: bool = Field(True, description="Start from retrieved motion phrases.")
     format: str = Field("json", description="json, npz, bvh or mp4.")

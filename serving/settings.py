@@ -1,6 +1,7 @@
 """Settings of the servers and of the command line: defaults, overridden by CHOREO_* environment variables."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -39,6 +40,12 @@ class Settings(BaseSettings):
     max_queued_requests: int = Field(64, ge=0)
     sampler_concurrency: int = Field(8, ge=1)
     """Requests that one sampler replica denoises at a time."""
+    executor: Literal["requests", "waves"] = "waves"
+    """How requests go through the denoiser: each on its own, or the rows of all together in waves."""
+    wave_rows: int = Field(32, ge=1, le=1024)
+    """Most rows of one wave."""
+    context_cache_bytes: int = Field(64 << 20, ge=0)
+    """Memory of one sampler replica for context rows of songs and prompts that may come again."""
     cross_encoder: str = ""
     """Folder or name of a cross-encoder on this machine that reranks phrases by the prompt, for example
     cross-encoder/ms-marco-MiniLM-L-6-v2; empty, or where its weights are missing: the embedded scorer does."""

@@ -1,9 +1,12 @@
 """How a motion of any length is cut into overlapping windows, and how their predictions become one."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
+Weights = NDArray[np.float64]
 
 
 def window_starts(num_frames: int, window: int, overlap: int) -> list[int]:
@@ -22,24 +25,21 @@ def cut(timeline: Array, starts: list[int], window: int) -> Array:
     return np.stack([timeline[s : s + window] for s in starts])
 
 
-def blend(windows: Array, starts: list[int], overlap: int) -> NDArray[np.float32]:
-    """Windows (W, window, C) of predicted x0 to one timeline, linear ramps across each overlap.
+def ramps(starts: Sequence[int], window: int, overlap: int) -> tuple[list[Weights], Weights]:
+    """Weight of every frame of every window, each (window,), and their sums over the timeline (T,).
 
-    The blend acts on x0 before the update, so all windows stay consistent at every step and no history is copied.
+    Weights rise and fall in straight lines across each overlap. Predictions are blended before the update, so all
+    windows stay consistent at every step and no history is copied.
     """
-    count, window, channels = windows.shape
-    total = np.zeros((timeline_length(starts, window), channels), np.float64)
-    weight = np.zeros(len(total))
-    ramp = np.ones(window)
-    if count > 1 and overlap:
-        rise = np.arange(1, overlap + 1) / (overlap + 1)
-        ramp[:overlap], ramp[-overlap:] = rise, rise[::-1]
-    for i, start in enumerate(starts):
-        own = ramp.copy()
-        if i == 0:
-            own[:overlap] = 1
-        if i == count - 1:
-            own[window - overlap :] = 1
-        total[start : start + window] += windows[i] * own[:, None]
-        weight[start : start + window] += own
-    return (total / weight[:, None]).astype(np.float32)
+    rise = np.arange(1, overlap + 1) / (overlap + 1)
+    inner, first, last = np.ones(window), np.ones(window), np.ones(window)
+    if overlap:
+        inner[:overlap] = last[:overlap] = rise
+        inner[-overlap:] = first[-overlap:] = rise[::-1]
+    if len(starts) == 1:
+        return [np.ones(window)], np.ones(window)
+    own = [first, *[inner] * (len(starts) - 2), last]
+    total = np.zeros(starts[-1] + window)
+    for start, weights in zip(starts, own, strict=True):
+        total[start : start + window] += weights
+    return own, total

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.diffusion.schedule import NoiseSchedule, per_row
+from choreo.diffusion.step import Before
 
 Array = NDArray[np.floating]
 
@@ -25,6 +26,11 @@ class Ddim:
         """eta > 0."""
         return self.eta > 0
 
+    @property
+    def multistep(self) -> bool:
+        """Never."""
+        return False
+
     def step(
         self,
         schedule: NoiseSchedule,
@@ -33,6 +39,7 @@ class Ddim:
         t: NDArray[np.integer],
         t_prev: NDArray[np.integer],
         noise: Array | None = None,
+        before: Before | None = None,
     ) -> Array:
         """One step of rows (B, ...); `noise` is needed when eta > 0. Rows with t_prev = -1 return x0 exactly."""
         now, prev = per_row(schedule.alpha_bar(t), x_t), per_row(schedule.alpha_bar(t_prev), x_t)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.diffusion.schedule import NoiseSchedule, per_row
+from choreo.diffusion.step import Before
 
 Array = NDArray[np.floating]
 
@@ -20,6 +21,11 @@ class Ddpm:
     def stochastic(self) -> bool:
         """Always."""
         return True
+
+    @property
+    def multistep(self) -> bool:
+        """Never."""
+        return False
 
     def posterior(
         self, schedule: NoiseSchedule, t: NDArray[np.integer], t_prev: NDArray[np.integer]
@@ -39,6 +45,7 @@ class Ddpm:
         t: NDArray[np.integer],
         t_prev: NDArray[np.integer],
         noise: Array | None = None,
+        before: Before | None = None,
     ) -> Array:
         """One step of rows (B, ...). Rows with t_prev = -1 return x0 exactly: beta tilde is zero there."""
         if noise is None:

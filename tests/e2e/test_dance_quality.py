@@ -1,7 +1,7 @@
 """The shipped checkpoint through a real Triton: the figure stands, moves, and listens to song, text and seed."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, L_FOOT, R_FOOT
 from choreo.music.synth import synthesize_song, write_wav
 from export.build import build_repository
-from serving.engine import OnnxEngine, TritonEngine
+from serving.engine import Engine, OnnxEngine, TritonEngine
 from serving.local import LocalStages
 from serving.pipeline import Pipeline
 from serving.request import Attachments, make_job, parse_fields
@@ -49,11 +49,22 @@ class Real:
         self, text: str | None, song: str | None, seed: int, in_process: bool, fields: dict[str, Any]
     ) -> Result:
         engine = OnnxEngine(self.repository) if in_process else TritonEngine([self.server.grpc_url])
-        values = {"seed": seed, "use_rag": False, "duration": 196 / 30, "text_prompt": text} | fields
-        settings = Settings()
-        job = make_job(parse_fields(values), Attachments(audio=self.songs.get(song or "")), settings)
+        values = {"seed": seed, "text_prompt": text} | fields
+        (result,) = await self.together([(values, song)], engine, Settings())
+        return result
+
+    async def together(
+        self, wishes: Sequence[tuple[dict[str, Any], str | None]], engine: Engine, settings: Settings
+    ) -> list[Result]:
+        """Dances to fields and songs, all at a time; the engine is closed after them."""
+        plain = {"use_rag": False, "duration": 196 / 30}
+        jobs = [
+            make_job(parse_fields(plain | fields), Attachments(audio=self.songs.get(song or "")), settings)
+            for fields, song in wishes
+        ]
+        pipeline = Pipeline(LocalStages(engine, settings))
         try:
-            return await Pipeline(LocalStages(engine, settings)).run(job)
+            return await asyncio.gather(*map(pipeline.run, jobs))
         finally:
             await engine.close()
 
@@ -108,6 +119,24 @@ def test_the_same_request_gives_the_same_dance_in_process_and_through_triton(rea
     served = real.dance(PROMPTS[0], "house", 3)
     local = real.dance(PROMPTS[0], "house", 3, in_process=True)
     assert np.abs(served.before_lock - local.before_lock).max() <= 1e-3
+
+
+def test_it_makes_no_difference_who_shares_the_waves(real: Real) -> None:
+    """Requests of different lengths, steps, samplers and scales together in waves, and each on its own."""
+    wishes = [
+        ({"text_prompt": PROMPTS[0], "seed": 3, "num_steps": 8}, "house"),
+        ({"text_prompt": PROMPTS[1], "seed": 4, "num_steps": 5, "duration": 11.0}, "waltz"),
+        ({"text_prompt": PROMPTS[2], "seed": 5, "num_steps": 11, "guidance_scale": 1.0, "sampler": "ddpm"}, None),
+        ({"text_prompt": PROMPTS[3], "seed": 6, "num_steps": 6, "sampler": "dpm++2m"}, "house"),
+    ]
+    url, repository = real.server.grpc_url, real.repository
+    waves = asyncio.run(real.together(wishes, TritonEngine([url]), Settings(executor="waves", wave_rows=8)))
+    alone = asyncio.run(real.together(wishes, TritonEngine([url]), Settings(executor="requests")))
+    here = asyncio.run(real.together(wishes, OnnxEngine(repository), Settings(executor="waves")))
+    for one, two, three in zip(waves, alone, here, strict=True):
+        assert np.abs(one.before_lock - two.before_lock).max() <= 1e-3
+        assert np.abs(one.before_lock - three.before_lock).max() <= 1e-3
+        assert one.rows["denoiser"] == two.rows["denoiser"] == three.rows["denoiser"]
 
 
 def test_triton_counts_exactly_the_rows_that_were_sent(real: Real) -> None:

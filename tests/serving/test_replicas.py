@@ -44,7 +44,7 @@ class Engine:
 
 
 def sampler(engine: Engine) -> SamplerReplica:
-    replica = SamplerReplica(["127.0.0.1:1"], concurrency=2)
+    replica = SamplerReplica(["127.0.0.1:1"], Settings(sampler_concurrency=2))
     replica._engine = WatchedEngine(engine)  # type: ignore[arg-type]
     return replica
 

@@ -3,40 +3,48 @@ import pytest
 
 from choreo.diffusion.ddim import Ddim
 from choreo.diffusion.ddpm import Ddpm
+from choreo.diffusion.dpm_solver import DpmSolver2M
 from choreo.diffusion.guidance import guide
 from choreo.diffusion.noise import INITIAL, gaussian
-from choreo.diffusion.samplers import Sampler, sampler
+from choreo.diffusion.samplers import SAMPLERS as NAMES
+from choreo.diffusion.samplers import sampler
 from choreo.diffusion.schedule import NoiseSchedule, timestep_pairs
+from choreo.diffusion.step import Before, Sampler
 from choreo.errors import InvalidInput
 from choreo.models.spec import Prediction
 
-SAMPLERS = [Ddim(), Ddim(eta=1.0), Ddpm()]
+SAMPLERS = [Ddim(), Ddim(eta=1.0), Ddpm(), DpmSolver2M()]
+IDS = ["ddim", "ddim-eta-1", "ddpm", "dpm++2m"]
 
 
 @pytest.mark.parametrize("prediction", list(Prediction))
 @pytest.mark.parametrize("steps", [1, 2, 50])
-@pytest.mark.parametrize("method", SAMPLERS, ids=["ddim", "ddim-eta-1", "ddpm"])
+@pytest.mark.parametrize("method", SAMPLERS, ids=IDS)
 def test_an_oracle_is_recovered_by_every_sampler(method: Sampler, steps: int, prediction: Prediction) -> None:
     schedule = NoiseSchedule.make("cosine")
     rng = np.random.default_rng(1)
     truth, x = rng.normal(size=(3, 11, 4)), rng.normal(size=(3, 11, 4))
+    before = None
     for t, t_prev in timestep_pairs(steps, 1000):
         now = np.full(3, t)
         output = truth if prediction is Prediction.X0 else schedule.to_eps(x, now, truth)
         x0 = schedule.predicted_x0(output, x, now, prediction)
-        x = method.step(schedule, x, x0, now, np.full(3, t_prev), rng.normal(size=x.shape))
+        x = method.step(schedule, x, x0, now, np.full(3, t_prev), rng.normal(size=x.shape), before)
+        before = Before(x0, now)
     np.testing.assert_allclose(x, truth, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", SAMPLERS, ids=["ddim", "ddim-eta-1", "ddpm"])
+@pytest.mark.parametrize("method", SAMPLERS, ids=IDS)
 def test_rows_at_different_timesteps_step_as_they_would_alone(method: Sampler) -> None:
     schedule = NoiseSchedule.make("cosine")
     rng = np.random.default_rng(2)
     x, x0, z = rng.normal(size=(3, 4, 6, 2))
     t, t_prev = np.array([999, 500, 40, 19]), np.array([979, 480, 20, -1])
-    together = method.step(schedule, x, x0, t, t_prev, z)
+    before = Before(rng.normal(size=x.shape), np.array([-1, 520, 60, 39]))
+    together = method.step(schedule, x, x0, t, t_prev, z, before)
     for i in range(4):
-        alone = method.step(schedule, x[[i]], x0[[i]], t[[i]], t_prev[[i]], z[[i]])
+        own = Before(before.x0[[i]], before.t[[i]])
+        alone = method.step(schedule, x[[i]], x0[[i]], t[[i]], t_prev[[i]], z[[i]], own)
         np.testing.assert_array_equal(together[[i]], alone)
 
 
@@ -69,7 +77,7 @@ def test_guidance_interpolates_between_the_two_predictions() -> None:
 
 
 def test_unknown_samplers_are_refused_by_field() -> None:
-    with pytest.raises(InvalidInput, match="ddim, ddpm") as error:
+    with pytest.raises(InvalidInput, match="ddim, ddpm, dpm") as error:
         sampler("euler")
     assert error.value.field == "sampler"
 
@@ -103,3 +111,42 @@ def test_philox_matches_the_published_vectors() -> None:
     assert [hex(w) for w in zeros[0].tolist()] == ["0x6627e8d5", "0xe169c58d", "0xbc57ac4c", "0x9b00dbd8"]
     ones = philox(np.full((1, 4), 0xFFFFFFFF, np.uint32), (0xFFFFFFFF, 0xFFFFFFFF))
     assert [hex(w) for w in ones[0].tolist()] == ["0x408f276d", "0x41c83b0e", "0xa20bc7c6", "0x6d5451fd"]
+
+
+def gaussian_data_oracle(schedule: NoiseSchedule, x: np.ndarray, t: np.ndarray, std: float) -> np.ndarray:
+    """E[x0 | x_t] where data is N(0, std^2): the exact denoiser of a problem whose ODE is known in closed form."""
+    a = schedule.alpha_bar(t)[:, None]
+    return np.sqrt(a) * std**2 / (a * std**2 + 1 - a) * x
+
+
+@pytest.mark.parametrize("steps", [12, 25, 50])
+def test_two_predictions_follow_the_ode_closer_than_one(steps: int) -> None:
+    schedule, std = NoiseSchedule.make("cosine"), 0.4
+    start = np.linspace(-2, 2, 9)[None]
+    exact = start * std  # the flow scales x from the noise's deviation, 1, to that of the data
+    off = {}
+    for method in (Ddim(), DpmSolver2M()):
+        x, before = start, None
+        for t, t_prev in timestep_pairs(steps, 1000):
+            now = np.array([t])
+            x0 = gaussian_data_oracle(schedule, x, now, std)
+            x = method.step(schedule, x, x0, now, np.array([t_prev]), None, before)
+            before = Before(x0, now)
+        off[method.name] = np.abs(x - exact).max()
+    assert off["dpm++2m"] < 0.5 * off["ddim"]
+
+
+def test_without_a_step_before_it_is_ddim() -> None:
+    schedule = NoiseSchedule.make("cosine")
+    rng = np.random.default_rng(5)
+    x, x0 = rng.normal(size=(2, 3, 6, 2))
+    t, t_prev = np.array([999, 500, 19]), np.array([900, 400, -1])
+    expected = Ddim().step(schedule, x, x0, t, t_prev)
+    np.testing.assert_allclose(DpmSolver2M().step(schedule, x, x0, t, t_prev), expected, atol=1e-9)
+    none = Before(np.full_like(x, 7.0), np.full(3, -1))
+    np.testing.assert_allclose(DpmSolver2M().step(schedule, x, x0, t, t_prev, None, none), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sampler_is_known_by_its_name(name: str) -> None:
+    assert sampler(name).name == name

@@ -1,0 +1,87 @@
+"""How trajectories get through the denoiser: each on its own, or together in waves."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.diffusion.schedule import NoiseSchedule
+from choreo.errors import DeadlineExceeded
+from choreo.models.spec import ModelSpec
+from serving.engine import Engine
+from serving.settings import Settings
+from serving.tensors import Tensors
+from serving.trajectory import Trajectory, advance
+from serving.wave_buffer import WaveBuffer, denoiser_inputs
+from serving.waves import WaveOptions, Waves
+
+
+class Executor(Protocol):
+    """Runs trajectories of one model to their end."""
+
+    async def run(self, trajectory: Trajectory) -> None:
+        """Denoise; `trajectory.done` afterwards.
+
+        Raises:
+            DeadlineExceeded: the plan's deadline passed; no further step was started.
+            BackendUnavailable, NonFiniteOutput: from the engine.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Fail what is in flight."""
+        ...
+
+
+class EngineWaves:
+    """Waves over any engine: arrays of this process, handed over at every step."""
+
+    def __init__(self, engine: Engine, spec: ModelSpec) -> None:
+        self._engine, self._spec = engine, spec
+
+    def inputs(self, rows: int) -> Tensors:
+        """See `WaveEngine`."""
+        return denoiser_inputs(self._spec, rows)
+
+    async def evaluate(self, inputs: Tensors, rows: int, deadline: float | None) -> NDArray[np.float32]:
+        """See `WaveEngine`."""
+        part = {name: values[:rows] for name, values in inputs.items()}
+        return (await self._engine.infer("denoiser", part, deadline=deadline))[self._spec.prediction.value]
+
+
+class Requests:
+    """Every trajectory on its own: one call per step. What shares a batch is left to Triton's dynamic batcher."""
+
+    def __init__(self, engine: Engine, spec: ModelSpec) -> None:
+        self._engine, self._spec = EngineWaves(engine, spec), spec
+        self._schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
+
+    async def run(self, trajectory: Trajectory) -> None:
+        """See `Executor`."""
+        buffer, plan = WaveBuffer(self._engine.inputs(trajectory.rows)), trajectory.plan
+        while not trajectory.done:
+            if time.monotonic() > plan.deadline:
+                raise DeadlineExceeded(f"the deadline passed at step {trajectory.index} of {plan.num_steps}")
+            if trajectory.rows > len(buffer.inputs["x"]):
+                buffer = WaveBuffer(self._engine.inputs(trajectory.rows))
+            seats = buffer.load([(trajectory, row) for row in range(trajectory.rows)])
+            deadline = None if plan.deadline == float("inf") else plan.deadline
+            output = await self._engine.evaluate(buffer.inputs, len(seats), deadline)
+            for (_, row), values in zip(seats, output, strict=True):
+                trajectory.add(row, values)
+            advance([trajectory], self._schedule)
+
+    async def close(self) -> None:
+        """See `Executor`; callers end with their engine."""
+        await asyncio.sleep(0)
+
+
+def executor(settings: Settings) -> Callable[[Engine, ModelSpec], Executor]:
+    """Maker of the executors that the settings name."""
+    if settings.executor == "requests":
+        return Requests
+    options = WaveOptions(rows=settings.wave_rows)
+    return lambda engine, spec: Waves(EngineWaves(engine, spec), spec, options)
