@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from choreo.motion.representation import ROOT_VELOCITY
@@ -25,6 +25,9 @@ class LossWeights(BaseModel):
     contact: float = 0.5
     root: float = 5.0
     """How much more the two root velocity channels count than any other: they are 2 of 66, and all of the travel."""
+    min_snr: float | None = Field(None, gt=0)
+    """Weight the first two terms by min(SNR, this), mean 1 over timesteps (Hang et al. 2023, eq. 8 for x0): what can
+    hardly be told from noise then takes less of the gradient. Omitted: every timestep counts the same."""
 
 
 class MotionLoss(nn.Module):
@@ -47,18 +50,26 @@ class MotionLoss(nn.Module):
         self.register_buffer("_channels", channels / channels.mean(), persistent=False)
 
     def forward(
-        self, predicted: Tensor, target: Tensor, mask: Tensor, alphas_cumprod: Tensor | None = None
+        self,
+        predicted: Tensor,
+        target: Tensor,
+        mask: Tensor,
+        alphas_cumprod: Tensor | None = None,
+        row_weights: Tensor | None = None,
     ) -> Mapping[str, Tensor]:
         """predicted and target (B, T, C) normalised, mask (B, T) -> each term and their weighted `total`.
 
         alphas_cumprod (B,) scales the terms in metres row by row: at high noise the best prediction is a mean over
-        many motions, and asking a mean for planted feet and full bones teaches it to stand still.
+        many motions, and asking a mean for planted feet and full bones teaches it to stand still. row_weights (B,)
+        scale the others, see `timestep_weights`.
         """
         both = mask[:, 1:] * mask[:, :-1]
         clean = torch.ones(len(mask)).to(mask) if alphas_cumprod is None else alphas_cumprod
+        rows = torch.ones(len(mask)).to(mask) if row_weights is None else row_weights
+        scale = self._channels * rows[:, None, None]
         terms = {
-            "reconstruction": _mean(self._channels * (predicted - target) ** 2, mask),
-            "velocity": _mean(self._channels * (predicted.diff(dim=1) - target.diff(dim=1)) ** 2, both),
+            "reconstruction": _mean(scale * (predicted - target) ** 2, mask),
+            "velocity": _mean(scale * (predicted.diff(dim=1) - target.diff(dim=1)) ** 2, both),
         }
         ours, theirs = self._joints(predicted), self._joints(target)
         bones = (ours[:, :, 1:] - ours[:, :, list(PARENTS[1:])]).norm(dim=-1)
@@ -89,6 +100,14 @@ class MotionLoss(nn.Module):
         velocity = joints.diff(dim=1) * FPS
         travel = torch.stack([root[..., 0], torch.zeros_like(root[..., 0]), root[..., 1]], dim=-1)
         return velocity + travel[:, :, None]
+
+
+def timestep_weights(alphas_cumprod: Tensor, min_snr: float | None) -> Tensor:
+    """Weight (T,) of each timestep's rows: min(SNR, min_snr) with mean 1, or 1 without a bound."""
+    if min_snr is None:
+        return torch.ones_like(alphas_cumprod)
+    weights = (alphas_cumprod / (1 - alphas_cumprod)).clamp(max=min_snr)
+    return weights / weights.mean()
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

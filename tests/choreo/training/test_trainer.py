@@ -11,9 +11,7 @@ from choreo.data.windows import Windows, caption_key, feature_statistics, mirror
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.models.generator import load_generator
 from choreo.motion.representation import rotate
-from choreo.motion.skeleton import BONE_LENGTHS
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
-from choreo.training.losses import LossWeights, MotionLoss
 from choreo.training.recipe import TrainConfig, load_recipe
 from choreo.training.run import train
 from choreo.training.trainer import Trainer, warmup_cosine
@@ -150,20 +148,6 @@ def test_mirroring_twice_is_nothing_and_captions_follow() -> None:
     np.testing.assert_allclose(mirror(mirror(features)), features)
     assert mirrored("Left foot, then right; a leftover") == "Right foot, then left; a leftover"
     assert caption_key("a", ATTRIBUTES[0]) == "a, slowly and calmly"
-
-
-def test_the_loss_of_the_truth_is_the_bone_error_of_the_truth_alone() -> None:
-    data = clips()
-    mean, std = (torch.tensor(v) for v in feature_statistics(data))
-    loss = MotionLoss(LossWeights(), mean, std)
-    x = torch.tensor(np.stack([(c.features[:100] - mean.numpy()) / std.numpy() for c in data]), dtype=torch.float32)
-    terms = loss(x, x, torch.ones(3, 100))
-    assert float(terms["reconstruction"]) == float(terms["velocity"]) == 0
-    assert float(terms["bone"]) < 1e-9
-    longer = x.clone()
-    longer[..., 3:] += 0.5
-    assert float(loss(longer, x, torch.ones(3, 100))["bone"]) > 1e-4
-    assert len(BONE_LENGTHS) == 22
 
 
 def test_recipes_name_the_field_that_is_wrong(tmp_path: Path) -> None:
