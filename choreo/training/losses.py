@@ -25,9 +25,9 @@ class LossWeights(BaseModel):
     contact: float = 0.5
     root: float = 5.0
     """How much more the two root velocity channels count than any other: they are 2 of 66, and all of the travel."""
-    min_snr: float | None = Field(None, gt=0)
-    """Weight the first two terms by min(SNR, this), mean 1 over timesteps (Hang et al. 2023, eq. 8 for x0): what can
-    hardly be told from noise then takes less of the gradient. Omitted: every timestep counts the same."""
+    snr_bound: float | None = Field(None, ge=1)
+    """Weight the first two terms by min(1 + SNR, this): up to the bound that is the loss on v (Salimans & Ho 2022,
+    appendix D), in which every timestep has as much to be explained. Omitted: every timestep counts the same."""
 
 
 class MotionLoss(nn.Module):
@@ -102,12 +102,11 @@ class MotionLoss(nn.Module):
         return velocity + travel[:, :, None]
 
 
-def timestep_weights(alphas_cumprod: Tensor, min_snr: float | None) -> Tensor:
-    """Weight (T,) of each timestep's rows: min(SNR, min_snr) with mean 1, or 1 without a bound."""
-    if min_snr is None:
+def timestep_weights(alphas_cumprod: Tensor, snr_bound: float | None) -> Tensor:
+    """Weight (T,) of each timestep's rows: min(1 + SNR, snr_bound), or 1 without a bound."""
+    if snr_bound is None:
         return torch.ones_like(alphas_cumprod)
-    weights = (alphas_cumprod / (1 - alphas_cumprod)).clamp(max=min_snr)
-    return weights / weights.mean()
+    return (1 / (1 - alphas_cumprod)).clamp(max=snr_bound)
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

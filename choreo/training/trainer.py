@@ -79,7 +79,7 @@ class Trainer:
         self.loss = MotionLoss(recipe.losses, self.mean, self.std).to(device)
         process = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
         self.alphas_cumprod = torch.from_numpy(process.alphas_cumprod).to(device, torch.float32)
-        self.timestep_weights = timestep_weights(self.alphas_cumprod, recipe.losses.min_snr)
+        self.timestep_weights = timestep_weights(self.alphas_cumprod, recipe.losses.snr_bound)
         per_step = options.batch_size * options.gradient_accumulation * self.accelerator.num_processes
         self.log = RunLog(self.accelerator, recipe.name, self.step, options.max_steps, per_step)
 
