@@ -53,6 +53,8 @@ def generate(
     duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, or one window.")] = None,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
     guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 2.5,
+    guidance_low: Annotated[float, typer.Option(help="Lowest noise, 0 to 1, at which guidance acts.")] = 0.0,
+    guidance_high: Annotated[float, typer.Option(help="Highest noise at which it acts.")] = 1.0,
     sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++2m.")] = "ddim",
     seed: Annotated[int | None, typer.Option(help="Same seed, same motion.")] = None,
     format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
@@ -76,8 +78,9 @@ def generate(
 
     fields = {
         "text_prompt": text, "duration": duration, "guidance_scale": guidance_scale, "num_steps": steps,
-        "sampler": sampler, "seed": seed, "use_rag": not no_rag, "model": model, "smooth": smooth,
-        "bone_lengths": bone_lengths, "foot_lock": foot_lock, "phrase_genre": phrase_genre,
+        "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "seed": seed,
+        "use_rag": not no_rag, "model": model, "smooth": smooth, "bone_lengths": bone_lengths, "foot_lock": foot_lock,
+        "phrase_genre": phrase_genre,
         "phrase_licence": phrase_licence, "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo,
         "phrase_variety": phrase_variety,
     }  # fmt: skip

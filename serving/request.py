@@ -4,6 +4,7 @@ import math
 import secrets
 import time
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +31,18 @@ TEMPOS = (1.0, 1000.0)
 """Beats per minute that a filter may name."""
 
 
+class Priority(StrEnum):
+    """Who gives way to whom; neither ever waits for good."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+    @property
+    def weight(self) -> float:
+        """Share of the rows that are denoised, next to that of another request."""
+        return 1.0 if self is Priority.INTERACTIVE else 0.25
+
+
 class DanceFields(BaseModel):
     """What to dance to, and which phrases of the library may serve as examples."""
 
@@ -50,9 +63,12 @@ class GenerateFields(DanceFields):
     """The scalar fields of a request, the same in JSON, in a multipart form and on the command line."""
 
     guidance_scale: float = Field(2.5, description="Classifier-free guidance; 1 follows the condition as trained.")
+    guidance_low: float = Field(0.0, description="Lowest noise, 0 to 1, at which guidance acts.")
+    guidance_high: float = Field(1.0, description="Highest noise, 0 to 1, at which guidance acts.")
     num_steps: int = Field(50, description="Denoising steps.")
     sampler: str = Field("ddim", description="ddim, ddpm or dpm++2m.")
     seed: int | None = Field(None, description="Same seed, same motion; omitted: random.")
+    priority: str = Field("interactive", description="interactive, or bulk: give way to interactive requests.")
     use_rag: bool = Field(True, description="Start from retrieved motion phrases.")
     format: str = Field("json", description="json, npz, bvh or mp4.")
     smooth: bool = Field(True, description="Take jitter out of the result.")
@@ -87,6 +103,8 @@ class Job:
         features: (T, F) precomputed music features at 30 fps.
         start: motion that the result begins with.
         num_frames: None until the song's length is known.
+        guidance_interval: lowest and highest noise, t / T, at which guidance acts.
+        priority: next to whom it is denoised.
         deadline: time.time() after which the result is of no use.
         phrase_filter, phrase_variety: see `retrieval.finder.PhraseRequest`.
     """
@@ -105,6 +123,8 @@ class Job:
     format: Format
     finish: FinishOptions
     deadline: float
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    priority: Priority = Priority.INTERACTIVE
     request_id: str = field(default_factory=lambda: secrets.token_hex(8))
     phrase_filter: PhraseFilter = EVERYTHING
     phrase_variety: float = 0.0
@@ -162,6 +182,8 @@ def make_job(fields: GenerateFields, parts: Attachments, settings: Settings) -> 
         format=Format.named(fields.format),
         finish=FinishOptions(fields.smooth, fields.bone_lengths, fields.foot_lock),
         deadline=time.time() + settings.request_timeout_s,
+        guidance_interval=_interval(fields),
+        priority=_priority(fields.priority),
         phrase_filter=_filter(fields),
         phrase_variety=_between("phrase_variety", fields.phrase_variety, 0, 1),
     )
@@ -176,6 +198,18 @@ def make_search(fields: SearchFields, parts: Attachments, settings: Settings) ->
     if not 1 <= fields.top_n <= settings.max_search_hits:
         raise InvalidInput("top_n", f"must be between 1 and {settings.max_search_hits}, got {fields.top_n}")
     return make_job(GenerateFields(**fields.model_dump(exclude={"top_n"})), parts, settings), fields.top_n
+
+
+def _interval(fields: GenerateFields) -> tuple[float, float]:
+    low = _between("guidance_low", fields.guidance_low, 0, 1)
+    return low, _between("guidance_high", fields.guidance_high, low, 1)
+
+
+def _priority(name: str) -> Priority:
+    try:
+        return Priority(name)
+    except ValueError as error:
+        raise InvalidInput("priority", f"must be one of {', '.join(Priority)}, got {name[:32]!r}") from error
 
 
 def _filter(fields: DanceFields) -> PhraseFilter:

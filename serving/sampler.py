@@ -121,8 +121,10 @@ def _plan(job: Job) -> Plan:
         method=sampler(job.sampler),
         num_steps=job.num_steps,
         guidance_scale=job.guidance_scale,
+        guidance_interval=job.guidance_interval,
         seed=job.seed,
         deadline=time.monotonic() + (job.deadline - time.time()),
+        weight=job.priority.weight,
     )
 
 

@@ -29,6 +29,9 @@ def build(parts: Attachments | None = None, **fields: Any) -> Any:
         *(({"text_prompt": "a", "num_steps": n}, "num_steps") for n in (0, -3, 10_000, 2.5)),
         *(({"text_prompt": "a", "seed": s}, "seed") for s in (-1, 2**64)),
         ({"text_prompt": "a", "sampler": "euler"}, "sampler"),
+        ({"text_prompt": "a", "priority": "urgent"}, "priority"),
+        *(({"text_prompt": "a", "guidance_low": w}, "guidance_low") for w in (-0.1, 1.1, float("nan"))),
+        ({"text_prompt": "a", "guidance_low": 0.6, "guidance_high": 0.5}, "guidance_high"),
         ({"text_prompt": "a", "format": "fbx"}, "format"),
         ({"text_prompt": "a", "tempo": 3}, "tempo"),
     ],
@@ -43,6 +46,12 @@ def test_durations_are_frames_and_an_omitted_one_waits_for_the_song() -> None:
     assert build(text_prompt="a", duration=6.5).num_frames == 195
     assert build(text_prompt="a", duration=0.04).num_frames == 1
     assert build(text_prompt="a").num_frames is None
+
+
+def test_bulk_weighs_less_and_guidance_may_act_in_a_part_only() -> None:
+    job = build(text_prompt="a", priority="bulk", guidance_low=0.1, guidance_high=0.9)
+    assert 0 < job.priority.weight < build(text_prompt="a").priority.weight
+    assert job.guidance_interval == (0.1, 0.9)
 
 
 def test_a_seed_is_chosen_where_none_is_given_and_reported() -> None:
