@@ -15,9 +15,19 @@ WIDTH = 64
 
 
 class Denoiser(nn.Module):
-    """A network with the wire contract's output around it; subclasses say what x0 is of what the network returns."""
+    """A network with the wire contract's output around it.
+
+    For x0-prediction the network's estimate F is corrected by what it leaves unexplained, r = x_t - sqrt(abar_t) F:
+
+        x0 = F + sum_k g_k(t) * (h_k conv r)
+
+    with fixed smoothing filters h_k over time and learned gains g_k per channel and timestep. It is a Wiener filter on
+    the residual: motion is smooth and noise is not, so at low noise the motion comes through whole although the
+    narrowest layer of a small network has fewer channels than a frame, and at high noise the gains are nothing.
+    """
 
     alphas_cumprod: Tensor
+    filters: Tensor
 
     def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
         super().__init__()
@@ -25,6 +35,10 @@ class Denoiser(nn.Module):
         schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
         table = torch.from_numpy(schedule.alphas_cumprod).float()
         self.register_buffer("alphas_cumprod", table, persistent=False)
+        self.register_buffer("filters", _filters(), persistent=False)
+        last = nn.Linear(WIDTH, len(SMOOTHING_FRAMES) * spec.channels)
+        zero_init(last)
+        self.gains = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.SiLU(), last)
 
     def forward(
         self,
@@ -44,47 +58,8 @@ class Denoiser(nn.Module):
         if self.prediction is Prediction.EPS:
             return out * mask
         signal = self.alphas_cumprod[t[:, 0].long()][:, None, None]
-        x0 = self._x0(out, x, t, signal, mask, (1 - known_mask) * mask)
+        x0 = out + self._correction((x - signal.sqrt() * out) * (1 - known_mask) * mask, t, mask)
         return known_mask * known + (1 - known_mask) * x0 * mask
-
-    def _x0(self, out: Tensor, x: Tensor, t: Tensor, signal: Tensor, mask: Tensor, free: Tensor) -> Tensor:
-        """x0 (B, T, C) from the network's output, x_t and abar_t (B, 1, 1); `free` is 1 where a frame is not known."""
-        raise NotImplementedError
-
-
-class VelocityDenoiser(Denoiser):
-    """The network returns v = sqrt(abar_t) eps - sqrt(1 - abar_t) x0 (Salimans & Ho 2022), so
-
-        x0 = sqrt(abar_t) x_t - sqrt(1 - abar_t) v
-
-    and an error of the network counts by the noise that there is: at low noise motion comes through whole.
-    """
-
-    def _x0(self, out: Tensor, x: Tensor, t: Tensor, signal: Tensor, mask: Tensor, free: Tensor) -> Tensor:
-        return signal.sqrt() * x - (1 - signal).sqrt() * out
-
-
-class ResidualDenoiser(Denoiser):
-    """The network's estimate F of x0 is corrected by what it leaves unexplained, r = x_t - sqrt(abar_t) F:
-
-        x0 = F + sum_k g_k(t) * (h_k conv r)
-
-    with fixed smoothing filters h_k over time and learned gains g_k per channel and timestep. It is a Wiener filter on
-    the residual: motion is smooth and noise is not, so at low noise the motion comes through although the narrowest
-    layer of a small network has fewer channels than a frame, and at high noise the gains are nothing.
-    """
-
-    filters: Tensor
-
-    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
-        super().__init__(network, spec)
-        self.register_buffer("filters", _filters(), persistent=False)
-        last = nn.Linear(WIDTH, len(SMOOTHING_FRAMES) * spec.channels)
-        zero_init(last)
-        self.gains = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.SiLU(), last)
-
-    def _x0(self, out: Tensor, x: Tensor, t: Tensor, signal: Tensor, mask: Tensor, free: Tensor) -> Tensor:
-        return out + self._correction((x - signal.sqrt() * out) * free, t, mask)
 
     def _correction(self, residual: Tensor, t: Tensor, mask: Tensor) -> Tensor:
         """Filtered and weighted residual (B, T, C); near borders the filters average over the frames there are."""

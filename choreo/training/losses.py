@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from choreo.motion.representation import ROOT_VELOCITY
@@ -25,9 +25,6 @@ class LossWeights(BaseModel):
     contact: float = 0.5
     root: float = 5.0
     """How much more the two root velocity channels count than any other: they are 2 of 66, and all of the travel."""
-    snr_bound: float | None = Field(None, ge=1)
-    """Weight the first two terms by min(1 + SNR, this): up to the bound that is the loss on v (Salimans & Ho 2022,
-    appendix D), in which every timestep has as much to be explained. Omitted: every timestep counts the same."""
 
 
 class MotionLoss(nn.Module):
@@ -50,26 +47,18 @@ class MotionLoss(nn.Module):
         self.register_buffer("_channels", channels / channels.mean(), persistent=False)
 
     def forward(
-        self,
-        predicted: Tensor,
-        target: Tensor,
-        mask: Tensor,
-        alphas_cumprod: Tensor | None = None,
-        row_weights: Tensor | None = None,
+        self, predicted: Tensor, target: Tensor, mask: Tensor, alphas_cumprod: Tensor | None = None
     ) -> Mapping[str, Tensor]:
         """predicted and target (B, T, C) normalised, mask (B, T) -> each term and their weighted `total`.
 
         alphas_cumprod (B,) scales the terms in metres row by row: at high noise the best prediction is a mean over
-        many motions, and asking a mean for planted feet and full bones teaches it to stand still. row_weights (B,)
-        scale the others, see `timestep_weights`.
+        many motions, and asking a mean for planted feet and full bones teaches it to stand still.
         """
         both = mask[:, 1:] * mask[:, :-1]
         clean = torch.ones(len(mask)).to(mask) if alphas_cumprod is None else alphas_cumprod
-        rows = torch.ones(len(mask)).to(mask) if row_weights is None else row_weights
-        scale = self._channels * rows[:, None, None]
         terms = {
-            "reconstruction": _mean(scale * (predicted - target) ** 2, mask),
-            "velocity": _mean(scale * (predicted.diff(dim=1) - target.diff(dim=1)) ** 2, both),
+            "reconstruction": _mean(self._channels * (predicted - target) ** 2, mask),
+            "velocity": _mean(self._channels * (predicted.diff(dim=1) - target.diff(dim=1)) ** 2, both),
         }
         ours, theirs = self._joints(predicted), self._joints(target)
         bones = (ours[:, :, 1:] - ours[:, :, list(PARENTS[1:])]).norm(dim=-1)
@@ -100,13 +89,6 @@ class MotionLoss(nn.Module):
         velocity = joints.diff(dim=1) * FPS
         travel = torch.stack([root[..., 0], torch.zeros_like(root[..., 0]), root[..., 1]], dim=-1)
         return velocity + travel[:, :, None]
-
-
-def timestep_weights(alphas_cumprod: Tensor, snr_bound: float | None) -> Tensor:
-    """Weight (T,) of each timestep's rows: min(1 + SNR, snr_bound), or 1 without a bound."""
-    if snr_bound is None:
-        return torch.ones_like(alphas_cumprod)
-    return (1 / (1 - alphas_cumprod)).clamp(max=snr_bound)
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from choreo.training.best import LOSS, SCORES, Best, best_generator
 from choreo.training.checkpoints import newest_usable, outliving_a_full_disk, save_checkpoint, sweep
 from choreo.training.ema import Ema
 from choreo.training.held_out_dances import HeldOutDances
-from choreo.training.losses import MotionLoss, timestep_weights
+from choreo.training.losses import MotionLoss
 from choreo.training.normalized import Batch, normalized
 from choreo.training.recipe import Recipe, TrainConfig
 from choreo.training.resuming import last_step, refuse_another_run
@@ -79,7 +79,6 @@ class Trainer:
         self.loss = MotionLoss(recipe.losses, self.mean, self.std).to(device)
         process = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
         self.alphas_cumprod = torch.from_numpy(process.alphas_cumprod).to(device, torch.float32)
-        self.timestep_weights = timestep_weights(self.alphas_cumprod, recipe.losses.snr_bound)
         per_step = options.batch_size * options.gradient_accumulation * self.accelerator.num_processes
         self.log = RunLog(self.accelerator, recipe.name, self.step, options.max_steps, per_step)
 
@@ -157,7 +156,7 @@ class Trainer:
         output = model(batch | {"x": x_t, "t": t[:, None].float()}).float()
         if self.config.spec.prediction is Prediction.EPS:
             output = (x_t - (1 - a).sqrt() * output) / a.sqrt().clamp(min=1e-3)
-        return self.loss(output, x0, batch["frame_mask"], a[:, 0, 0], self.timestep_weights[t])
+        return self.loss(output, x0, batch["frame_mask"], a[:, 0, 0])
 
     def _bookkeeping(self, terms: Mapping[str, Tensor], last: int) -> None:
         options = self.recipe.train

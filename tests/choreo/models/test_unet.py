@@ -1,10 +1,7 @@
 import pytest
 import torch
 
-from choreo.diffusion.schedule import NoiseSchedule
-from choreo.errors import InvalidInput
-from choreo.models.denoiser import Denoiser, ResidualDenoiser, VelocityDenoiser
-from choreo.models.registry import denoiser
+from choreo.models.denoiser import Denoiser
 from choreo.models.spec import ModelSpec, Prediction
 from choreo.models.unet import MotionUNet, UNetConfig
 
@@ -28,10 +25,10 @@ def inputs(batch: int, frames: int, config: UNetConfig, seed: int = 0) -> list[t
 SPEC = ModelSpec(name="test", context_dim=12, mean=(0.0,) * 66, std=(1.0,) * 66)
 
 
-def awake(config: UNetConfig, spec: ModelSpec = SPEC, architecture: str = "unet") -> Denoiser:
+def awake(config: UNetConfig, spec: ModelSpec = SPEC) -> Denoiser:
     """Zero-initialised layers would hide mistakes, so every weight is random here."""
     torch.manual_seed(0)
-    model = denoiser(architecture, config, spec).eval()
+    model = Denoiser(MotionUNet(config), spec).eval()
     for p in model.parameters():
         torch.nn.init.normal_(p, std=0.1)
     return model
@@ -106,7 +103,7 @@ def test_every_input_matters(index: int) -> None:
 def test_the_correction_starts_at_nothing_and_can_pass_motion_through() -> None:
     """With F = 0 and a gain of one on the unsmoothed residual, x0 is x_t; smoothed, a constant stays what it was."""
     x = inputs(2, 32, SMALL)
-    model = ResidualDenoiser(MotionUNet(SMALL), SPEC).eval()
+    model = Denoiser(MotionUNet(SMALL), SPEC).eval()
     assert (model(*x) == 0).all()
     gains = model.gains[-1].bias.view(-1, 66)
     gains[0] = 1
@@ -123,36 +120,6 @@ def test_the_correction_starts_at_nothing_and_can_pass_motion_through() -> None:
 def test_noise_prediction_has_no_skip() -> None:
     x = inputs(1, 32, SMALL)
     spec = SPEC.model_copy(update={"prediction": Prediction.EPS})
-    model = ResidualDenoiser(MotionUNet(SMALL), spec).eval()
+    model = Denoiser(MotionUNet(SMALL), spec).eval()
     model.gains[-1].bias[:] = 1
     assert (model(*x) == 0).all()
-
-
-@torch.no_grad()
-def test_a_network_that_knows_v_gives_x0() -> None:
-    schedule, x = NoiseSchedule.make(SPEC.schedule, SPEC.num_train_timesteps), inputs(4, 16, SMALL)
-    x0, eps = torch.randn(2, 4, 16, 66)
-    x[1][:, 0] = torch.tensor([0.0, 20, 500, 999])
-    a = torch.tensor(schedule.alpha_bar(x[1][:, 0].long().numpy())).float()[:, None, None]
-    x[0] = a.sqrt() * x0 + (1 - a).sqrt() * eps
-
-    class FakeNetwork(torch.nn.Module):
-        def forward(self, *_: torch.Tensor) -> torch.Tensor:
-            return a.sqrt() * eps - (1 - a).sqrt() * x0
-
-    torch.testing.assert_close(VelocityDenoiser(FakeNetwork(), SPEC)(*x), x0, atol=1e-5, rtol=1e-4)
-
-
-@torch.no_grad()
-def test_known_frames_come_out_of_either_denoiser_and_masked_ones_are_zero() -> None:
-    for architecture in ("unet", "unet-v"):
-        x = inputs(1, 32, SMALL)
-        x[6][:, :8], x[8][:, 24:] = 1, 0
-        out = awake(SMALL, architecture=architecture)(*x)
-        torch.testing.assert_close(out[:, :8], x[5][:, :8])
-        assert (out[:, 24:] == 0).all()
-
-
-def test_architectures_that_there_are_not_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="'unet' or 'unet-v'"):
-        denoiser("transformer", SMALL, SPEC)
