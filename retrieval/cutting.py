@@ -100,8 +100,9 @@ def cut(
     """
     if len(positions) < cutting.limits[0]:
         return []
-    frames = np.rint(np.unique(np.asarray(beats, np.float64).reshape(-1)) * FPS)
-    frames = frames[np.isfinite(frames) & (frames >= 0) & (frames <= len(positions))].astype(np.int64)
+    frames = np.rint(np.asarray(beats, np.float64).reshape(-1) * FPS)
+    # Beats that fall on one frame are one beat.
+    frames = np.unique(frames[np.isfinite(frames) & (frames >= 0) & (frames <= len(positions))].astype(np.int64))
     counted = len(frames) > min(COUNTS)
     if cutting.boundaries == "novelty":
         return _at_novelty(positions, frames if counted else frames[:0], cutting, music)

@@ -122,6 +122,14 @@ class TestNovelty:
         assert cut(LONG.positions, (), cutting, music=two_sounds(150)[:400]) == cut(LONG.positions, (), cutting)
 
 
+def test_beats_that_fall_on_one_frame_are_one() -> None:
+    crowded = np.repeat(np.arange(0, 20, 0.5), 6) + np.tile(np.arange(6) / 1000, 40)
+    for boundaries in BOUNDARIES:
+        cutting = Cutting(None, boundaries)
+        plain = cut(LONG.positions, np.arange(0, 20, 0.5), cutting, 4, None)
+        assert cut(LONG.positions, crowded, cutting, 4, None) == plain
+
+
 @settings(max_examples=60)
 @given(
     st.integers(1, 600),
