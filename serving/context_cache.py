@@ -19,16 +19,12 @@ class ContextCache:
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes, self._bytes = max_bytes, 0
         self._rows: OrderedDict[bytes, Tensors] = OrderedDict()
-        self.hits = 0
-        self.misses = 0
 
     def get(self, key: bytes) -> Tensors | None:
         """Outputs of one row, or None."""
         found = self._rows.get(key)
         if found is None:
-            self.misses += 1
             return None
-        self.hits += 1
         self._rows.move_to_end(key)
         return found
 

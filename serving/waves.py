@@ -109,8 +109,6 @@ class Waves:
         self._clock = 0.0
         self._wake: asyncio.Event | None = None
         self._driver: asyncio.Task[None] | None = None
-        self.waves = 0
-        """Waves so far."""
 
     @property
     def rows_in_flight(self) -> int:
@@ -208,7 +206,6 @@ class Waves:
         return self._free.pop() if self._free else WaveBuffer(self._engine.inputs(self._options.rows))
 
     async def _evaluate(self, wave: _Wave) -> None:
-        self.waves += 1
         taken = {(flight.trajectory, row): (flight, generation) for flight, row, generation in wave.rows}
         try:
             seats = wave.buffer.load(list(taken))
