@@ -1,44 +1,34 @@
-"""What surrounds every denoising network: correction by the noisy motion itself, known frames and the frame mask."""
+"""What surrounds every denoising network: the linear denoiser it improves on, known frames and the frame mask."""
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from choreo.diffusion.schedule import NoiseSchedule
-from choreo.models.layers import sinusoid, zero_init
+from choreo.models.gaussian import GaussianModel
 from choreo.models.spec import ModelSpec, Prediction
-
-SMOOTHING_FRAMES = (0.0, 1.0, 2.5, 6.0)
-"""Standard deviations of the Gaussian filters, frames; 0 is the motion itself."""
-RADIUS = 18
-WIDTH = 64
 
 
 class Denoiser(nn.Module):
-    """A network with the wire contract's output around it.
+    """A network with the wire contract around it.
 
-    For x0-prediction the network's estimate F is corrected by what it leaves unexplained, r = x_t - sqrt(abar_t) F:
+    With the posterior of the data's Gaussian model (`GaussianModel`) under the noise of timestep t, the network F sees
+    the posterior mean and the whitened noisy motion, and its output is added in units of the posterior deviation:
 
-        x0 = F + sum_k g_k(t) * (h_k conv r)
+        x0 = mean(x_t, t) + deviation(t) * F(...)          per mode
 
-    with fixed smoothing filters h_k over time and learned gains g_k per channel and timestep. It is a Wiener filter on
-    the residual: motion is smooth and noise is not, so at low noise the motion comes through whole although the
-    narrowest layer of a small network has fewer channels than a frame, and at high noise the gains are nothing.
+    So at F = 0 it is the best linear denoiser, whatever F errs by is coloured like motion and not like noise, and at
+    low noise what is known comes through whole.
     """
 
     alphas_cumprod: Tensor
-    filters: Tensor
 
     def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
         super().__init__()
-        self.network, self.prediction, self.channels = network, spec.prediction, spec.channels
+        self.network, self.prediction = network, spec.prediction
+        self.gaussian = GaussianModel(spec.window, spec.channels)
         schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
         table = torch.from_numpy(schedule.alphas_cumprod).float()
         self.register_buffer("alphas_cumprod", table, persistent=False)
-        self.register_buffer("filters", _filters(), persistent=False)
-        last = nn.Linear(WIDTH, len(SMOOTHING_FRAMES) * spec.channels)
-        zero_init(last)
-        self.gains = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.SiLU(), last)
 
     def forward(
         self,
@@ -52,29 +42,29 @@ class Denoiser(nn.Module):
         rhythm: Tensor,
         frame_mask: Tensor,
     ) -> Tensor:
-        """Shapes as in `ModelSpec` with a batch axis; known frames come out as they went in, masked ones as zero."""
-        out = self.network(x, t, context, context_mask, prior, known, known_mask, rhythm, frame_mask)
-        mask = frame_mask[..., None]
+        """Shapes as in `ModelSpec` with a batch axis; known frames come out as they went in, masked ones as zero.
+
+        Known frames replace x_t, without noise, and their mask is an input of its own (CondMDI, Cohan et al. 2024).
+        """
+        mask, gaussian = frame_mask[..., None], self.gaussian
+        a = self.alphas_cumprod[t[:, 0].long()][:, None, None]
+        held = known_mask * a.sqrt() * known + (1 - known_mask) * x
+        modes = gaussian.to_modes(_reflected(held, frame_mask))
+        mean = gaussian.mean_gain(a) * modes
+        axes = gaussian.axes.T
+        seen = torch.cat([gaussian.to_frames(mean) @ axes, gaussian.to_frames(gaussian.whitening(a) * modes)], dim=2)
+        out = self.network(seen, t, context, context_mask, prior, known_mask, rhythm, frame_mask)
+        correction = gaussian.deviation(a) * (gaussian.cosines @ out)
+        x0 = gaussian.to_frames(mean + correction) @ axes
+        x0 = (known_mask * known + (1 - known_mask) * x0) * mask
         if self.prediction is Prediction.EPS:
-            return out * mask
-        signal = self.alphas_cumprod[t[:, 0].long()][:, None, None]
-        x0 = out + self._correction((x - signal.sqrt() * out) * (1 - known_mask) * mask, t, mask)
-        return known_mask * known + (1 - known_mask) * x0 * mask
-
-    def _correction(self, residual: Tensor, t: Tensor, mask: Tensor) -> Tensor:
-        """Filtered and weighted residual (B, T, C); near borders the filters average over the frames there are."""
-        gains = self.gains(sinusoid(t[:, 0], WIDTH)).unflatten(1, (len(SMOOTHING_FRAMES), 1, self.channels))
-        smooth = self._filtered(residual) / self._filtered(mask).clamp(min=1e-4)
-        return (gains * smooth).sum(1)
-
-    def _filtered(self, x: Tensor) -> Tensor:
-        """(B, T, C) -> (B, K, T, C), every filter along time."""
-        padded = F.pad(x, (0, 0, RADIUS, RADIUS))[:, None]
-        return F.conv2d(padded, self.filters)
+            return (x - a.sqrt() * x0) / (1 - a).sqrt() * mask
+        return x0
 
 
-def _filters() -> Tensor:
-    """(K, 1, 2 RADIUS + 1, 1) Gaussian kernels of unit sum."""
-    time = torch.arange(-RADIUS, RADIUS + 1).float()
-    kernels = [torch.exp(-0.5 * (time / max(sigma, 1e-3)) ** 2) for sigma in SMOOTHING_FRAMES]
-    return torch.stack([k / k.sum() for k in kernels])[:, None, :, None]
+def _reflected(x: Tensor, frame_mask: Tensor) -> Tensor:
+    """(B, T, C) with the frames after the last real one (B, T) replaced by those before it, back and forth."""
+    count = frame_mask.sum(dim=1, keepdim=True).long().clamp(min=1)
+    place = torch.arange(x.shape[1], device=x.device)[None] % (2 * count)
+    source = torch.minimum(place, 2 * count - 1 - place)
+    return torch.gather(x, 1, source[..., None].expand(-1, -1, x.shape[2]))

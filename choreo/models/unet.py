@@ -28,6 +28,8 @@ class UNetConfig(BaseModel):
     channel_mult: tuple[int, ...] = (1, 2, 4, 8)
     num_res_blocks: int = 2
     attention_resolutions: tuple[int, ...] = (4, 2, 1)
+    patch_frames: int = 1
+    """Consecutive frames that the first layer takes as one position: the widest and dearest resolution is T / this."""
     num_heads: int = 8
     context_dim: int = 768
     frames_per_token: int = 4
@@ -37,12 +39,12 @@ class UNetConfig(BaseModel):
 
     @property
     def factor(self) -> int:
-        """T is padded to a multiple of this."""
-        return 2 ** (len(self.channel_mult) - 1)
+        """Frames that one position of the lowest resolution stands for; T is padded to a multiple of it."""
+        return self.patch_frames * 2 ** (len(self.channel_mult) - 1)
 
 
 class MotionUNet(nn.Module):
-    """x_t, timestep, context tokens, prior, known frames and rhythm -> what `Denoiser` makes x0 (or eps) of."""
+    """Two views of x_t, timestep, context tokens, prior and rhythm -> what `Denoiser` makes x0 (or eps) of."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -50,19 +52,19 @@ class MotionUNet(nn.Module):
         width, emb = config.model_channels, config.model_channels * 4
         self.time_embed = nn.Sequential(nn.Linear(width, emb), nn.SiLU(), nn.Linear(emb, emb))
         self.context_embed = nn.Linear(2 * config.context_dim, emb)
-        in_channels = 3 * config.channels + 1 + config.rhythm_channels
-        self.input_proj = nn.Conv2d(in_channels, width, (1, 1))
+        in_channels = 4 * config.channels + 1 + config.rhythm_channels
+        self.input_proj = nn.Conv2d(in_channels * config.patch_frames, width, (1, 1))
         self.down, skips, ch = self._down_path(width, emb)
         self.middle = nn.ModuleList(
             [ResBlock(ch, ch, emb, config), AttentionBlock(ch, config, config.factor), ResBlock(ch, ch, emb, config)]
         )
         self.up, ch = self._up_path(ch, emb, skips)
         self.norm = nn.GroupNorm(config.num_groups, ch)
-        self.output_proj = nn.Conv2d(ch, config.channels, (1, 1))
+        self.output_proj = nn.Conv2d(ch, config.channels * config.patch_frames, (1, 1))
         zero_init(self.output_proj)
 
     def _down_path(self, ch: int, emb: int) -> tuple[nn.ModuleList, list[int], int]:
-        config, down, ds = self.config, nn.ModuleList(), 1
+        config, down, ds = self.config, nn.ModuleList(), self.config.patch_frames
         skips = [ch]
         for level, mult in enumerate(config.channel_mult):
             for _ in range(config.num_res_blocks):
@@ -92,31 +94,25 @@ class MotionUNet(nn.Module):
 
     def forward(
         self,
-        x: Tensor,
+        seen: Tensor,
         t: Tensor,
         context: Tensor,
         context_mask: Tensor,
         prior: Tensor,
-        known: Tensor,
         known_mask: Tensor,
         rhythm: Tensor,
         frame_mask: Tensor,
     ) -> Tensor:
-        """Shapes as in `ModelSpec` with a batch axis; t is (B, 1). Returns (B, T, C).
-
-        Known frames replace x_t and their mask is an input of its own (CondMDI, Cohan et al. 2024).
-        """
-        frames = x.shape[1]
-        x = known_mask * known + (1 - known_mask) * x
+        """seen (B, T, 2 C), the others as in `ModelSpec` with a batch axis; t is (B, 1). Returns (B, T, C)."""
+        frames, patch = seen.shape[1], self.config.patch_frames
         prior_mask = prior[:, :, -1:]
-        h = torch.cat([x, known_mask, prior[:, :, :-1] * prior_mask, prior_mask, rhythm], dim=2)
-        h = h * frame_mask[..., None]
-        pad = -frames % self.config.factor
-        h = F.pad(h, (0, 0, 0, pad)).transpose(1, 2).unsqueeze(2)
-        mask = F.pad(frame_mask, (0, pad))
+        h = torch.cat([seen, known_mask, prior[:, :, :-1] * prior_mask, prior_mask, rhythm], dim=2)
+        h = F.pad(h * frame_mask[..., None], (0, 0, 0, -frames % self.config.factor))
+        mask = F.pad(frame_mask, (0, -frames % self.config.factor))[:, ::patch]
+        h = h.unflatten(1, (-1, patch)).flatten(2).transpose(1, 2).unsqueeze(2)
         emb = self.time_embed(sinusoid(t[:, 0], self.config.model_channels)) + self._pool(context, context_mask)
         out = self._body(h, emb, context, context_mask, mask)
-        return out.squeeze(2).transpose(1, 2)[:, :frames]
+        return out.squeeze(2).transpose(1, 2).unflatten(2, (patch, -1)).flatten(1, 2)[:, :frames]
 
     def _pool(self, context: Tensor, mask: Tensor) -> Tensor:
         mean = (context * mask[..., None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)

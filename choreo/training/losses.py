@@ -1,6 +1,7 @@
 """Training losses on predicted x0: reconstruction, velocity, bone length and planted feet."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -15,16 +16,40 @@ TERMS: Final = ("reconstruction", "velocity", "bone", "contact", "total")
 
 
 class LossWeights(BaseModel):
-    """Weights of the terms; the first two act on normalised features, the others on metres and metres per second."""
+    """Weights of the terms; the first two act on normalised features, relative to what a linear denoiser errs by, the
+    others on metres and metres per second."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     reconstruction: float = 1.0
-    velocity: float = 2.0
-    bone: float = 20.0
-    contact: float = 0.5
+    velocity: float = 0.5
+    bone: float = 50.0
+    contact: float = 2.0
     root: float = 5.0
     """How much more the two root velocity channels count than any other: they are 2 of 66, and all of the travel."""
+
+
+@dataclass(frozen=True)
+class NoiseLevel:
+    """How noisy each row of a batch is, all (B,).
+
+    Attributes:
+        alphas_cumprod: squared, it scales the terms in metres: at high noise the best prediction is a mean over many
+            motions, and asking a mean for planted feet and full bones teaches it to stand still.
+        error: squared error that a linear denoiser has at this noise (`GaussianModel.expected_errors`); errors count
+            in units of it, so that every noise level has its say.
+        velocity_error: likewise for differences from frame to frame.
+    """
+
+    alphas_cumprod: Tensor
+    error: Tensor
+    velocity_error: Tensor
+
+    @classmethod
+    def none(cls, mask: Tensor) -> "NoiseLevel":
+        """Of rows without noise, whose errors count as they are; mask (B, T)."""
+        one = torch.ones(len(mask)).to(mask)
+        return cls(one, one, one)
 
 
 class MotionLoss(nn.Module):
@@ -47,19 +72,15 @@ class MotionLoss(nn.Module):
         self.register_buffer("_channels", channels / channels.mean(), persistent=False)
 
     def forward(
-        self, predicted: Tensor, target: Tensor, mask: Tensor, alphas_cumprod: Tensor | None = None
+        self, predicted: Tensor, target: Tensor, mask: Tensor, noise: NoiseLevel | None = None
     ) -> Mapping[str, Tensor]:
-        """predicted and target (B, T, C) normalised, mask (B, T) -> each term and their weighted `total`.
-
-        alphas_cumprod (B,) scales the terms in metres row by row: at high noise the best prediction is a mean over
-        many motions, and asking a mean for planted feet and full bones teaches it to stand still.
-        """
+        """predicted and target (B, T, C) normalised, mask (B, T) -> each term and their weighted `total`."""
         both = mask[:, 1:] * mask[:, :-1]
-        clean = torch.ones(len(mask)).to(mask) if alphas_cumprod is None else alphas_cumprod
-        terms = {
-            "reconstruction": _mean(self._channels * (predicted - target) ** 2, mask),
-            "velocity": _mean(self._channels * (predicted.diff(dim=1) - target.diff(dim=1)) ** 2, both),
-        }
+        noise = noise or NoiseLevel.none(mask)
+        clean = noise.alphas_cumprod**2
+        error = self._channels * (predicted - target) ** 2 / noise.error[:, None, None]
+        change = self._channels * (predicted - target).diff(dim=1) ** 2 / noise.velocity_error[:, None, None]
+        terms = {"reconstruction": _mean(error, mask), "velocity": _mean(change, both)}
         ours, theirs = self._joints(predicted), self._joints(target)
         bones = (ours[:, :, 1:] - ours[:, :, list(PARENTS[1:])]).norm(dim=-1)
         terms["bone"] = _mean((bones - self.lengths) ** 2, mask * clean[:, None])

@@ -11,9 +11,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DataLoaderConfiguration
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -21,12 +23,12 @@ from choreo.data.windows import collate
 from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import InvalidInput, MissingDependency, NonFiniteOutput
 from choreo.models.generator import Generator, GeneratorConfig, save_generator
-from choreo.models.spec import Prediction
+from choreo.models.spec import ModelSpec, Prediction
 from choreo.training.best import LOSS, SCORES, Best, best_generator
 from choreo.training.checkpoints import newest_usable, outliving_a_full_disk, save_checkpoint, sweep
 from choreo.training.ema import Ema
 from choreo.training.held_out_dances import HeldOutDances
-from choreo.training.losses import MotionLoss
+from choreo.training.losses import MotionLoss, NoiseLevel
 from choreo.training.normalized import Batch, normalized
 from choreo.training.recipe import Recipe, TrainConfig
 from choreo.training.resuming import last_step, refuse_another_run
@@ -35,6 +37,10 @@ from choreo.training.run_log import RunLog
 CHECKPOINTS: Final = "checkpoints"
 MODEL: Final = "model"
 LAST: Final = "last"
+LEAST_ERROR: Final = 3e-4
+"""Squared error, of normalised features, below which less noise does not make errors count more."""
+GAUSSIAN_WINDOWS: Final = 1024
+"""Windows that the network's Gaussian model is fitted to."""
 
 
 class Trainer:
@@ -59,6 +65,7 @@ class Trainer:
         self.accelerator = _accelerator(options, folder)
         torch.manual_seed(options.seed)
         self.network = Generator(config)
+        self.network.denoiser.gaussian.fit(_whole_windows(train, config.spec))
         self.ema = Ema(self.network, options.ema_decay)
         optimizer = torch.optim.AdamW(
             self.network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
@@ -156,7 +163,12 @@ class Trainer:
         output = model(batch | {"x": x_t, "t": t[:, None].float()}).float()
         if self.config.spec.prediction is Prediction.EPS:
             output = (x_t - (1 - a).sqrt() * output) / a.sqrt().clamp(min=1e-3)
-        return self.loss(output, x0, batch["frame_mask"], a[:, 0, 0])
+        return self.loss(output, x0, batch["frame_mask"], self._noise_level(a[:, 0, 0]))
+
+    def _noise_level(self, alphas_cumprod: Tensor) -> NoiseLevel:
+        error, velocity_error = self.network.denoiser.gaussian.expected_errors(alphas_cumprod)
+        least = LEAST_ERROR
+        return NoiseLevel(alphas_cumprod, error.clamp(min=least), velocity_error.clamp(min=least))
 
     def _bookkeeping(self, terms: Mapping[str, Tensor], last: int) -> None:
         options = self.recipe.train
@@ -261,6 +273,14 @@ def warmup_cosine(options: TrainConfig) -> Callable[[int], float]:
 def num_windows(options: TrainConfig, num_processes: int = 1) -> int:
     """Windows that a whole run looks at."""
     return options.max_steps * options.gradient_accumulation * options.batch_size * num_processes
+
+
+def _whole_windows(data: Dataset, spec: ModelSpec) -> NDArray[np.float32]:
+    """Normalised motion (N, T, C) of the first windows, those that are full."""
+    count = min(GAUSSIAN_WINDOWS, len(data))  # type: ignore[arg-type]
+    windows = [data[i] for i in range(count)]
+    full = [w for w in windows if w["frame_mask"].all()] or windows
+    return spec.normalize(np.stack([w["x0"] for w in full]))
 
 
 def _accelerator(options: TrainConfig, folder: Path) -> Accelerator:
