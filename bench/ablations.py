@@ -28,6 +28,8 @@ CASES: Final = {
     "guidance 4": replace(BASE, guidance_scale=4.0),
     "10 steps": replace(BASE, num_steps=10),
     "20 steps": replace(BASE, num_steps=20),
+    "fast": replace(BASE, preset="fast"),
+    "draft": replace(BASE, preset="draft"),
     "no post-processing": replace(BASE, finished=False),
 }
 OF_MOCAP: Final = "prior of mocap"

@@ -115,7 +115,7 @@ def problem_of(error: Exception) -> Problem:
             headers = {"Retry-After": "2"}
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "backend-unavailable", detail, headers=headers)
         case DeadlineExceeded():
-            detail = "the result was not ready before the request's deadline"
+            detail = "the result was not ready before the request's deadline; give a longer timeout or a faster preset"
             return Problem(HTTPStatus.GATEWAY_TIMEOUT, "deadline-exceeded", detail)
         case NonFiniteOutput():
             detail = "the model produced NaN or infinity; the result was withheld"

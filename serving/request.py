@@ -3,7 +3,7 @@
 import math
 import secrets
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from choreo.diffusion.presets import Preset, preset
 from choreo.diffusion.samplers import sampler
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
@@ -63,11 +64,13 @@ class GenerateFields(DanceFields):
     """The scalar fields of a request, the same in JSON, in a multipart form and on the command line."""
 
     guidance_scale: float = Field(2.5, description="Classifier-free guidance; 1 follows the condition as trained.")
-    guidance_low: float = Field(0.0, description="Lowest noise, 0 to 1, at which guidance acts.")
-    guidance_high: float = Field(1.0, description="Highest noise, 0 to 1, at which guidance acts.")
-    num_steps: int = Field(50, description="Denoising steps.")
-    sampler: str = Field("ddim", description="ddim, ddpm or dpm++2m.")
+    preset: str = Field("reference", description="reference, fast or draft; fields given beside it count more.")
+    num_steps: int | None = Field(None, description="Denoising steps.")
+    sampler: str | None = Field(None, description="ddim, ddpm or dpm++2m.")
+    guidance_low: float | None = Field(None, description="Lowest noise, 0 to 1, at which guidance acts.")
+    guidance_high: float | None = Field(None, description="Highest noise, 0 to 1, at which guidance acts.")
     seed: int | None = Field(None, description="Same seed, same motion; omitted: random.")
+    timeout: float | None = Field(None, description="Seconds until the result is of no use; omitted: the server's.")
     priority: str = Field("interactive", description="interactive, or bulk: give way to interactive requests.")
     use_rag: bool = Field(True, description="Start from retrieved motion phrases.")
     format: str = Field("json", description="json, npz, bvh or mp4.")
@@ -162,9 +165,7 @@ def make_job(fields: GenerateFields, parts: Attachments, settings: Settings) -> 
         raise InvalidInput("features", "give a song or its features, not both")
     if parts.audio is not None and not parts.audio:
         raise InvalidInput("audio", "is empty")
-    sampler(fields.sampler)
-    if not 1 <= fields.num_steps <= settings.max_steps:
-        raise InvalidInput("num_steps", f"must be between 1 and {settings.max_steps}, got {fields.num_steps}")
+    way = _way(fields, settings)
     num_frames = _frames(fields.duration, settings)
     start = _start(parts.start, num_frames)
     return Job(
@@ -174,15 +175,15 @@ def make_job(fields: GenerateFields, parts: Attachments, settings: Settings) -> 
         start=start,
         num_frames=num_frames,
         guidance_scale=_between("guidance_scale", fields.guidance_scale, 0, settings.max_guidance_scale),
-        num_steps=fields.num_steps,
-        sampler=fields.sampler,
+        num_steps=way.num_steps,
+        sampler=way.sampler,
         seed=_seed(fields.seed),
         use_rag=fields.use_rag,
         model=fields.model,
         format=Format.named(fields.format),
         finish=FinishOptions(fields.smooth, fields.bone_lengths, fields.foot_lock),
-        deadline=time.time() + settings.request_timeout_s,
-        guidance_interval=_interval(fields),
+        deadline=time.time() + _timeout(fields.timeout, settings),
+        guidance_interval=(way.guidance_low, way.guidance_high),
         priority=_priority(fields.priority),
         phrase_filter=_filter(fields),
         phrase_variety=_between("phrase_variety", fields.phrase_variety, 0, 1),
@@ -200,9 +201,17 @@ def make_search(fields: SearchFields, parts: Attachments, settings: Settings) ->
     return make_job(GenerateFields(**fields.model_dump(exclude={"top_n"})), parts, settings), fields.top_n
 
 
-def _interval(fields: GenerateFields) -> tuple[float, float]:
-    low = _between("guidance_low", fields.guidance_low, 0, 1)
-    return low, _between("guidance_high", fields.guidance_high, low, 1)
+def _way(fields: GenerateFields, settings: Settings) -> Preset:
+    """The preset with what was given beside it."""
+    names = ("sampler", "num_steps", "guidance_low", "guidance_high")
+    given = {name: value for name in names if (value := getattr(fields, name)) is not None}
+    way = replace(preset(fields.preset), **given)
+    sampler(way.sampler)
+    if not 1 <= way.num_steps <= settings.max_steps:
+        raise InvalidInput("num_steps", f"must be between 1 and {settings.max_steps}, got {way.num_steps}")
+    low = _between("guidance_low", way.guidance_low, 0, 1)
+    _between("guidance_high", way.guidance_high, low, 1)
+    return way
 
 
 def _priority(name: str) -> Priority:
@@ -246,6 +255,12 @@ def _frames(duration: float | None, settings: Settings) -> int | None:
         return None
     _between("duration", duration, 1 / FPS, settings.max_seconds)
     return max(round(FPS * duration), 1)
+
+
+def _timeout(seconds: float | None, settings: Settings) -> float:
+    if seconds is None:
+        return settings.request_timeout_s
+    return _between("timeout", seconds, 0.001, settings.max_timeout_s)
 
 
 def _seed(seed: int | None) -> int:

@@ -28,14 +28,17 @@ class Settings(BaseSettings):
     ray_address: str = ""
     """A running Ray cluster to serve on; empty: start one on this machine, for this server alone."""
 
-    max_seconds: float = Field(60.0, gt=0)
+    max_seconds: float = Field(3600.0, gt=0)
     """Longest motion that a request may ask for."""
-    max_song_seconds: float = Field(600.0, gt=0)
+    max_song_seconds: float = Field(3600.0, gt=0)
     max_body_bytes: int = Field(64 << 20, gt=0)
     max_text_chars: int = Field(1000, gt=0)
     max_steps: int = Field(250, ge=1, le=1000)
     max_guidance_scale: float = Field(20.0, ge=0)
     request_timeout_s: float = Field(120.0, gt=0)
+    """Time that a request has which does not say how long its sender waits."""
+    max_timeout_s: float = Field(3600.0, gt=0)
+    """Longest time that a request may ask for."""
     max_ongoing_requests: int = Field(16, ge=1)
     max_queued_requests: int = Field(64, ge=0)
     sampler_concurrency: int = Field(8, ge=1)
@@ -44,6 +47,8 @@ class Settings(BaseSettings):
     """How requests go through the denoiser: each on its own, or the rows of all together in waves."""
     wave_rows: int = Field(32, ge=1, le=1024)
     """Most rows of one wave."""
+    shared_memory: bool = True
+    """Whether waves reach a Triton server on this machine through memory that both have mapped."""
     context_cache_bytes: int = Field(64 << 20, ge=0)
     """Memory of one sampler replica for context rows of songs and prompts that may come again."""
     cross_encoder: str = ""

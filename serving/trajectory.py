@@ -22,6 +22,8 @@ from serving.windows import ramps, timeline_length
 
 OVERLAP: Final = 64
 """Frames that neighbouring windows share."""
+AT_ONCE: Final = 4096
+"""Frames of a timeline that a step works on at a time: what it computes on the way is small next to an hour."""
 EVERYWHERE: Final = (0.0, 1.0)
 TIMELINES: Final = ("prior", "rhythm", "known", "known_mask")
 """Inputs of the denoiser that are cut from a timeline; unconditional rows see neither prior nor rhythm."""
@@ -79,10 +81,14 @@ class Trajectory:
     _pairs: NDArray[np.int64] = field(init=False)
     _total: NDArray[np.float64] = field(init=False)
     _missing: int = field(init=False, default=0)
-    _before: tuple[Array, int] | None = field(init=False, default=None)
+    _x0: Array = field(init=False)
+    """What the step before predicted, for samplers that look back."""
+    _t_before: int = field(init=False, default=-1)
 
     def __post_init__(self) -> None:
-        self.x = gaussian(self.plan.seed, 0, self.length, self.spec.channels, INITIAL)
+        parts = range(0, self.length, AT_ONCE)
+        self.x = np.concatenate([self._noise(slice(first, first + AT_ONCE), INITIAL) for first in parts])
+        self._x0 = np.zeros_like(self.x) if self.plan.method.multistep else self.x[:0]
         self._pairs = timestep_pairs(self.plan.num_steps, self.spec.num_train_timesteps)
         self._ramps, self._weight = ramps(self.starts, self.spec.window, OVERLAP)
         self._begin()
@@ -152,8 +158,14 @@ class Trajectory:
         self._total = np.zeros((self.length, self.spec.channels))
         self._missing = 0 if self.done else self.rows
 
-    def _output(self) -> Array:
-        return (self._total / self._weight[:, None]).astype(np.float32)
+    def _output(self, frames: slice) -> Array:
+        return (self._total[frames] / self._weight[frames, None]).astype(np.float32)
+
+    def _noise(self, frames: slice, step: int | None = None) -> Array:
+        """Addressed noise of some frames, of the step under way or of another."""
+        end = min(frames.stop, self.length)
+        at = self.index if step is None else step
+        return gaussian(self.plan.seed, frames.start, end - frames.start, self.spec.channels, at)
 
 
 def advance(trajectories: Sequence[Trajectory], schedule: NoiseSchedule) -> None:
@@ -168,27 +180,29 @@ def _likeness(trajectory: Trajectory) -> tuple[int, str]:
 
 
 def _advance_alike(some: Sequence[Trajectory], schedule: NoiseSchedule) -> None:
-    spec, method = some[0].spec, some[0].plan.method
+    method = some[0].plan.method
     t, t_prev = np.array([trajectory._pairs[trajectory.index] for trajectory in some]).T
-    x = np.stack([trajectory.x for trajectory in some])
-    output = np.stack([trajectory._output() for trajectory in some])
-    x0 = schedule.predicted_x0(output, x, t, spec.prediction).astype(np.float32)
-    noise = np.stack([_noise(trajectory) for trajectory in some]) if method.stochastic else None
-    before = _before(some, x0) if method.multistep else None
-    stepped = method.step(schedule, x, x0, t, t_prev, noise, before)
+    for first in range(0, some[0].length, AT_ONCE):
+        frames = slice(first, first + AT_ONCE)
+        x = np.stack([trajectory.x[frames] for trajectory in some])
+        output = np.stack([trajectory._output(frames) for trajectory in some])
+        x0 = schedule.predicted_x0(output, x, t, some[0].spec.prediction).astype(np.float32)
+        noise = np.stack([trajectory._noise(frames) for trajectory in some]) if method.stochastic else None
+        before = _before(some, frames) if method.multistep else None
+        stepped = method.step(schedule, x, x0, t, t_prev, noise, before)
+        for row, trajectory in enumerate(some):
+            trajectory.x[frames] = stepped[row]
+            if method.multistep:
+                trajectory._x0[frames] = x0[row]
     for row, trajectory in enumerate(some):
-        trajectory.x = stepped[row]
-        if method.multistep:
-            trajectory._before = (x0[row], int(t[row]))
+        trajectory._t_before = int(t[row])
         trajectory.index += 1
         trajectory._begin()
 
 
-def _noise(trajectory: Trajectory) -> Array:
-    return gaussian(trajectory.plan.seed, 0, trajectory.length, trajectory.spec.channels, trajectory.index)
-
-
-def _before(some: Sequence[Trajectory], like: Array) -> Before:
-    known = [trajectory._before for trajectory in some]
-    x0 = np.stack([np.zeros_like(like[0]) if b is None else b[0] for b in known])
-    return Before(x0, np.array([-1 if b is None else b[1] for b in known]))
+def _before(some: Sequence[Trajectory], frames: slice) -> Before:
+    """What the step before predicted of some frames."""
+    return Before(
+        np.stack([trajectory._x0[frames] for trajectory in some]),
+        np.array([trajectory._t_before for trajectory in some]),
+    )

@@ -20,9 +20,9 @@ from choreo.motion.formats.npz import read_npz
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
 from export.build import build_repository
-from serving.engine import OnnxEngine
 from serving.evaluation.stretches import Positions, Stretch
 from serving.local import LocalStages
+from serving.onnx_engine import OnnxEngine
 from serving.pipeline import Pipeline
 from serving.request import Attachments, make_job, parse_fields
 from serving.retriever import Retriever
@@ -37,13 +37,15 @@ class DanceOptions:
     """How everything is danced.
 
     Attributes:
-        num_steps: denoising steps.
+        preset: sampler, steps and guidance interval by name.
+        num_steps: denoising steps; None: the preset's.
         guidance_scale: of classifier-free guidance.
         use_rag: whether dances begin from retrieved phrases.
         finished: whether smoothing, rigid bones and foot lock follow.
     """
 
-    num_steps: int = 50
+    preset: str = "reference"
+    num_steps: int | None = None
     guidance_scale: float = 2.5
     use_rag: bool = True
     finished: bool = True
@@ -51,7 +53,8 @@ class DanceOptions:
     def fields(self, stretch: Stretch, seed: int) -> dict[str, Any]:
         """Fields of the request for one dance."""
         return {
-            "text_prompt": stretch.prompt, "duration": WINDOW / FPS, "num_steps": self.num_steps, "seed": seed,
+            "text_prompt": stretch.prompt, "duration": WINDOW / FPS, "preset": self.preset, "seed": seed,
+            "num_steps": self.num_steps,
             "guidance_scale": self.guidance_scale, "use_rag": self.use_rag, "smooth": self.finished,
             "bone_lengths": self.finished, "foot_lock": self.finished,
         }  # fmt: skip
@@ -135,11 +138,16 @@ async def in_process(checkpoint: Path, phrases: Path, settings: Settings) -> Asy
 
 @asynccontextmanager
 async def untrained(checkpoint: Path, phrases: Path, settings: Settings) -> AsyncIterator[InProcess]:
-    """A dancer of the same architecture and statistics whose weights are those that training starts from."""
+    """A dancer of the same architecture whose weights are those that training starts from: a linear denoiser.
+
+    The Gaussian model of the data is fitted before training and therefore stays.
+    """
     with tempfile.TemporaryDirectory(prefix="choreo-untrained-") as scratch:
         torch.manual_seed(0)
-        config = load_generator(checkpoint).config
-        save_generator(Path(scratch), config, Generator(config).state_dict())
+        trained = load_generator(checkpoint)
+        blank = Generator(trained.config)
+        blank.denoiser.gaussian.load_state_dict(trained.denoiser.gaussian.state_dict())
+        save_generator(Path(scratch), trained.config, blank.state_dict())
         async with in_process(Path(scratch), phrases, settings) as dancer:
             yield dancer
 

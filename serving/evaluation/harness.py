@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from choreo.errors import InvalidInput
 from choreo.evaluation.motions import Motions
@@ -31,6 +31,8 @@ from serving.settings import Settings
 
 SEED_STRIDE: Final = 10_000
 """Between the seeds of two replications; a replication's dances have consecutive ones."""
+AT_ONCE: Final = 8
+"""Dances that are made at a time."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,27 @@ def rows_of_dances(scene: Scene, replications: Sequence[Sequence[Dance]]) -> lis
 async def all_dances(
     dancer: Dancer, stretches: Sequence[Stretch], options: DanceOptions, replication: int, title: str
 ) -> list[Dance]:
-    """One dance for each stretch, seeds by replication and stretch."""
-    numbered = track(list(enumerate(stretches)), title, console=Console(stderr=True), transient=True)
-    return [await dancer.dance(s, options, replication * SEED_STRIDE + i) for i, s in numbered]
+    """One dance for each stretch, seeds by replication and stretch; a few at a time, which share batches.
+
+    Raises:
+        ChoreoError: a dance failed; the others are given up.
+    """
+    turns = asyncio.Semaphore(AT_ONCE)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=len(stretches))
+
+        async def one(number: int, stretch: Stretch) -> Dance:
+            async with turns:
+                dance = await dancer.dance(stretch, options, replication * SEED_STRIDE + number)
+            progress.advance(task)
+            return dance
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                dances = [group.create_task(one(i, stretch)) for i, stretch in enumerate(stretches)]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+    return [dance.result() for dance in dances]
 
 
 async def _danced(

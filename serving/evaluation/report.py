@@ -10,6 +10,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from choreo.diffusion.presets import preset
 from choreo.evaluation.scorecard import METRICS, Row
 from choreo.motion.clip import Motion
 from choreo.motion.formats.atomic import atomic_write
@@ -74,11 +75,12 @@ def markdown(found: Evaluation) -> str:
 def _facts(found: Evaluation) -> str:
     wish, options = found.wish, found.wish.options
     who = wish.url or (str(wish.checkpoint) if wish.checkpoint else "the shipped checkpoint")
+    way = preset(options.preset)
     extras = "" if options.use_rag else ", without retrieved phrases"
     extras += "" if options.finished else ", without post-processing"
     return (
-        f"{who}: {len(found.stretches)} held-out stretches, {wish.replications} replication(s), "
-        f"{options.num_steps} steps, guidance {options.guidance_scale:g}{extras}."
+        f"{who}: {len(found.stretches)} held-out stretches, {wish.replications} replication(s), {way.sampler} with "
+        f"{options.num_steps or way.num_steps} steps, guidance {options.guidance_scale:g}{extras}."
     )
 
 

@@ -1,9 +1,11 @@
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from choreo.diffusion.presets import PRESETS
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.formats.npz import npz_bytes
@@ -80,3 +82,24 @@ def test_a_start_must_leave_something_to_generate() -> None:
     with pytest.raises(InvalidInput) as error:
         build(Attachments(start=start), text_prompt="a", duration=2.0)
     assert error.value.field == "start"
+
+
+def test_a_preset_says_how_to_denoise_and_what_is_given_beside_it_counts_more() -> None:
+    plain = build(text_prompt="a")
+    assert (plain.sampler, plain.num_steps, plain.guidance_interval) == ("ddim", 50, (0.0, 1.0))
+    for name, way in PRESETS.items():
+        job = build(text_prompt="a", preset=name)
+        assert (job.sampler, job.num_steps) == (way.sampler, way.num_steps)
+        assert job.guidance_interval == (way.guidance_low, way.guidance_high)
+    job = build(text_prompt="a", preset="fast", num_steps=3, guidance_low=0.0)
+    assert (job.sampler, job.num_steps, job.guidance_interval) == (PRESETS["fast"].sampler, 3, (0.0, 1.0))
+
+
+def test_a_preset_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="preset: must be one of reference, fast, draft, got 'faster'"):
+        build(text_prompt="a", preset="faster")
+
+
+def test_a_request_may_say_how_long_its_sender_waits() -> None:
+    assert 100 < build(text_prompt="a").deadline - time.time() <= 120
+    assert 800 < build(text_prompt="a", timeout=900.0).deadline - time.time() <= 900

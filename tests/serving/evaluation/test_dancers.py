@@ -18,12 +18,16 @@ STRETCH = windows(synthetic_clips(1))[0]
 def test_a_server_is_asked_for_what_the_stretch_is(ingress: Any, stages: Any) -> None:
     async def run() -> np.ndarray:
         async with ingress.connect() as client:
-            dance = await Server(client).dance(STRETCH, DanceOptions(7, 1.5, use_rag=False, finished=False), seed=11)
+            dance = await Server(client).dance(
+                STRETCH, DanceOptions("fast", 7, 1.5, use_rag=False, finished=False), seed=11
+            )
             return dance.positions
 
     assert asyncio.run(run()).shape == (WINDOW, 22, 3)
     (job,) = stages.jobs
-    assert (job.text, job.seed, job.num_steps, job.guidance_scale) == (STRETCH.prompt, 11, 7, 1.5)
+    assert (job.text, job.seed, job.sampler, job.num_steps, job.guidance_scale) == (
+        STRETCH.prompt, 11, "dpm++2m", 7, 1.5,
+    )  # fmt: skip
     assert (job.num_frames, job.use_rag, job.finish.foot_lock, job.finish.smooth) == (WINDOW, False, False, False)
     np.testing.assert_array_equal(job.features, STRETCH.music)
 
