@@ -12,8 +12,8 @@ from choreo.motion.skeleton import FPS
 from export.build import build_repository
 from retrieval.build import BuildReport, PhraseSource
 from retrieval.bundled import LICENCE, build_bundled, bundled_song
-from serving.engine import OnnxEngine
 from serving.local import LocalStages
+from serving.onnx_engine import OnnxEngine
 from serving.pipeline import Pipeline
 from serving.request import Attachments, make_job, parse_fields
 from serving.settings import Settings

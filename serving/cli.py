@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from choreo.errors import ChoreoError, InvalidInput
@@ -32,8 +33,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 def main() -> None:
     """Entry point: typed errors become one line and exit code 2 (bad input) or 1 (anything else)."""
-    # Before torch is imported: its idle threads would spin and take the cores from the inference beside them.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if "train" not in sys.argv[1:2]:
+        # Before torch is imported: its idle threads would spin and take the cores from the inference beside them.
+        # A training has the machine to itself, and a third less time for a step when they do spin.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
     try:
         app()
@@ -51,11 +54,12 @@ def generate(
     song: Annotated[Path | None, typer.Option(help="Song: wav, flac, ogg or mp3.")] = None,
     features: Annotated[Path | None, typer.Option(help="Precomputed music features (.npy, 30 fps).")] = None,
     duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, or one window.")] = None,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 50,
+    preset: Annotated[str, typer.Option(help="reference, fast or draft.")] = "reference",
+    steps: Annotated[int | None, typer.Option(help="Denoising steps, if not the preset's.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddim, ddpm or dpm++2m, if not the preset's.")] = None,
     guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 2.5,
-    guidance_low: Annotated[float, typer.Option(help="Lowest noise, 0 to 1, at which guidance acts.")] = 0.0,
-    guidance_high: Annotated[float, typer.Option(help="Highest noise at which it acts.")] = 1.0,
-    sampler: Annotated[str, typer.Option(help="ddim, ddpm or dpm++2m.")] = "ddim",
+    guidance_low: Annotated[float | None, typer.Option(help="Lowest noise, 0 to 1, at which guidance acts.")] = None,
+    guidance_high: Annotated[float | None, typer.Option(help="Highest noise at which it acts.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same motion.")] = None,
     format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
@@ -78,11 +82,10 @@ def generate(
 
     fields = {
         "text_prompt": text, "duration": duration, "guidance_scale": guidance_scale, "num_steps": steps,
-        "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "seed": seed,
-        "use_rag": not no_rag, "model": model, "smooth": smooth, "bone_lengths": bone_lengths, "foot_lock": foot_lock,
-        "phrase_genre": phrase_genre,
-        "phrase_licence": phrase_licence, "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo,
-        "phrase_variety": phrase_variety,
+        "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "preset": preset,
+        "seed": seed, "use_rag": not no_rag, "model": model, "smooth": smooth, "bone_lengths": bone_lengths,
+        "foot_lock": foot_lock, "phrase_genre": phrase_genre, "phrase_licence": phrase_licence,
+        "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo, "phrase_variety": phrase_variety,
     }  # fmt: skip
     document = asyncio.run(
         generate_files(fields, song, features, start, format or ["npz", "bvh"], phrases, out, Settings(), stderr)
@@ -129,15 +132,30 @@ def export(
     profile: Annotated[str, typer.Option(help="cpu, gpu-plan or gpu-ort.")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
     force: Annotated[bool, typer.Option("--force", help="Build again even if the repository is current.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Measure engine options here, for about a minute.")] = False,
     as_json: Json = False,
 ) -> None:
     """Export a checkpoint to ONNX, check it against torch, and write the Triton model repository."""
+    from choreo.models.spec import ModelSpec
     from export.build import build_repository
+    from export.tuning import Tuning
+    from export.tuning import tune as measure
 
     settings = Settings()
-    with stderr.status("exporting"):
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=stderr, transient=True) as bar:
+        task = bar.add_task("exporting", total=None)
+
+        def tuned(graph: Path, spec: ModelSpec, max_batch: int) -> Tuning:
+            bar.update(task, description="measuring engine options", total=1.0)
+            return measure(graph, spec, max_batch, lambda done: bar.update(task, completed=done))
+
         built = build_repository(
-            checkpoint or settings.weights, out or settings.model_repo, profile, precision, force=force
+            checkpoint or settings.weights,
+            out or settings.model_repo,
+            profile,
+            precision,
+            force=force,
+            tune=tuned if tune else None,
         )
     _print(built.document(), as_json)
 
@@ -146,7 +164,7 @@ def export(
 def train(
     recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/demo.yaml.")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
-    data: Annotated[Path | None, typer.Option(help="Data pack; omitted: synthetic dances only.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data set; omitted: synthetic dances only.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Library that priors are retrieved from.")] = None,
     until: Annotated[int | None, typer.Option(help="Stop after this step; a later call goes on.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="A few steps on a few clips, to see that all works.")] = False,
@@ -171,7 +189,8 @@ def evaluate(
     url: Annotated[str | None, typer.Option(help="Running server that dances instead.")] = None,
     samples: Annotated[int, typer.Option(min=2, max=10_000, help="Stretches to dance to.")] = 32,
     replications: Annotated[int, typer.Option(min=1, max=100, help="Times to do so, with other seeds.")] = 1,
-    steps: Annotated[int, typer.Option(min=1, help="Denoising steps.")] = 50,
+    preset: Annotated[str, typer.Option(help="reference, fast or draft.")] = "reference",
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, if not the preset's.")] = None,
     guidance_scale: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 2.5,
     no_rag: Annotated[bool, typer.Option("--no-rag", help="Generate without retrieved phrases.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Leave smoothing, rigid bones and foot lock out.")] = False,
@@ -188,7 +207,7 @@ def evaluate(
     if url is not None and checkpoint is not None:
         raise InvalidInput("url", "give a checkpoint or a server, not both")
     settings = Settings() if phrases is None else Settings(phrases=phrases)
-    options = DanceOptions(steps, guidance_scale, not no_rag, not raw)
+    options = DanceOptions(preset, steps, guidance_scale, not no_rag, not raw)
     wish = Wish(data, checkpoint, url, samples, replications, options)
     found = asyncio.run(run_evaluation(wish, settings))
     if report is not None:

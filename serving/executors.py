@@ -5,17 +5,14 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import DeadlineExceeded
 from choreo.models.spec import ModelSpec
 from serving.engine import Engine
 from serving.settings import Settings
-from serving.tensors import Tensors
 from serving.trajectory import Trajectory, advance
-from serving.wave_buffer import WaveBuffer, denoiser_inputs
+from serving.wave_buffer import WaveBuffer
+from serving.wave_engines import ArrayWaves, wave_engine
 from serving.waves import WaveOptions, Waves
 
 
@@ -36,27 +33,11 @@ class Executor(Protocol):
         ...
 
 
-class EngineWaves:
-    """Waves over any engine: arrays of this process, handed over at every step."""
-
-    def __init__(self, engine: Engine, spec: ModelSpec) -> None:
-        self._engine, self._spec = engine, spec
-
-    def inputs(self, rows: int) -> Tensors:
-        """See `WaveEngine`."""
-        return denoiser_inputs(self._spec, rows)
-
-    async def evaluate(self, inputs: Tensors, rows: int, deadline: float | None) -> NDArray[np.float32]:
-        """See `WaveEngine`."""
-        part = {name: values[:rows] for name, values in inputs.items()}
-        return (await self._engine.infer("denoiser", part, deadline=deadline))[self._spec.prediction.value]
-
-
 class Requests:
     """Every trajectory on its own: one call per step. What shares a batch is left to Triton's dynamic batcher."""
 
     def __init__(self, engine: Engine, spec: ModelSpec) -> None:
-        self._engine, self._spec = EngineWaves(engine, spec), spec
+        self._engine = ArrayWaves(engine, spec)
         self._schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
 
     async def run(self, trajectory: Trajectory) -> None:
@@ -84,4 +65,4 @@ def executor(settings: Settings) -> Callable[[Engine, ModelSpec], Executor]:
     if settings.executor == "requests":
         return Requests
     options = WaveOptions(rows=settings.wave_rows)
-    return lambda engine, spec: Waves(EngineWaves(engine, spec), spec, options)
+    return lambda engine, spec: Waves(wave_engine(engine, spec, settings.shared_memory), spec, options)

@@ -10,8 +10,8 @@ from rich.console import Console
 from choreo.motion.formats.atomic import atomic_write
 from choreo.motion.formats.files import Format
 from export.build import build_repository
-from serving.engine import OnnxEngine
 from serving.local import LocalStages
+from serving.onnx_engine import OnnxEngine
 from serving.pipeline import Pipeline
 from serving.report import report, versions, write_files
 from serving.request import Attachments, make_job, parse_fields

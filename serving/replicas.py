@@ -26,7 +26,8 @@ from serving.threads import Threads
 
 if TYPE_CHECKING:  # gRPC and ONNX are loaded by the one replica that needs them
     from export.repository import GraphName
-    from serving.engine import Engine
+    from serving.shared_region import SharedRegion
+    from serving.triton_engine import TritonEngine
 
 T = TypeVar("T")
 
@@ -112,7 +113,7 @@ class RetrieverReplica:
 class WatchedEngine:
     """An engine that remembers when it last answered: real work is a canary itself."""
 
-    def __init__(self, engine: "Engine") -> None:
+    def __init__(self, engine: "TritonEngine") -> None:
         self._engine = engine
         self.answered_at = -math.inf
 
@@ -127,6 +128,24 @@ class WatchedEngine:
         out = await self._engine.infer(graph, inputs, deadline=deadline)
         self.answered_at = time.monotonic()
         return out
+
+    async def infer_shared(
+        self,
+        graph: "GraphName",
+        inputs: "SharedRegion",
+        outputs: "SharedRegion",
+        rows: int,
+        *,
+        deadline: float | None = None,
+    ) -> dict[str, NDArray[np.float32]]:
+        """See `serving.wave_engines.SharingEngine`."""
+        out = await self._engine.infer_shared(graph, inputs, outputs, rows, deadline=deadline)
+        self.answered_at = time.monotonic()
+        return out
+
+    async def forget(self, region: "SharedRegion") -> None:
+        """See `serving.wave_engines.SharingEngine`."""
+        await self._engine.forget(region)
 
     async def close(self) -> None:
         """See `Engine`."""
@@ -167,9 +186,9 @@ class SamplerReplica:
 
     def __init__(self, triton_urls: Sequence[str], settings: Settings) -> None:
         from serving.context_cache import ContextCache
-        from serving.engine import TritonEngine
         from serving.executors import executor
         from serving.sampler import Sampler
+        from serving.triton_engine import TritonEngine
 
         self._engine = WatchedEngine(TritonEngine(triton_urls))
         self._sampler = Sampler(self._engine, executor(settings), ContextCache(settings.context_cache_bytes))

@@ -34,11 +34,15 @@ class WaveEngine(Protocol):
         ...
 
     async def evaluate(self, inputs: Tensors, rows: int, deadline: float | None) -> NDArray[np.float32]:
-        """Predictions (rows, window, C) for the first rows of arrays that `inputs` made.
+        """Predictions (rows, window, C) for the first rows of arrays that `inputs` made, until it is asked for more.
 
         Raises:
             DeadlineExceeded, BackendUnavailable, NonFiniteOutput: see `serving.engine.Engine.infer`.
         """
+        ...
+
+    async def close(self) -> None:
+        """Give back what `inputs` took; the engine below belongs to whoever made it."""
         ...
 
 
@@ -144,6 +148,7 @@ class Waves:
         if self._driver is not None:
             self._driver.cancel()
             await asyncio.gather(self._driver, return_exceptions=True)
+        await self._engine.close()
 
     async def _drive(self, wake: asyncio.Event) -> None:
         running: set[asyncio.Task[None]] = set()

@@ -198,10 +198,10 @@ def _captions(path: Path) -> dict[str, list[Caption]]:
 
 def group_of(key: str) -> str:
     """Dance of a Tang stretch (`W_3_s0` -> `W_3`), take of a CMU clip; partners 60 and 61 danced the same takes."""
-    if not key[0].isdigit():
+    if not key[:1].isdigit():
         dance = "_".join(key.split("_")[:2])
         return TWINS.get(dance, dance)
-    subject, take = key.split("_")
+    subject, _, take = key.partition("_")
     return f"salsa_{take}" if subject in ("60", "61") else key
 
 

@@ -21,8 +21,8 @@ from choreo.music.synth import synthesize_song, write_wav
 from export.repository import read_spec
 from retrieval.library import PhraseLibrary
 from serving.app import Server
-from serving.engine import OnnxEngine
 from serving.local import LocalStages
+from serving.onnx_engine import OnnxEngine
 from serving.pipeline import Pipeline
 from serving.request import Attachments, make_job, parse_fields
 from serving.retriever import Retriever

@@ -24,8 +24,8 @@ from choreo.motion.formats.npz import read_npz
 from choreo.music.synth import synthesize_song, write_wav
 from export.repository import read_spec
 from serving.app import Server
-from serving.engine import OnnxEngine
 from serving.local import LocalStages
+from serving.onnx_engine import OnnxEngine
 from serving.pipeline import Pipeline
 from serving.request import Attachments, make_job, parse_fields
 from serving.settings import Settings

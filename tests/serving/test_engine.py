@@ -24,7 +24,8 @@ from choreo.errors import (
 )
 from choreo.models.spec import ModelSpec
 from export.repository import GRAPHS
-from serving.engine import OnnxEngine, TritonEngine
+from serving.onnx_engine import OnnxEngine
+from serving.triton_engine import TritonEngine
 
 SPEC = tiny_spec()
 SLOW = 3e6

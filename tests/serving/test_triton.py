@@ -23,8 +23,9 @@ from tiny_generator import tiny_inputs, tiny_repository, tiny_spec
 from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidInput, MissingDependency, NonFiniteOutput
 from export.repository import GRAPHS, GraphName
 from serving import triton
-from serving.engine import OnnxEngine, TritonEngine
+from serving.onnx_engine import OnnxEngine
 from serving.triton import TritonServer, TritonSettings, triton_version
+from serving.triton_engine import TritonEngine
 from serving.triton_process import SHARED_MEMORY, owner_prefix, sweep_stale
 
 SPEC = tiny_spec()

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -40,6 +41,9 @@ class FakeWaveEngine:
 
     def inputs(self, rows: int) -> Tensors:
         return denoiser_inputs(SPEC, rows)
+
+    async def close(self) -> None:
+        self.closed = True
 
     async def evaluate(self, inputs: Tensors, rows: int, deadline: float | None) -> NDArray[np.float32]:
         number = len(self.sizes)
@@ -164,6 +168,22 @@ def test_a_short_request_does_not_wait_for_a_long_one() -> None:
     asyncio.run(run())
     assert order[0].startswith("short")
     assert int(order[0].split()[-1]) < 20 < len(engine.sizes)
+
+
+def test_an_hour_needs_the_memory_of_its_timeline() -> None:
+    """818 windows at every step, of which no more than a wave exist as rows at a time."""
+    hour = trajectory(3600 * 30, num_steps=2, method=sampler("dpm++2m"))
+    timeline = hour.x.nbytes
+    engine = FakeWaveEngine()
+    tracemalloc.start()
+    try:
+        assert together([hour], engine, rows=32) == [None]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert hour.evaluated == 2 * 2 * len(hour.starts) == sum(engine.sizes)
+    assert max(engine.sizes) == 32
+    assert peak < 8 * timeline
 
 
 def test_bulk_goes_on_while_interactive_requests_keep_coming() -> None:

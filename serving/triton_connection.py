@@ -1,0 +1,166 @@
+"""The connection to one Triton server: its contract, inferences, counters, and which of its failures may heal."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc.aio import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from choreo.errors import BackendUnavailable, InvalidArtifact
+from choreo.models.spec import ModelSpec
+from export.repository import GRAPHS, GraphName, graph_outputs, spec_of
+from serving.shared_region import NotShared, SharedRegion
+from serving.tensors import Tensors
+from serving.triton_canary import channel_options
+
+UNKNOWN_REGION: Final = "Unable to find shared memory region"
+"""What a server says of a region that was not registered with it."""
+FORGET_S: Final = 5.0
+_RETRIED: Final = frozenset(f"StatusCode.{name}" for name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"))
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What a server says of its models: the spec, and the rows it takes at once per graph."""
+
+    spec: ModelSpec
+    max_rows: dict[str, int]
+
+
+class Connection:
+    """One server. Methods raise tritonclient's exceptions, except where a server contradicts its contract."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._client: Any = None
+        self._known: Contract | None = None
+        self._registered: set[str] = set()
+
+    async def contract(self, seconds: float) -> Contract:
+        """Read the models' configurations, once.
+
+        Raises:
+            InvalidArtifact: they carry no contract, or not the same.
+        """
+        if self._known is None:
+            configs = {g: (await self._connected().get_model_config(g, client_timeout=seconds)).config for g in GRAPHS}
+            specs = [spec_of({k: v.string_value for k, v in c.parameters.items()}, g) for g, c in configs.items()]
+            if any(spec != specs[0] for spec in specs):
+                raise InvalidArtifact(f"the models of Triton at {self.url} belong to different generators")
+            self._known = Contract(specs[0], {g: max(1, c.max_batch_size) for g, c in configs.items()})
+        return self._known
+
+    async def infer(self, graph: GraphName, tensors: Tensors, expected: Contract, seconds: float) -> Tensors:
+        """One request.
+
+        Raises:
+            InvalidArtifact: this server has other models than the one that was asked first.
+        """
+        await self._check(expected, seconds)
+        inputs = []
+        for name, values in tensors.items():
+            inputs.append(InferInput(name, values.shape, "FP32"))
+            inputs[-1].set_data_from_numpy(values)
+        result = await self._connected().infer(graph, inputs, client_timeout=seconds)
+        # The client's arrays are read-only views of the message; every other engine's can be written to.
+        return {name: np.array(result.as_numpy(name), np.float32) for name in graph_outputs(expected.spec, graph)}
+
+    async def infer_shared(
+        self,
+        graph: GraphName,
+        inputs: SharedRegion,
+        outputs: SharedRegion,
+        rows: range,
+        expected: Contract,
+        seconds: float,
+    ) -> None:
+        """One request on some rows of a region, answered into the same rows of another.
+
+        Raises:
+            InvalidArtifact: this server has other models than the one that was asked first.
+            NotShared: this server cannot map the regions.
+        """
+        await self._check(expected, seconds)
+        sent, wanted = [], []
+        for name, values in inputs.arrays.items():
+            offset, size = inputs.place(name, rows)
+            sent.append(InferInput(name, (len(rows), *values.shape[1:]), "FP32"))
+            sent[-1].set_shared_memory(inputs.name, size, offset)
+        for name in outputs.arrays:
+            offset, size = outputs.place(name, rows)
+            wanted.append(InferRequestedOutput(name))
+            wanted[-1].set_shared_memory(outputs.name, size, offset)
+        for attempt in (1, 2):
+            for region in (inputs, outputs):
+                await self._register(region, seconds)
+            try:
+                await self._connected().infer(graph, sent, outputs=wanted, client_timeout=seconds)
+                return
+            except InferenceServerException as error:
+                if attempt == 2 or UNKNOWN_REGION not in str(error.message()):
+                    raise
+                self._registered.clear()  # the server was restarted, and has forgotten them
+
+    async def forget(self, region: SharedRegion) -> None:
+        """Let go of a region; a server that does not answer will have forgotten it by itself."""
+        if region.name in self._registered:
+            self._registered.discard(region.name)
+            with suppress(InferenceServerException):
+                await self._connected().unregister_system_shared_memory(region.name, client_timeout=FORGET_S)
+
+    async def _register(self, region: SharedRegion, seconds: float) -> None:
+        if region.name in self._registered:
+            return
+        try:
+            await self._connected().register_system_shared_memory(
+                region.name, region.key, region.size, client_timeout=seconds
+            )
+        except InferenceServerException as error:
+            if error.status() in ("StatusCode.INTERNAL", "StatusCode.INVALID_ARGUMENT", "StatusCode.UNIMPLEMENTED"):
+                raise NotShared(f"{self.url} says: {status_line(error)}") from error
+            if error.status() != "StatusCode.ALREADY_EXISTS":
+                raise
+        self._registered.add(region.name)
+
+    async def _check(self, expected: Contract, seconds: float) -> None:
+        if await self.contract(seconds) != expected:
+            raise InvalidArtifact(f"Triton at {self.url} serves other models than the other servers")
+
+    async def counts(self, counter: str, seconds: float) -> dict[str, int]:
+        """A counter of the server's statistics, by model."""
+        stats = (await self._connected().get_inference_statistics(client_timeout=seconds)).model_stats
+        return {s.name: int(getattr(s, counter)) for s in stats}
+
+    async def close(self) -> None:
+        """Close the connection."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()
+
+    def _connected(self) -> Any:
+        # Not in the constructor: a gRPC channel belongs to the event loop that is running when it is made.
+        if self._client is None:
+            self._client = InferenceServerClient(self.url, channel_args=channel_options())
+        return self._client
+
+
+def may_heal(error: InferenceServerException) -> bool:
+    """Whether the same request may succeed soon: the server is full or down, or its backend process is restarted."""
+    return error.status() in _RETRIED or (
+        error.status() == "StatusCode.INTERNAL" and "Stub process" in str(error.message())
+    )
+
+
+def failure(error: InferenceServerException, text: str) -> Exception:
+    """What a failure that a retry would not heal is to the caller."""
+    if error.status() in ("StatusCode.INVALID_ARGUMENT", "StatusCode.NOT_FOUND"):
+        return InvalidArtifact(f"the model repository of a Triton server does not fit its contract: {text}")
+    return BackendUnavailable(f"a Triton server failed: {text}")
+
+
+def status_line(error: InferenceServerException) -> str:
+    """The beginning of what a server says went wrong."""
+    return str(error.message() or type(error).__name__).splitlines()[0][:200]
