@@ -25,6 +25,7 @@ CASES: Final = {
     "as shipped": BASE,
     "no prior": replace(BASE, use_rag=False),
     "guidance 1": replace(BASE, guidance_scale=1.0),
+    "guidance 1.5": replace(BASE, guidance_scale=1.5),
     "guidance 4": replace(BASE, guidance_scale=4.0),
     "10 steps": replace(BASE, num_steps=10),
     "20 steps": replace(BASE, num_steps=20),
@@ -86,3 +87,7 @@ async def _case(name: str, dancer: Dancer, options: DanceOptions, scene: Scene, 
             half = found[metric]["ci95"]
             rows += [] if half is None else [Row(name, f"{metric}_ci95", half, "half width")]
     return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -42,9 +42,9 @@ class Scorer:
 
 
 SCORERS: Final[Mapping[str, Scorer]] = {
-    "text": Scorer(intercept=-4.446, coefficients=(8.932, 1.047)),
-    "music": Scorer(intercept=-6.245, coefficients=(11.84,)),
-    "motion": Scorer(intercept=-4.309, coefficients=(6.043,)),
+    "text": Scorer(intercept=-4.111, coefficients=(8.481, 0.997)),
+    "music": Scorer(intercept=-7.174, coefficients=(13.221,)),
+    "motion": Scorer(intercept=-4.038, coefficients=(5.774,)),
 }
 """What `python -m bench.fit_reranker --data ../shared/data` printed."""
 

@@ -130,7 +130,7 @@ class Server:
         if self.settings.ray_address:
             within(lambda: serve.delete(APPLICATION), STOP_S, "serve.delete")
         else:
-            within(serve.shutdown, STOP_S, "serve.shutdown")
+            within(serve.shutdown, STOP_S, "serve.shutdown", self.session.leads)
 
 
 def free_port(host: str, port: int) -> int:

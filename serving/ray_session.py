@@ -10,7 +10,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -27,7 +28,9 @@ ATTEMPTS = 3
 PATIENCE_S = 10.0
 """How long processes that were told to end may take before they are killed."""
 
-_PROGRAMS = ("python", "raylet", "gcs_server")
+HEAD = "gcs_server"
+POLL_S = 0.25
+_PROGRAMS = ("python", "raylet", HEAD)
 _ENVIRONMENT = (
     ("RAY_USAGE_STATS_ENABLED", "0"),
     # Without it most servers of this Ray would listen on all interfaces. The name is historical.
@@ -68,6 +71,10 @@ class RaySession:
     def processes(self) -> list[psutil.Process]:
         """Ray's processes of this session that are running."""
         return [] if self.folder is None else session_processes(self.folder)
+
+    def leads(self) -> bool:
+        """Whether the session's head still runs, which everything else of Ray asks."""
+        return any(process.name() == HEAD for process in _living(self.processes()))
 
     def hush(self) -> None:
         """Drop what Ray prints from here on: it reports the end of its actors as failures."""
@@ -159,6 +166,13 @@ def session_processes(folder: Path) -> list[psutil.Process]:
     return [p for p in psutil.process_iter() if p.pid != os.getpid() and _belongs(p, f"{folder}/")]
 
 
+def _living(processes: Sequence[psutil.Process]) -> Iterator[psutil.Process]:
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE:
+                yield process
+
+
 def end_session(folder: Path) -> None:
     """End what is left of a session and remove its folder."""
     left = session_processes(folder)
@@ -188,13 +202,15 @@ def sweep_stale() -> None:
             end_session(folder)
 
 
-def within(work: Callable[[], object], seconds: float, what: str) -> None:
-    """Run something that may hang when Ray is broken; after the time it is left alone."""
+def within(work: Callable[[], object], seconds: float, what: str, hopeful: Callable[[], bool] = lambda: True) -> None:
+    """Run something that may hang when Ray is broken; after the time, or when there is no hope, it is left alone."""
     done = threading.Thread(target=work, name=what, daemon=True)
     done.start()
-    done.join(seconds)
+    deadline = time.monotonic() + seconds
+    while done.is_alive() and (left := deadline - time.monotonic()) > 0 and hopeful():
+        done.join(min(left, POLL_S))
     if done.is_alive():
-        log.warning("%s did not end within %g s", what, seconds)
+        log.warning("%s did not end", what)
 
 
 @contextlib.contextmanager

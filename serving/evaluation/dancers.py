@@ -54,7 +54,7 @@ class DanceOptions:
         """Fields of the request for one dance."""
         return {
             "text_prompt": stretch.prompt, "duration": WINDOW / FPS, "preset": self.preset, "seed": seed,
-            "num_steps": self.num_steps,
+            "num_steps": self.num_steps, "timeout": PATIENCE_S,
             "guidance_scale": self.guidance_scale, "use_rag": self.use_rag, "smooth": self.finished,
             "bone_lengths": self.finished, "foot_lock": self.finished,
         }  # fmt: skip

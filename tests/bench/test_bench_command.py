@@ -22,6 +22,12 @@ def test_the_names_are_those_of_modules_that_can_be_run() -> None:
     assert not {"report", "synthetic_phrases", "retrieval_contender", "__init__"} & set(names)
 
 
+@pytest.mark.parametrize("name", bench.benchmarks())
+def test_a_module_that_can_be_run_does_something_when_it_is(name: str) -> None:
+    """One without its last two lines would print nothing and exit with 0."""
+    assert '\nif __name__ == "__main__":\n' in Path(f"bench/{name}.py").read_text(encoding="utf-8")
+
+
 def test_an_unknown_name_exits_with_2_and_says_what_there_is() -> None:
     done = run("nothing", "--json")
     assert (done.returncode, done.stdout) == (2, "")

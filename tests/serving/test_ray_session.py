@@ -126,3 +126,11 @@ def test_a_port_that_is_taken_or_free() -> None:
     with pytest.raises(InvalidInput) as caught:
         free_port("no.such.host.invalid", 0)
     assert caught.value.field == "host"
+
+
+def test_what_hangs_is_left_alone_as_soon_as_there_is_no_hope(caplog: pytest.LogCaptureFixture) -> None:
+    release, asked = threading.Event(), iter([True, True, False])
+    within(release.wait, 3600, "waiting", lambda: next(asked))
+    release.set()
+    assert "waiting did not end" in caplog.text
+    assert next(asked, None) is None  # asked until the answer was no
