@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from export.tuning import processor
+
 PACKAGES: Final = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "ray", "pyarrow")
 
 
@@ -47,7 +49,7 @@ def skipped(case: str, reason: str) -> Row:
 def machine() -> dict[str, Any]:
     """Processor, memory, GPUs, operating system and the versions of what computes."""
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpus": _gpus(),
@@ -103,13 +105,6 @@ def anonymous_mib() -> float:
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) / 1024
     raise RuntimeError("this kernel does not report RssAnon")
-
-
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _gpus() -> list[str]:

@@ -1,21 +1,43 @@
-"""Checkpoint to Triton repository in one call, skipped when the repository was already made from that checkpoint."""
+"""Checkpoint to Triton repository in one call, skipped when the repository was already made from that checkpoint.
+
+A tuning outlives that: a repository that is built again keeps it as long as checkpoint, precision and machine are the
+same. Where one of them is another, the defaults are written and a warning says so.
+"""
 
 import hashlib
 import json
+import logging
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import choreo.models
-from choreo.errors import InvalidInput, MissingDependency
+from choreo.errors import ChoreoError, InvalidInput, MissingDependency
 from choreo.models.generator import CONFIG, WEIGHTS, load_generator
 from choreo.models.spec import ModelSpec
 from choreo.motion.formats.atomic import atomic_write
+from export.engine_options import EngineOptions
 from export.onnx_graphs import Precision, export_graphs
-from export.repository import GRAPHS, Profile, RepositorySettings, graph_file, read_spec, write_repository
+from export.repository import (
+    GRAPHS,
+    Profile,
+    RepositorySettings,
+    graph_file,
+    read_configs,
+    read_spec,
+    write_config,
+    write_repository,
+)
+from export.tuning import Machine, Tuning
 
 RECORD = "build.json"
+
+Measure = Callable[[Path, ModelSpec, int], Tuning]
+"""The denoiser's graph, its contract and its largest batch -> what is fastest here (`export.tuning.tune`)."""
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,39 +50,77 @@ class Built:
     precision: str
     parity: dict[str, dict[str, float]]
     reused: bool
+    tuning: Tuning | None = None
 
     def document(self) -> dict[str, Any]:
         """JSON-serialisable form."""
-        return asdict(self) | {"path": str(self.path), "spec": self.spec.name}
+        tuning = None if self.tuning is None else self.tuning.model_dump()
+        return asdict(self) | {"path": str(self.path), "spec": self.spec.name, "tuning": tuning}
 
 
 def build_repository(
-    checkpoint: Path, root: Path, profile: str = "cpu", precision: str = "float32", *, force: bool = False
+    checkpoint: Path,
+    root: Path,
+    profile: str = "cpu",
+    precision: str = "float32",
+    *,
+    force: bool = False,
+    tune: Measure | None = None,
 ) -> Built:
     """Export `checkpoint`, compare with torch and write the repository `root`; does nothing if it is current.
 
+    Args:
+        tune: measures the engine's options; omitted: a tuning that still holds is kept, else there are the defaults.
+
     Raises:
-        InvalidInput: unknown profile or precision.
+        InvalidInput: unknown profile or precision, or one that cannot be tuned.
         MissingDependency: no checkpoint there, or the profile needs what this machine lacks.
         InvalidArtifact: the checkpoint is broken or its graphs differ from torch.
     """
     chosen, exact = _choice("profile", profile, Profile), _choice("precision", precision, Precision)
     if chosen is Profile.GPU_PLAN:
         raise MissingDependency("TensorRT plans are built on the GPU that serves them; use --profile gpu-ort meanwhile")
+    if tune is not None and chosen is not Profile.CPU:
+        raise InvalidInput("tune", f"the options of ONNX Runtime on the CPU are not those of {chosen}")
     fingerprint = _fingerprint(checkpoint, chosen, exact)
-    current = None if force else _current(root, fingerprint, chosen)
-    if current is not None:
-        return current
+    tuned_for = _digest([checkpoint / CONFIG, checkpoint / WEIGHTS], exact)
+    record = _read_record(root)
+    tuning = _kept(record, tuned_for)
+    built = None if force else _current(root, record, fingerprint, chosen, tuning)
+    if built is None:
+        built = _build(checkpoint, root, chosen, exact, tuning, _tuned(tuning, tuned_for))
+        _write_record(root, _known(built, fingerprint) | _tuned(tuning, tuned_for))
+    if tune is not None:
+        built = _tune(built, tune)
+        _write_record(root, _known(built, fingerprint) | _tuned(built.tuning, tuned_for))
+    return built
+
+
+def _build(
+    checkpoint: Path, root: Path, profile: Profile, precision: Precision, tuning: Tuning | None, kept: dict[str, Any]
+) -> Built:
+    """`kept` is what the record says meanwhile: a build that is killed leaves the tuning for the next."""
     generator = load_generator(checkpoint)
+    settings = RepositorySettings(engine=_options(tuning))
     with tempfile.TemporaryDirectory(prefix="choreo-export-") as scratch:
-        graphs = export_graphs(generator, Path(scratch), exact)
+        graphs = export_graphs(generator, Path(scratch), precision)
         paths = {name: graph.path for name, graph in zip(GRAPHS, graphs, strict=True)}
-        (root / RECORD).unlink(missing_ok=True)
-        write_repository(root, generator.spec, paths, chosen, RepositorySettings())
+        _write_record(root, kept)
+        write_repository(root, generator.spec, paths, profile, settings)
     parity = {g.name: {str(batch): error for batch, error in g.parity.items()} for g in graphs}
-    record = {"fingerprint": fingerprint, "profile": chosen.value, "precision": exact.value, "parity": parity}
-    atomic_write(root / RECORD, (json.dumps(record, indent=1) + "\n").encode())
-    return Built(root, generator.spec, chosen.value, exact.value, parity, reused=False)
+    return Built(root, generator.spec, profile.value, precision.value, parity, reused=False, tuning=tuning)
+
+
+def _tune(built: Built, measure: Measure) -> Built:
+    """Measure and write the choice into the denoiser's configuration."""
+    graph = built.path / "denoiser" / "1" / graph_file(Profile.CPU)
+    tuning = measure(graph, built.spec, RepositorySettings().denoiser_max_batch)
+    write_config(built.path, built.spec, "denoiser", Profile.CPU, RepositorySettings(engine=tuning.options))
+    return replace(built, tuning=tuning)
+
+
+def _options(tuning: Tuning | None) -> EngineOptions:
+    return EngineOptions() if tuning is None else tuning.options
 
 
 def _choice(field: str, value: str, kind: type[Profile] | type[Precision]) -> Any:
@@ -72,23 +132,75 @@ def _choice(field: str, value: str, kind: type[Profile] | type[Precision]) -> An
 
 def _fingerprint(checkpoint: Path, profile: Profile, precision: Precision) -> str:
     """Hash of everything that decides the repository: weights, configuration, networks, exporter, choices."""
-    digest = hashlib.sha256(f"{profile}|{precision}".encode())
     sources = [*Path(choreo.models.__file__).parent.glob("*.py"), *Path(__file__).parent.glob("*.py")]
+    return _digest([checkpoint / CONFIG, checkpoint / WEIGHTS, *sorted(sources)], f"{profile}|{precision}")
+
+
+def _digest(paths: list[Path], choices: str) -> str:
+    digest = hashlib.sha256(choices.encode())
     try:
-        for path in (checkpoint / CONFIG, checkpoint / WEIGHTS, *sorted(sources)):
+        for path in paths:
             digest.update(path.read_bytes())
     except OSError as error:
-        raise MissingDependency(f"no checkpoint at {checkpoint}; train one or set CHOREO_WEIGHTS ({error})") from error
+        folder = paths[0].parent
+        raise MissingDependency(f"no checkpoint at {folder}; train one or set CHOREO_WEIGHTS ({error})") from error
     return digest.hexdigest()
 
 
-def _current(root: Path, fingerprint: str, profile: Profile) -> Built | None:
+def _read_record(root: Path) -> dict[str, Any]:
     try:
         record = json.loads((root / RECORD).read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _write_record(root: Path, record: dict[str, Any]) -> None:
+    root.mkdir(parents=True, exist_ok=True)
+    atomic_write(root / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def _known(built: Built, fingerprint: str) -> dict[str, Any]:
+    return {"fingerprint": fingerprint, "profile": built.profile, "precision": built.precision, "parity": built.parity}
+
+
+def _tuned(tuning: Tuning | None, tuned_for: str) -> dict[str, Any]:
+    return {} if tuning is None else {"tuned_for": tuned_for, "tuning": tuning.model_dump()}
+
+
+def _kept(record: dict[str, Any], tuned_for: str) -> Tuning | None:
+    """The recorded tuning, if it is of this checkpoint, precision and machine."""
+    if "tuning" not in record:
+        return None
+    try:
+        tuning = Tuning.model_validate(record["tuning"])
+        if record["tuned_for"] != tuned_for:
+            reason = "it is of another checkpoint or precision"
+        elif tuning.machine != Machine.here():
+            reason = "it is of another machine"
+        else:
+            return tuning
+    except (ValueError, KeyError):
+        reason = "its record cannot be read"
+    _logger.warning("the engine's tuning is dropped, because %s; `choreo export --tune` measures again", reason)
+    return None
+
+
+def _current(
+    root: Path, record: dict[str, Any], fingerprint: str, profile: Profile, tuning: Tuning | None
+) -> Built | None:
+    try:
         if record["fingerprint"] != fingerprint or record["profile"] != profile.value:
             return None
         if not all((root / graph / "1" / graph_file(profile)).is_file() for graph in GRAPHS):
             return None
-        return Built(root, read_spec(root), profile.value, record["precision"], record["parity"], reused=True)
-    except (OSError, ValueError, KeyError):
+        if "tuning" in record and profile is Profile.CPU and (tuning is None or _served(root) != tuning.options):
+            return None
+        spec, precision, parity = read_spec(root), record["precision"], record["parity"]
+        return Built(root, spec, profile.value, precision, parity, reused=True, tuning=tuning)
+    except (ChoreoError, OSError, ValueError, KeyError):
         return None
+
+
+def _served(root: Path) -> EngineOptions:
+    return EngineOptions.from_parameters(read_configs(root)["denoiser"].parameters)

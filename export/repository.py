@@ -21,6 +21,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from choreo.errors import InvalidArtifact, MissingDependency
 from choreo.models.spec import ModelSpec
+from choreo.motion.formats.atomic import atomic_write
+from export.engine_options import EngineOptions
 from export.triton_config import (
     Accelerator,
     Cuda,
@@ -41,6 +43,8 @@ GraphName = Literal["conditioner", "denoiser"]
 """The two graphs of a generator, which are also the names of their models in Triton."""
 
 GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
+
+CONFIG = "config.pbtxt"
 
 SPEC_PARAMETER = "choreo"
 """The parameter of a model's configuration that holds the `ModelSpec` as JSON."""
@@ -66,8 +70,8 @@ class RepositorySettings(BaseModel):
     max_queue_size: int = Field(default=0, ge=0)
     """Requests that may wait per model; 0: any number. Whoever sends requests should bound them instead: with a limit
     here, Triton 2.51 does not prefetch and its batcher misses wake-ups, so small bursts wait 500 ms now and then."""
-    intra_op_threads: int = Field(default=0, ge=0)
-    """Threads of one session on the CPU; 0: all cores the server may use."""
+    engine: EngineOptions = EngineOptions()
+    """Of the denoiser on the CPU; the conditioner runs once per window and keeps the defaults."""
     cuda_graph_batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     """Batch sizes with a captured CUDA graph; larger ones than the maximum batch are left out."""
     tensorrt_cache: str = "/var/cache/choreo/tensorrt"
@@ -99,8 +103,7 @@ def model_config(
     warm = tuple(ModelWarmup(name=f"zeros-{size}", batch_size=size, inputs=zeros) for size in sorted({1, max_batch}))
     parameters = {SPEC_PARAMETER: spec.model_dump_json()}
     if profile is Profile.CPU:
-        # Idle worker threads that spin take the cores from the client beside the server.
-        parameters |= {"intra_op_threads": str(settings.intra_op_threads), "allow_spinning": "0"}
+        parameters |= (settings.engine if graph == "denoiser" else EngineOptions()).parameters()
     return TritonModelConfig(
         name=graph,
         backend={Profile.CPU: "python", Profile.GPU_PLAN: "", Profile.GPU_ORT: "onnxruntime"}[profile],
@@ -153,6 +156,11 @@ def write_repository(
     return written
 
 
+def write_config(root: Path, spec: ModelSpec, graph: GraphName, profile: Profile, settings: RepositorySettings) -> None:
+    """Replace the configuration of a model that is there; its graph stays."""
+    atomic_write(root / graph / CONFIG, render(model_config(spec, graph, profile, settings)).encode())
+
+
 def read_configs(root: Path) -> dict[str, TritonModelConfig]:
     """Configurations of all models in a repository, by name.
 
@@ -160,7 +168,7 @@ def read_configs(root: Path) -> dict[str, TritonModelConfig]:
         MissingDependency: there is no repository.
         InvalidArtifact: a configuration cannot be read.
     """
-    files = sorted(p for p in root.glob("*/config.pbtxt") if not p.parent.name.startswith("."))
+    files = sorted(p for p in root.glob(f"*/{CONFIG}") if not p.parent.name.startswith("."))
     if not files:
         raise MissingDependency(f"no model repository at {root}; `choreo export` writes one")
     configs = {file.parent.name: parse(file.read_text(encoding="utf-8")) for file in files}
@@ -271,7 +279,7 @@ def _check_tensors(path: Path, role: str, values: list[onnx.ValueInfoProto], exp
 
 def _texts(spec: ModelSpec, graph: GraphName, profile: Profile, settings: RepositorySettings) -> dict[str, str]:
     """Text files of a model by their path in its folder."""
-    texts = {"config.pbtxt": render(model_config(spec, graph, profile, settings))}
+    texts = {CONFIG: render(model_config(spec, graph, profile, settings))}
     if profile is Profile.CPU:
         texts["1/model.py"] = (Path(__file__).parent / "python_backend.py").read_text(encoding="utf-8")
     return texts

@@ -121,8 +121,8 @@ class Trajectory:
 
     @property
     def rows(self) -> int:
-        """Rows of this step; the first half of a guided step's, one per window, are the conditional ones."""
-        return len(self.starts) * (2 if self.guided else 1)
+        """Rows of this step, 0 when done; the first half of a guided step's, one per window, are the conditional ones."""
+        return 0 if self.done else len(self.starts) * (2 if self.guided else 1)
 
     def fill_constant(self, row: int, buffer: dict[str, Array], at: int) -> None:
         """Write what does not change from step to step of a row into position `at` of a wave's inputs."""
@@ -156,7 +156,7 @@ class Trajectory:
 
     def _begin(self) -> None:
         self._total = np.zeros((self.length, self.spec.channels))
-        self._missing = 0 if self.done else self.rows
+        self._missing = self.rows
 
     def _output(self, frames: slice) -> Array:
         return (self._total[frames] / self._weight[frames, None]).astype(np.float32)

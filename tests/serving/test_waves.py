@@ -170,6 +170,27 @@ def test_a_short_request_does_not_wait_for_a_long_one() -> None:
     assert int(order[0].split()[-1]) < 20 < len(engine.sizes)
 
 
+def test_one_that_has_just_ended_is_no_row_of_the_next_wave() -> None:
+    """Two waves end at once: when the next one is composed, who waits for the first has not been woken yet."""
+    gate: list[asyncio.Future[None]] = []
+
+    async def in_pairs(number: int, inputs: Tensors, out: NDArray[Any]) -> NDArray[Any]:
+        gate.append(asyncio.get_running_loop().create_future())
+        if len(gate) == 2:
+            for future in gate:
+                future.set_result(None)
+            mine = gate.pop()
+            gate.clear()
+            await mine
+        else:
+            await asyncio.wait([gate[-1]], timeout=0.05)
+        return out
+
+    some = [trajectory(num_steps=steps, seed=steps) for steps in (1, 2, 3, 4, 5, 6)]
+    assert together(some, FakeWaveEngine(in_pairs), rows=4, depth=2, worthwhile=1) == [None] * 6
+    assert [one.rows for one in some] == [0] * 6
+
+
 def test_an_hour_needs_the_memory_of_its_timeline() -> None:
     """818 windows at every step, of which no more than a wave exist as rows at a time."""
     hour = trajectory(3600 * 30, num_steps=2, method=sampler("dpm++2m"))

@@ -22,13 +22,10 @@ class TritonPythonModel:
         self._shapes = {i["name"]: tuple(int(d) for d in i["dims"]) for i in config["input"]}
         self._outputs = [o["name"] for o in config["output"]]
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
-        options = onnxruntime.SessionOptions()
-        # ONNX Runtime's own default pins its threads, and counts the machine's cores, not the ones it may use.
-        options.intra_op_num_threads = int(parameters["intra_op_threads"]) or len(os.sched_getaffinity(0))
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        options.add_session_config_entry("session.intra_op.allow_spinning", parameters["allow_spinning"])
         graph = os.path.join(args["model_repository"], args["model_version"], "model.onnx")
-        self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        self._session = onnxruntime.InferenceSession(
+            graph, session_options(parameters), providers=["CPUExecutionProvider"]
+        )
 
     def execute(self, requests: list) -> list:
         """Answer every request, in order."""
@@ -90,6 +87,19 @@ class TritonPythonModel:
             rows = [pb_utils.Tensor(name, outputs[name][start:stop]) for name in self._outputs]
             responses[index] = pb_utils.InferenceResponse(output_tensors=rows)
             start = stop
+
+
+def session_options(parameters: dict[str, str]) -> Any:
+    """Options of a session from the parameters that `export.engine_options` writes."""
+    options = onnxruntime.SessionOptions()
+    # ONNX Runtime's own default pins its threads, and counts the machine's cores, not the ones it may use.
+    options.intra_op_num_threads = int(parameters["intra_op_threads"]) or len(os.sched_getaffinity(0))
+    options.enable_cpu_mem_arena = parameters["memory_arena"] == "1"
+    options.enable_mem_pattern = parameters["memory_pattern"] == "1"
+    level = f"ORT_ENABLE_{parameters['graph_optimization']}"
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    options.add_session_config_entry("session.intra_op.allow_spinning", parameters["allow_spinning"])
+    return options
 
 
 def _failure(message: str, code: int) -> Any:

@@ -1,0 +1,239 @@
+"""Which engine options are the fastest on the machine at hand, measured in about a minute.
+
+Every option is compared with the defaults in alternating rounds, so that what else the machine does meets both alike;
+what counts is the median of the ratios. Options that are faster alone are then tried together, by batch size.
+"""
+
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from choreo.errors import InvalidArtifact
+from choreo.models.spec import ModelSpec
+from export.engine_options import EngineOptions
+from export.onnx_graphs import sample_inputs
+
+LEAST_GAIN: Final = 1.02
+"""An option leaves its default only for this much more speed."""
+MOST_CPU: Final = 1.05
+"""And only if a row then costs at most this much more processor time: the rest of the server needs some too."""
+NEAR_BEST: Final = 0.97
+"""The smallest batch with this share of the best batch's speed is taken."""
+SCREENING_ROWS: Final = 8
+BATCHES: Final = (1, 2, 4, 8, 16, 32)
+PAUSE_S: Final = 0.002
+"""Between two calls, as in serving: what worker threads do meanwhile is part of what an option costs."""
+BUSY: Final = 1.0
+"""Load per core above which there is a warning; an export just before makes some of it."""
+
+_LEAST_ROUNDS: Final = 5
+_SCREENING_SHARE: Final = 0.6
+
+_logger = logging.getLogger(__name__)
+
+
+class Machine(BaseModel):
+    """What a tuning holds for: it is dropped where one of these is another."""
+
+    model_config = ConfigDict(frozen=True)
+
+    processor: str
+    cores: int
+    onnxruntime: str
+
+    @classmethod
+    def here(cls) -> Self:
+        """This one, with the cores that this process may use."""
+        import onnxruntime
+
+        return cls(processor=processor(), cores=len(os.sched_getaffinity(0)), onnxruntime=onnxruntime.__version__)
+
+
+class Comparison(BaseModel):
+    """One contender over the defaults: `speed` is the ratio of rows/s, `cpu` that of processor time per row."""
+
+    model_config = ConfigDict(frozen=True)
+
+    changes: dict[str, bool | int | str]
+    speed: float
+    cpu: float
+    rounds: int
+
+
+class Tuning(BaseModel):
+    """The choice for a machine, and what it was made of."""
+
+    model_config = ConfigDict(frozen=True)
+
+    machine: Machine
+    load: float
+    """Processes that wanted a core before the measurement (average of a minute), over the cores."""
+    options: EngineOptions
+    screened: tuple[Comparison, ...]
+    together: Comparison | None
+    """All faster options at once; None where no option was faster."""
+    rows_per_s: dict[int, float]
+    """By batch, with the chosen options."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Seconds that one call took, and those that all threads of this process spent in it and in the pause after it."""
+
+    wall: float
+    cpu: float
+
+
+def contenders(cores: int) -> list[EngineOptions]:
+    """Every option on its own, beside the defaults, which come first."""
+    threads = sorted({1, cores // 2} - {0, cores})
+    return [
+        EngineOptions(),
+        *(EngineOptions(intra_op_threads=count) for count in threads),
+        *([EngineOptions(allow_spinning=True)] if cores > 1 else []),
+        EngineOptions(memory_arena=False),
+        EngineOptions(memory_pattern=False),
+        EngineOptions(graph_optimization="BASIC"),
+        EngineOptions(graph_optimization="EXTENDED"),
+    ]
+
+
+def changes(options: EngineOptions) -> dict[str, bool | int | str]:
+    """The options that are not the defaults."""
+    return options.model_dump(exclude_defaults=True)
+
+
+def compare(options: EngineOptions, samples: Sequence[Sample], defaults: Sequence[Sample]) -> Comparison:
+    """A contender's rounds beside the defaults' rounds."""
+    speed = np.median([default.wall / one.wall for one, default in zip(samples, defaults, strict=True)])
+    cpu = np.median([one.cpu / default.cpu for one, default in zip(samples, defaults, strict=True)])
+    return Comparison(changes=changes(options), speed=float(speed), cpu=float(cpu), rounds=len(samples))
+
+
+def is_better(comparison: Comparison) -> bool:
+    """Faster by enough, for no more processor time than is worth it."""
+    return comparison.speed >= LEAST_GAIN and comparison.cpu <= MOST_CPU
+
+
+def joined(screened: Sequence[Comparison]) -> EngineOptions:
+    """All better options together; of two values of one option the faster."""
+    chosen: dict[str, bool | int | str] = {}
+    for comparison in sorted(screened, key=lambda c: c.speed):
+        if is_better(comparison):
+            chosen |= comparison.changes
+    return EngineOptions.model_validate(chosen)
+
+
+def best_batch(rows_per_s: Mapping[int, float]) -> int:
+    """The smallest batch that is nearly as fast as the fastest."""
+    enough = NEAR_BEST * max(rows_per_s.values())
+    return min(batch for batch, speed in rows_per_s.items() if speed >= enough)
+
+
+def tune(
+    graph: Path, spec: ModelSpec, max_batch: int, progress: Callable[[float], None], seconds: float = 50.0
+) -> Tuning:
+    """Measure the denoiser's graph on this machine.
+
+    Args:
+        graph: `denoiser`'s ONNX file.
+        max_batch: largest batch that is tried.
+        progress: told the share of the work that is done.
+        seconds: to measure for; each case has at least five rounds, however long they take.
+    """
+    started, load = time.monotonic(), os.getloadavg()[0] / len(os.sched_getaffinity(0))
+    if load > BUSY:
+        _logger.warning(
+            "the machine is busy (load %.1f per core): what is measured now may not hold when it is idle", load
+        )
+
+    def until(share: float) -> Callable[[], bool]:
+        def left() -> bool:
+            spent = (time.monotonic() - started) / seconds
+            progress(min(spent, share))
+            return spent < share
+
+        return left
+
+    rows = min(SCREENING_ROWS, max_batch)
+    cases = [_Case(graph, spec, options, rows) for options in contenders(len(os.sched_getaffinity(0)))]
+    samples = _alternate(cases, until(_SCREENING_SHARE))
+    screened = tuple(compare(c.options, s, samples[0]) for c, s in zip(cases[1:], samples[1:], strict=True))
+    options, together = joined(screened), None
+    if options != EngineOptions():
+        pair = [cases[0], _Case(graph, spec, options, rows)]
+        default, tuned = _alternate(pair, until(_SCREENING_SHARE + 0.1))
+        together = compare(options, tuned, default)
+        options = options if is_better(together) else EngineOptions()
+    sizes = [batch for batch in BATCHES if batch <= max_batch]
+    session = _session(graph, options)
+    measured = _alternate([_Case(graph, spec, options, batch, session) for batch in sizes], until(1.0))
+    rows_per_s = {b: b / float(np.median([s.wall for s in of])) for b, of in zip(sizes, measured, strict=True)}
+    progress(1.0)
+    return Tuning(
+        machine=Machine.here(),
+        load=load,
+        options=options.model_copy(update={"batch_rows": best_batch(rows_per_s)}),
+        screened=screened,
+        together=together,
+        rows_per_s=rows_per_s,
+    )
+
+
+class _Case:
+    """A session and the rows it is called with."""
+
+    def __init__(
+        self, graph: Path, spec: ModelSpec, options: EngineOptions, rows: int, session: Any | None = None
+    ) -> None:
+        self.options = options
+        self._session = session or _session(graph, options)
+        self._inputs: dict[str, NDArray[np.float32]] = {
+            name: values.numpy() for name, values in sample_inputs("denoiser", spec, rows).items()
+        }
+        self.sample()
+
+    def sample(self) -> Sample:
+        """Call it once."""
+        began, cpu = time.perf_counter(), time.process_time()
+        self._session.run(None, self._inputs)
+        wall = time.perf_counter() - began
+        time.sleep(PAUSE_S)
+        return Sample(wall, time.process_time() - cpu)
+
+
+def _alternate(cases: Sequence[_Case], left: Callable[[], bool]) -> list[list[Sample]]:
+    """One call of each case after the other, forwards and backwards in turn, while there is time; by case."""
+    out: list[list[Sample]] = [[] for _ in cases]
+    order = list(range(len(cases)))
+    while left() or len(out[0]) < _LEAST_ROUNDS:
+        for i in order:
+            out[i].append(cases[i].sample())
+        order.reverse()
+    return out
+
+
+def _session(graph: Path, options: EngineOptions) -> Any:
+    import onnxruntime
+
+    try:
+        return onnxruntime.InferenceSession(str(graph), options.session_options(), providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime has a class for every status, with no base below Exception
+        raise InvalidArtifact(f"{graph.name} cannot be loaded for measuring: {error}") from error
+
+
+def processor() -> str:
+    """Name of this machine's processor."""
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()

@@ -1,0 +1,124 @@
+"""The whole benchmark on a denoiser of one matrix product."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from tiny_generator import tiny_spec, write_graphs
+
+from bench import engine, raw_engine
+from choreo.models.spec import ModelSpec
+from export.engine_options import EngineOptions
+from export.repository import RepositorySettings, graph_inputs, graph_outputs, write_repository
+
+SPEC = tiny_spec(window=16, channels=8, mean=(0.0,) * 8, std=(1.0,) * 8)
+MATRIX = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+
+
+class OneProduct(torch.nn.Module):
+    def forward(self, x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return x @ torch.from_numpy(MATRIX)
+
+
+def denoiser(path: Path, spec: ModelSpec) -> Path:
+    values = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *dims]) for name, dims in shapes.items()]
+        for shapes in (graph_inputs(spec, "denoiser"), graph_outputs(spec, "denoiser"))
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "matrix"], ["x0"]),
+        helper.make_node("Gemm", ["t", "column"], ["unused"], transB=1),
+    ]
+    weights = [numpy_helper.from_array(MATRIX, "matrix"), numpy_helper.from_array(MATRIX[:, :1], "column")]
+    column = helper.make_tensor_value_info("column", TensorProto.FLOAT, [8, 1])
+    body = helper.make_graph(nodes, "denoiser", *values, weights, value_info=[column])
+    onnx.save(helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    root, graphs = tmp_path / "model_repo", write_graphs(tmp_path / "graphs", SPEC)
+    graphs["denoiser"] = denoiser(tmp_path / "denoiser.onnx", SPEC)
+    write_repository(root, SPEC, graphs, settings=RepositorySettings(engine=EngineOptions(memory_arena=False)))
+    generator = SimpleNamespace(spec=SPEC, denoiser=OneProduct())
+    for module in (engine, raw_engine):
+        monkeypatch.setattr(module, "load_generator", lambda path: generator)
+    monkeypatch.setattr(engine, "build_repository", lambda *_: None)
+    monkeypatch.setattr(raw_engine, "SQUARES", (64,))
+    return root
+
+
+def measure(root: Path, capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], Any]:
+    assert engine.main(["--repository", str(root), "--batches", "1,4", "--rounds", "3", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["command"] == f"choreo bench engine --repository {root} --batches 1,4 --rounds 3 --json"
+    return {(row["case"], row["metric"]): row["value"] for row in document["rows"]}
+
+
+def test_every_contender_is_measured_at_every_batch(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = measure(root, capsys)
+    peak, work = rows["machine", "sgemm"], rows["denoiser", "work"]
+    assert work == 2 * 16 * 8 * 8 / 1e9
+    exact = set(engine.onnx_contenders(EngineOptions(memory_arena=False)))
+    names = {case.rpartition("/")[0] for case, metric in rows if metric == "rate"}
+    assert exact | {"torch eager", engine.INT8} <= names
+    for name in names:
+        for batch in (1, 4):
+            rate = rows[f"{name}/{batch}", "rate"]
+            assert rate > 0
+            assert rows[f"{name}/{batch}", "of sgemm peak"] == pytest.approx(rate * work / peak)
+    assert rows[f"{engine.PRESENT}/4", "over present"] == 1.0
+    assert rows[engine.PRESENT, "largest error"] < 1e-5 < rows[engine.INT8, "largest error"] < 0.5
+    profiled = {metric: value for (case, metric), value in rows.items() if case.startswith("profile of onnxruntime")}
+    assert "MatMul" in profiled
+    assert sum(profiled.values()) == pytest.approx(1)
+
+
+def test_without_openvino_there_is_a_row_that_says_so(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    rows = measure(root, capsys)
+    assert ("openvino", "skipped") in rows
+    assert not any(case.startswith("openvino/") for case, _ in rows)
+
+
+def test_each_contender_differs_from_the_present_one_in_one_option() -> None:
+    present = EngineOptions(graph_optimization="EXTENDED", batch_rows=8)
+    found = engine.onnx_contenders(present)
+    assert found.pop(engine.PRESENT) == present
+    levels = {name.rpartition("=")[2] for name in found if "graph_optimization" in name}
+    assert levels == {"BASIC", "ALL"}
+    for name, options in found.items():
+        changed = {k: v for k, v in options.model_dump().items() if v != getattr(present, k)}
+        assert [f"onnxruntime {k}={v}" for k, v in changed.items()] == [name]
+
+
+def test_the_ratio_is_the_median_over_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, costs = [0.0], {engine.PRESENT: iter([0.0, 2.0, 4.0, 90.0]), "other": iter([0.0, 1.0, 2.0, 30.0])}
+
+    def calling(name: str) -> engine.Run:
+        def run(inputs: engine.Inputs) -> Any:
+            now[0] += next(costs[name])
+
+        return run
+
+    monkeypatch.setattr(engine, "time", SimpleNamespace(perf_counter=lambda: now[0], sleep=lambda s: None))
+    found = engine.alternated({name: calling(name) for name in costs}, {"x": np.zeros((8, 1), np.float32)}, 3)
+    assert found == {engine.PRESENT: engine.Measured(2.0, 1.0), "other": engine.Measured(4.0, 2.0)}
+
+
+@pytest.mark.parametrize("argv", [["--batches", "many"], ["--batches", "0"], ["--batches", "4096"], ["--rounds", "0"]])
+def test_senseless_arguments_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert engine.main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"choreo: {argv[0][2:]}:")
