@@ -121,7 +121,7 @@ class Trajectory:
 
     @property
     def rows(self) -> int:
-        """Rows of this step, 0 when done; the first half of a guided step's, one per window, are the conditional ones."""
+        """Rows of this step, none when done; the first half of a guided step's, one per window, are conditional."""
         return 0 if self.done else len(self.starts) * (2 if self.guided else 1)
 
     def fill_constant(self, row: int, buffer: dict[str, Array], at: int) -> None:
