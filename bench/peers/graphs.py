@@ -1,0 +1,79 @@
+"""The two graphs of a generator as plain calls in this process: torch modules, or ONNX Runtime sessions."""
+
+import os
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from choreo.errors import MissingDependency
+from choreo.models.spec import ModelSpec
+from export.engine_options import EngineOptions
+from export.repository import GRAPHS, GraphName, graph_outputs, read_configs, read_spec
+from serving.tensors import Tensors
+
+
+class Graphs(Protocol):
+    """Evaluates the rows of one call; blocking."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """The wire contract."""
+        ...
+
+    def run(self, graph: GraphName, inputs: Tensors) -> Tensors:
+        """Outputs by name for inputs (rows, *shape) by name."""
+        ...
+
+
+class TorchGraphs:
+    """The checkpoint's own modules, on all cores that this process may use."""
+
+    def __init__(self, weights: Path) -> None:
+        import torch
+
+        from choreo.models.generator import load_generator
+
+        torch.set_num_threads(cores())
+        self._torch, self._generator = torch, load_generator(weights)
+        self.spec = self._generator.spec
+
+    def run(self, graph: GraphName, inputs: Tensors) -> Tensors:
+        """See `Graphs`."""
+        torch = self._torch
+        conditioner = graph == "conditioner"
+        names = self.spec.conditioner_inputs() if conditioner else self.spec.denoiser_inputs()
+        module = self._generator.conditioner if conditioner else self._generator.denoiser
+        with torch.inference_mode():
+            out = module(*(torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in names))
+        values = out if conditioner else (out,)
+        return {name: v.numpy() for name, v in zip(graph_outputs(self.spec, graph), values, strict=True)}
+
+
+class OnnxGraphs:
+    """ONNX Runtime on a model repository's graphs, with the session settings that Triton's backend reads there."""
+
+    def __init__(self, repository: Path) -> None:
+        self.spec = read_spec(repository)
+        configs = read_configs(repository)
+        self._sessions = {graph: _session(repository, graph, configs[graph].parameters) for graph in GRAPHS}
+
+    def run(self, graph: GraphName, inputs: Tensors) -> Tensors:
+        """See `Graphs`."""
+        names = list(graph_outputs(self.spec, graph))
+        return dict(zip(names, self._sessions[graph].run(names, inputs), strict=True))
+
+
+def cores() -> int:
+    """Cores that this process may use: the compute threads of every peer."""
+    return len(os.sched_getaffinity(0))
+
+
+def _session(repository: Path, graph: GraphName, parameters: dict[str, str]) -> Any:
+    import onnxruntime
+
+    path = repository / graph / "1" / "model.onnx"
+    if not path.is_file():
+        raise MissingDependency(f"no ONNX graph at {path}; `choreo export` writes it")
+    options = EngineOptions.from_parameters(parameters).session_options()
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

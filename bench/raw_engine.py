@@ -1,0 +1,118 @@
+"""What the machine and the engine can do without a server: the numbers that servers are measured against."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.peers.graphs import OnnxGraphs, cores
+from bench.report import seconds
+from choreo.models.generator import load_generator
+from export.onnx_graphs import sample_inputs
+from serving.local import LocalStages
+from serving.onnx_engine import OnnxEngine
+from serving.pipeline import Pipeline
+from serving.request import Attachments, make_job, parse_fields
+from serving.settings import Settings
+
+BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
+SQUARES: Final = (1024, 1536, 2048)
+ROWS_TIMED: Final = 256
+"""Rows that each batch size is timed on, at least in `LEAST` calls."""
+LEAST: Final = 5
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One round's measurements.
+
+    Attributes:
+        rows_per_s: rows of the denoiser graph per second by batch size, each the median of repeated calls.
+        sgemm_gflops: best rate of square float32 matrix products, GFLOP/s.
+        alone_s: seconds that one request of a kind takes in this process, medians, by name of the kind.
+    """
+
+    rows_per_s: dict[int, float]
+    sgemm_gflops: float
+    alone_s: dict[str, float]
+
+    @property
+    def best(self) -> float:
+        """Rows per second at the best batch size."""
+        return max(self.rows_per_s.values())
+
+
+class RawEngine:
+    """The engine in this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._graphs = OnnxGraphs(settings.model_repo)
+        self.spec = self._graphs.spec
+        self.gflop_per_row = gflop_per_row(settings)
+        self._settings = settings.model_copy(update={"executor": "requests"})
+        self._engine = OnnxEngine(settings.model_repo, self.spec)
+        self._pipeline = Pipeline(LocalStages(self._engine, self._settings))
+
+    def close(self) -> None:
+        """End the engine's thread."""
+        asyncio.run(self._engine.close())
+
+    def measure(self, batches: Sequence[int], kinds: dict[str, dict[str, Any]], repeats: int = 3) -> Raw:
+        """One round.
+
+        Args:
+            kinds: fields of the requests that are timed, by name.
+            repeats: how often each is timed.
+        """
+        rows = {batch: self._rows_per_s(batch) for batch in batches}
+        alone = {}
+        for name, body in kinds.items():
+            self.motion(body)  # the first one loads the text encoder
+            alone[name] = float(np.median([self.motion(body)[1] for _ in range(repeats)]))
+        return Raw(rows, sgemm_gflops(), alone)
+
+    def motion(self, body: dict[str, Any]) -> tuple[NDArray[np.float32], float]:
+        """Positions for a request, and the seconds that it took, without a server between."""
+        job = make_job(parse_fields(body), Attachments(), self._settings)
+        began = time.perf_counter()
+        result = asyncio.run(self._pipeline.run(job))
+        return result.motion.positions, time.perf_counter() - began
+
+    def _rows_per_s(self, batch: int) -> float:
+        inputs = {name: values.numpy() for name, values in sample_inputs("denoiser", self.spec, batch).items()}
+        repeats = max(ROWS_TIMED // batch, LEAST)
+        return batch / float(np.median(seconds(lambda: self._graphs.run("denoiser", inputs), repeats)))
+
+
+def gflop_per_row(settings: Settings) -> float:
+    """1e9 floating-point operations of one row of the denoiser, counted in the products and convolutions in torch."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    denoiser = load_generator(settings.weights).denoiser
+    inputs = sample_inputs("denoiser", load_generator(settings.weights).spec, 1)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        denoiser(*inputs.values())
+    return counter.get_total_flops() / 1e9
+
+
+def sgemm_gflops() -> float:
+    """Best rate of float32 matrix products in torch on all cores of this process, GFLOP/s."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(cores())
+    try:
+        best = 0.0
+        for size in SQUARES:
+            a, b = torch.rand(size, size), torch.rand(size, size)
+            out = torch.empty(size, size)
+            fastest = float(seconds(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), 8, 2).min())  # type: ignore[misc]
+            best = max(best, 2 * size**3 / fastest / 1e9)
+        return best
+    finally:
+        torch.set_num_threads(before)

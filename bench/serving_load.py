@@ -1,0 +1,153 @@
+"""The load of `bench.serving`: which requests, and one measured cell of it against one peer."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psutil
+
+from bench.peers.process import Meter, PeerProcess
+from bench.peers.table import Peer
+from choreo.motion.formats.files import Format
+from choreo.motion.skeleton import FPS, WINDOW
+from loadtest.arrivals import poisson
+from loadtest.bad_requests import GENERATE
+from loadtest.closed_loop import closed_loop
+from loadtest.figures import Figures, Window, figures
+from loadtest.http_client import HttpClient
+from loadtest.open_loop import open_loop
+from loadtest.samples import Outcome, Sample
+from loadtest.scenarios import LoadRequest
+
+PROMPTS: Final = (
+    "a dancer performs a slow waltz",
+    "a dancer performs a cha-cha, with turns",
+    "a tall woman performs a tango, then stops",
+    "somebody in a crowd dances salsa, fast and energetically",
+    "an old man dances a rumba, slowly and calmly",
+    "a child jumps and kicks",
+    "house dance, staying on the spot",
+    "a person dances a waltz, travelling across the floor",
+)
+GUIDANCE: Final = 2.5
+TIMEOUT_S: Final = 900.0
+WARM_UP_USERS: Final = 16
+FRACTIONS: Final = (0.25, 0.5, 0.75, 0.95)
+"""Of the best measured throughput, for the open-loop sweep."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is offered in one cell: so many callers, or so many arrivals per second; and how long each motion is."""
+
+    users: int = 0
+    rate: float = 0.0
+    frames: int = WINDOW
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """Short name, the second part of a case."""
+        return self.name or str(self.users)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one load on one peer came to.
+
+    Attributes:
+        denoiser_rows: of one of its motions.
+        cpu_s: of the peer's processes, by what they are called.
+        client_cpu_s: of this process meanwhile, which makes the load.
+        peak_mib: largest memory of the peer's processes.
+    """
+
+    peer: str
+    load: Load
+    figures: Figures
+    denoiser_rows: float
+    cpu_s: dict[str, float]
+    client_cpu_s: float
+    peak_mib: float
+
+
+def body(peer: Peer, index: int, steps: int, frames: int = WINDOW) -> dict[str, Any]:
+    """The fields of a peer's request of a number; the same number, the same prompt and seed for all peers."""
+    wanted: dict[str, Any] = {
+        "text_prompt": PROMPTS[index % len(PROMPTS)],
+        "seed": index,
+        "duration": frames / FPS,
+        "num_steps": steps,
+        "sampler": "ddim",
+        "guidance_scale": GUIDANCE,
+        "timeout": TIMEOUT_S,
+        "use_rag": False,
+        "smooth": False,
+        "bone_lengths": False,
+        "foot_lock": False,
+        "format": Format.NPZ.value,
+    } | dict(peer.fields)
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def request(peer: Peer, index: int, steps: int, frames: int = WINDOW) -> LoadRequest:
+    """The same as a load test sends it; answers are not packed, which some servers would spend time on."""
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    data = json.dumps(body(peer, index, steps, frames)).encode()
+    return LoadRequest("motion", "POST", GENERATE, headers, data, format=Format.NPZ, frames=frames)
+
+
+def sweep(best: float, fractions: Sequence[float] = FRACTIONS) -> list[Load]:
+    """Open loops at fractions of the best throughput in motions per second; none where nothing was measured."""
+    return [Load(rate=best * share, name=f"open-{share:g}") for share in fractions if best > 0]
+
+
+def order(names: Sequence[str], round_number: int) -> list[str]:
+    """Who is measured after whom: back to front in every second round, so that drift hits all alike."""
+    return list(names) if round_number % 2 == 0 else list(reversed(names))
+
+
+async def warm_up(process: PeerProcess, steps: int) -> None:
+    """One request each of as many callers as a batch takes, with every prompt."""
+    async with HttpClient(process.url, TIMEOUT_S) as client:
+        await closed_loop(client.send, _requests(process.peer, steps, WINDOW), WARM_UP_USERS, seconds=1e-6)
+
+
+async def measure(process: PeerProcess, load: Load, steps: int, seconds: float, rows: float, seed: int) -> Cell:
+    """Offer a load for some seconds, and wait for the last answer.
+
+    Figures are of everything from the first request to the last answer, so that no work is counted in part: a server
+    that answers in batches would otherwise be rated by where the time happens to end.
+
+    Args:
+        rows: of the denoiser in one motion.
+        seed: of the arrivals.
+    """
+    wanted = _requests(process.peer, steps, load.frames)
+    async with HttpClient(process.url, TIMEOUT_S) as client:
+        before = _own_cpu_s()
+        with Meter(process.processes) as meter:
+            if load.rate:
+                samples = await open_loop(client.send, wanted, poisson(load.rate, seconds, seed))
+            else:
+                samples = await closed_loop(client.send, wanted, load.users, seconds)
+        own = _own_cpu_s() - before
+    found = figures(load.label, samples, whole(samples))
+    return Cell(process.peer.name, load, found, rows, meter.usage.cpu_s, own, meter.usage.peak_mib)
+
+
+def whole(samples: Sequence[Sample]) -> Window:
+    """From the start to the last answer."""
+    last = max((s.ended for s in samples if s.outcome is Outcome.SERVED and s.ended is not None), default=0.0)
+    latest = max((s.intended for s in samples), default=0.0)
+    return Window(0.0, max(last, latest) + 1e-6)
+
+
+def _requests(peer: Peer, steps: int, frames: int) -> Callable[[int], LoadRequest]:
+    return lambda index: request(peer, index, steps, frames)
+
+
+def _own_cpu_s() -> float:
+    times = psutil.Process().cpu_times()
+    return times.user + times.system
