@@ -16,7 +16,7 @@ from choreo.music.beats import tempo_of
 from choreo.music.features import BEAT, DSP_DIM, ONSET, dsp35, normalized_onset
 
 JUKEBOX_DIM = 4800
-MAX_FRAMES = 18_000
+MAX_FRAMES = 108_000
 """Ten minutes at 30 fps."""
 MAX_ABS_FEATURE = 1e6
 
@@ -105,7 +105,7 @@ def precomputed(
     if it is given and are empty otherwise.
 
     Raises:
-        InvalidInput: wrong shape or type, more than ten minutes, NaN, infinite or absurdly large values.
+        InvalidInput: wrong shape or type, more than an hour, NaN, infinite or absurdly large values.
     """
     columns = _checked(array, field, expected_dim)
     name = _ENCODER_OF_DIM[columns.shape[1]]

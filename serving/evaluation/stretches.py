@@ -14,8 +14,9 @@ from choreo.data.clip import Clip
 from choreo.data.songs import HELD_OUT_SEED, loops, synthesized_songs
 from choreo.data.windows import caption_key
 from choreo.motion.representation import decode
-from choreo.motion.skeleton import WINDOW
+from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.beats import beats_of
+from choreo.music.features import BEAT
 
 SONGS: Final = 6
 """Songs made for pairing, beside the loops in the data folder's `audio`."""
@@ -33,7 +34,8 @@ class Stretch:
         key: the clip's, and its first frame.
         positions: (196, 22, 3) of the mocap.
         prompt: a caption of it, with one thing that is true of how it moves; a plain one where it has none.
-        music: (196, F) features, or None.
+        music: (196, F) features, or None; those of a paired stretch name its beats, as a sender who knows them would:
+            whether a tracker finds them is another question.
         beats: seconds within it; None unless the motion was warped onto them: only there do music and motion agree to
             the frame.
     """
@@ -50,13 +52,22 @@ class Stretch:
         part = clip.part(start, start + WINDOW)
         caption = part.captions[number % len(part.captions)].text if part.captions else PLAIN_CAPTION
         true = attributes(part.features, part.heading)
+        beats = beats_of(part.rhythm) if paired else None
         return cls(
             f"{clip.key}@{start}",
             decode(part.features).astype(np.float32),
             caption_key(caption, true[number % len(true)] if true else ""),
-            part.music,
-            beats_of(part.rhythm) if paired else None,
+            part.music if part.music is None or beats is None else _with_beats(part.music, beats),
+            beats,
         )
+
+
+def _with_beats(music: NDArray[np.float32], beats: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Features whose beats are those given, in place of what a tracker found."""
+    out = music.copy()
+    out[:, BEAT] = 0
+    out[np.minimum(np.round(beats * FPS).astype(int), len(out) - 1), BEAT] = 1
+    return out
 
 
 def windows(clips: Iterable[Clip], hop: int = WINDOW, paired: bool = False) -> list[Stretch]:

@@ -80,7 +80,7 @@ def test_wide_features_take_their_rhythm_from_the_song() -> None:
         (np.zeros((10, 36), np.float32), "shape"),
         (np.zeros(35, np.float32), "shape"),
         (np.zeros((0, 35), np.float32), "frames"),
-        (np.zeros((18_001, 35), np.float32), "18000 frames"),
+        (np.zeros((108_001, 35), np.float32), "108000 frames"),
         (np.zeros((10, 35), np.int64), "float"),
         (np.full((10, 35), np.nan, np.float32), "NaN"),
         (np.full((10, 35), np.inf, np.float32), "NaN"),

@@ -3,7 +3,8 @@ from pathlib import Path
 import numpy as np
 
 from choreo.data.synthetic_clips import synthetic_clips
-from choreo.motion.skeleton import WINDOW
+from choreo.motion.skeleton import FPS, WINDOW
+from choreo.music.encoders import precomputed
 from serving.evaluation.stretches import PLAIN_CAPTION, held_out_stretches, windows
 
 
@@ -13,6 +14,14 @@ def test_half_of_the_stretches_are_warped_onto_beats(tmp_path: Path) -> None:
     assert all(s.positions.shape == (WINDOW, 22, 3) for s in stretches)
     assert all(s.music is not None and len(s.music) == WINDOW for s in stretches)
     assert len({s.key for s in stretches}) == 8
+
+
+def test_music_that_motion_was_warped_onto_names_its_own_beats(tmp_path: Path) -> None:
+    for stretch in held_out_stretches(synthetic_clips(4, seed=3), tmp_path, 8)[4:]:
+        assert stretch.music is not None
+        assert stretch.beats is not None
+        heard = precomputed(stretch.music).beats
+        np.testing.assert_allclose(heard, stretch.beats[stretch.beats < WINDOW / FPS], atol=0.5 / FPS + 1e-6)
 
 
 def test_a_prompt_is_a_caption_with_something_that_is_true_of_the_motion() -> None:
