@@ -38,7 +38,7 @@ def scores(rows: Sequence[Row]) -> str:
         axis.barh(names, [row["value"] for row in panel], xerr=[row["ci95"] or 0 for row in panel], color=colors)
         axis.set_title(panel[0]["metric"], fontsize=9)
         axis.invert_yaxis()
-        if panel[0]["metric"].startswith(("fid", "jerk")):
+        if panel[0]["metric"].startswith(("fid", "jerk", "kinetic", "dist_k")):
             axis.set_xscale("log")
     for axis in axes[len(panels) :]:
         axis.set_visible(False)

@@ -44,8 +44,10 @@ def steps(folder: Path) -> list[str]:
 
 
 def same_weights(a: Path, b: Path) -> bool:
+    """But for rounding, which Adam makes large where there is no gradient, as for a bias before a normalisation; a step
+    with other noise moves weights by ten times as much."""
     one, two = load_generator(a).state_dict(), load_generator(b).state_dict()
-    return all(torch.allclose(one[name], two[name], atol=1e-5, rtol=1e-4) for name in one)
+    return all(torch.allclose(one[name], two[name], atol=1e-4, rtol=1e-4) for name in one)
 
 
 def test_a_disk_that_is_full_for_a_while_costs_one_checkpoint(
