@@ -170,7 +170,7 @@ def check_problem() -> Callable[..., dict[str, Any]]:
     """Checks that an answer is a problem document of a status that blames a field, and returns it."""
 
     def check(response: httpx.Response, status: int, field: str | None = None) -> dict[str, Any]:
-        assert response.status_code == status, response.text
+        assert response.status_code == status, response.text[:500]
         assert response.headers["content-type"] == "application/problem+json"
         document: dict[str, Any] = response.json()
         assert document["status"] == status

@@ -89,7 +89,7 @@ def test_bad_json_values(ingress: Any, stages: Any, check_problem: Any, values: 
         (np.full((30, 35), np.nan), "features"),
         (np.zeros((30, 36)), "features"),
         (np.zeros((0, 35)), "features"),
-        (np.zeros((18_001, 35), np.float16), "features"),
+        (np.zeros((108_001, 35), np.float16), "features"),
         (np.zeros((30, 35), np.int32), "features"),
     ],
 )
