@@ -18,6 +18,7 @@ from serving.ingress import create_app
 from serving.ray_session import RaySession, uninterrupted, within
 from serving.replicas import EncoderReplica, FinisherReplica, RetrieverReplica, SamplerReplica
 from serving.settings import Settings
+from serving.triton_process import sweep_stale
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,8 @@ class Server:
     def _start(self) -> None:
         host, port = self.settings.host, free_port(self.settings.host, self.settings.port)
         deadline = time.monotonic() + self._start_s
+        # Last of all: Ray ends its replicas without asking them for the memory that they share with Triton.
+        self._exit.callback(sweep_stale)
         self._exit.enter_context(self.session)
         self._exit.callback(self._withdraw)
         logging.getLogger("ray.serve").setLevel(logging.WARNING)

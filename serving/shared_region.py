@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -40,6 +41,8 @@ class SharedRegion:
             self._offsets[array] = self.size
             self.size += -(-rows * _row_bytes(shape) // ALIGNMENT) * ALIGNMENT
         memory = _mapped(SHARED_MEMORY / name, self.size)
+        # Also when nobody unlinks it: when it is collected, or the interpreter ends.
+        self._unlink = weakref.finalize(self, (SHARED_MEMORY / name).unlink, missing_ok=True)
         self.arrays: dict[str, NDArray[np.float32]] = {
             array: np.frombuffer(memory, np.float32, rows * int(np.prod(shape)), self._offsets[array]).reshape(
                 rows, *shape
@@ -54,7 +57,7 @@ class SharedRegion:
 
     def unlink(self) -> None:
         """Remove the segment's name; its memory goes with the last one that has it mapped."""
-        (SHARED_MEMORY / self.name).unlink(missing_ok=True)
+        self._unlink()
 
 
 def _row_bytes(shape: tuple[int, ...]) -> int:

@@ -1,6 +1,7 @@
 """Waves through the memory that a real tritonserver shares with this process, and what happens where it cannot."""
 
 import asyncio
+import gc
 import os
 import signal
 import time
@@ -144,6 +145,15 @@ def test_a_region_holds_its_arrays_apart_and_leaves_no_name_behind() -> None:
     region.unlink()
     assert (region.arrays["b"] == 2).all()
     assert not (SHARED_MEMORY / region.name).exists()
+
+
+def test_a_region_that_nobody_holds_is_gone() -> None:
+    region = SharedRegion(f"choreo-test-{os.getpid()}", {"a": (3,)}, 7)
+    path = SHARED_MEMORY / region.name
+    assert path.exists()
+    del region
+    gc.collect()
+    assert not path.exists()
 
 
 def test_a_region_that_does_not_fit_is_not_left_half_made() -> None:
