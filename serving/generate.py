@@ -53,11 +53,13 @@ async def generate_files(
     if named:
         await retriever.require((repository.spec.text_encoder, repository.spec.text_dim))
     engine = OnnxEngine(repository.path, repository.spec, settings.threads)
+    stages = LocalStages(engine, settings, retriever)
     startup = time.perf_counter() - began
     try:
         with console.status("dancing"):
-            result = await Pipeline(LocalStages(engine, settings, retriever)).run(job)
+            result = await Pipeline(stages).run(job)
     finally:
+        await stages.close()
         retriever.close()
         await engine.close()
     began = time.perf_counter()

@@ -32,6 +32,10 @@ class LocalStages:
         self._retriever = retriever or Retriever(settings.phrases, cross_encoder=settings.cross_encoder)
         self._sampler = Sampler(engine, executor(settings), ContextCache(settings.context_cache_bytes))
 
+    async def close(self) -> None:
+        """Fail what is in flight, and give back what it took. Engine and retriever are closed by whoever made them."""
+        await self._sampler.close()
+
     async def spec(self, model: str | None) -> ModelSpec:
         """See `Stages`."""
         return await self._sampler.spec(model)

@@ -129,9 +129,11 @@ async def in_process(checkpoint: Path, phrases: Path, settings: Settings) -> Asy
         repository = build_repository(checkpoint, settings.model_repo if shipped else Path(scratch))
         engine = OnnxEngine(repository.path, repository.spec, settings.threads)
         retriever = Retriever(phrases, cross_encoder=settings.cross_encoder)
+        stages = LocalStages(engine, settings, retriever)
         try:
-            yield InProcess(LocalStages(engine, settings, retriever), settings)
+            yield InProcess(stages, settings)
         finally:
+            await stages.close()
             retriever.close()
             await engine.close()
 

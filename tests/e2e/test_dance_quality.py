@@ -64,10 +64,11 @@ class Real:
             make_job(parse_fields(plain | fields), Attachments(audio=self.songs.get(song or "")), settings)
             for fields, song in wishes
         ]
-        pipeline = Pipeline(LocalStages(engine, settings))
+        stages = LocalStages(engine, settings)
         try:
-            return await asyncio.gather(*map(pipeline.run, jobs))
+            return await asyncio.gather(*map(Pipeline(stages).run, jobs))
         finally:
+            await stages.close()
             await engine.close()
 
 
