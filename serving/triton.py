@@ -7,6 +7,7 @@ ready after the process that runs a model has died.
 import atexit
 import logging
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -43,6 +44,8 @@ HOST = "127.0.0.1"
 _LOG = logging.getLogger(__name__)
 _LOG_BYTES = 8 << 20
 _PORT_ATTEMPTS = 3
+_ERROR_LINE = re.compile(r"[EF]\d{4} ")
+_ERROR_LINES = 5
 _BROKEN_S = 5.0
 """Failing answers for this long mean that a server which has started will not work."""
 
@@ -161,14 +164,16 @@ class TritonServer:
         return True
 
     def log_tail(self, lines: int = 25) -> str:
-        """The last lines of the server's log, without the borders of its tables."""
+        """The last errors and the last lines of the server's log, without the borders of its tables."""
         if self._log is None or not self._log.is_file():
             return ""
         with self._log.open("rb") as file:
             file.seek(max(0, self._log.stat().st_size - (64 << 10)))
             text = file.read().decode(errors="replace")
         kept = [line.rstrip()[:300] for line in text.splitlines() if line.strip() and not line.startswith("+-")]
-        return "\n".join(kept[-lines:])
+        # A server that fails to start takes leave at length: what went wrong may stand far above the end.
+        wrong = [line for line in kept[:-lines] if _ERROR_LINE.match(line)]
+        return "\n".join(wrong[-_ERROR_LINES:] + kept[-lines:])
 
     def __enter__(self) -> Self:
         self.start()

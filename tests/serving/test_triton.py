@@ -262,7 +262,7 @@ class TestEnd:
         (root / "denoiser" / "1" / "model.onnx").write_bytes(b"broken")
         before, children = set(left_behind(os.getpid())), psutil.Process().children(recursive=True)
         server = TritonServer(root, QUIET)
-        with pytest.raises(BackendUnavailable, match=r"(?s)ended with status .*denoiser"):
+        with pytest.raises(BackendUnavailable, match=r"(?s)ended with status .*failed to load 'denoiser'"):
             server.start()
         assert set(psutil.Process().children(recursive=True)) <= set(children)
         assert set(left_behind(os.getpid())) <= before
