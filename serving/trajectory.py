@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.diffusion.noise import INITIAL, gaussian
-from choreo.diffusion.schedule import NoiseSchedule, timestep_pairs
+from choreo.diffusion.schedule import NoiseSchedule
 from choreo.diffusion.step import Before, Sampler
 from choreo.models.spec import ModelSpec
 from serving.windows import ramps, timeline_length
@@ -89,7 +89,8 @@ class Trajectory:
         parts = range(0, self.length, AT_ONCE)
         self.x = np.concatenate([self._noise(slice(first, first + AT_ONCE), INITIAL) for first in parts])
         self._x0 = np.zeros_like(self.x) if self.plan.method.multistep else self.x[:0]
-        self._pairs = timestep_pairs(self.plan.num_steps, self.spec.num_train_timesteps)
+        schedule = NoiseSchedule.make(self.spec.schedule, self.spec.num_train_timesteps)
+        self._pairs = self.plan.method.timesteps(schedule, self.plan.num_steps)
         self._ramps, self._weight = ramps(self.starts, self.spec.window, OVERLAP)
         self._begin()
 

@@ -13,7 +13,7 @@ from bench.peers.graphs import Graphs
 from choreo.diffusion.guidance import guide
 from choreo.diffusion.noise import INITIAL, gaussian
 from choreo.diffusion.samplers import sampler
-from choreo.diffusion.schedule import NoiseSchedule, timestep_pairs
+from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import InvalidInput
 from choreo.motion.formats.npz import npz_bytes
 from choreo.text.encoders import text_encoder
@@ -77,7 +77,7 @@ class RequestSampler:
         inputs = self._inputs(jobs)
         scales = np.array([job.guidance_scale for job in jobs], np.float32)
         x: Array = np.stack([gaussian(job.seed, 0, spec.window, spec.channels, INITIAL) for job in jobs])
-        for pair in timestep_pairs(steps, spec.num_train_timesteps):
+        for pair in method.timesteps(self._schedule, steps):
             inputs["x"][:count] = inputs["x"][count:] = x
             inputs["t"][:] = pair[0]
             output = self._evaluate(inputs, count)

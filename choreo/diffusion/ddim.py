@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from choreo.diffusion.schedule import NoiseSchedule, per_row
 from choreo.diffusion.step import Before
+from choreo.diffusion.timesteps import Pairs, uniform
 
 Array = NDArray[np.floating]
 
@@ -30,6 +31,10 @@ class Ddim:
     def multistep(self) -> bool:
         """Never."""
         return False
+
+    def timesteps(self, schedule: NoiseSchedule, num_inference_steps: int) -> Pairs:
+        """Evenly spaced in t."""
+        return uniform(num_inference_steps, schedule.num_train_timesteps)
 
     def step(
         self,

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from choreo.diffusion.schedule import NoiseSchedule, per_row
 from choreo.diffusion.step import Before
+from choreo.diffusion.timesteps import Pairs, even_in_log_snr
 
 Array = NDArray[np.floating]
 Rows = NDArray[np.integer]
@@ -34,6 +35,10 @@ class DpmSolver2M:
         """Always: it looks at the prediction before."""
         return True
 
+    def timesteps(self, schedule: NoiseSchedule, num_inference_steps: int) -> Pairs:
+        """Evenly spaced in log-SNR."""
+        return even_in_log_snr(num_inference_steps, schedule)
+
     def step(
         self,
         schedule: NoiseSchedule,
@@ -47,7 +52,7 @@ class DpmSolver2M:
         """One step of rows (B, ...); rows with t_prev = -1 return x0 exactly."""
         now, prev = schedule.alpha_bar(t), schedule.alpha_bar(t_prev)
         last = np.asarray(t_prev) < 0
-        h = np.where(last, np.inf, _lam(np.where(last, now, prev)) - _lam(now))
+        h = schedule.log_snr(t_prev) - schedule.log_snr(t)
         direction = x0 if before is None else x0 + self._correction(schedule, x0, t, h, last, before)
         kept = np.sqrt((1 - prev) / (1 - now))
         out = per_row(kept, x_t) * x_t - per_row(np.sqrt(prev) * np.expm1(-h), x_t) * direction
@@ -65,12 +70,7 @@ class DpmSolver2M:
         """(x0 - x0 before) / 2r with r = h before / h; zero for rows of first order."""
         first = np.asarray(before.t) < 0
         there = np.where(first, t, before.t)
-        h_before = _lam(schedule.alpha_bar(t)) - _lam(schedule.alpha_bar(there))
+        h_before = schedule.log_snr(t) - schedule.log_snr(there)
         plain = first | last
         slope = np.where(plain, 0.0, np.where(plain, 1.0, h) / (2 * np.where(plain, 1.0, h_before)))
         return np.asarray(per_row(slope, x0) * (x0 - before.x0))
-
-
-def _lam(alpha_bar: Array) -> Array:
-    """lambda = log(alpha / sigma)."""
-    return np.asarray(0.5 * (np.log(alpha_bar) - np.log1p(-alpha_bar)))

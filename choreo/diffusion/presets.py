@@ -25,8 +25,8 @@ class Preset:
 
 PRESETS: Final = {
     "reference": Preset("ddim", 50),
-    "fast": Preset("dpm++2m", 10, guidance_low=0.2),
-    "draft": Preset("dpm++2m", 5, guidance_low=0.2),
+    "fast": Preset("dpm++2m", 6, guidance_low=0.3),
+    "draft": Preset("dpm++2m", 4, guidance_low=0.3),
 }
 """The first one is the default. What each costs in quality is in docs/performance.md."""
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.errors import InvalidInput
 from choreo.models.spec import Prediction, ScheduleName
 
 Array = NDArray[np.floating]
@@ -55,6 +54,12 @@ class NoiseSchedule:
         """abar at rows t (B,), with abar_{-1} = 1."""
         return np.append(self.alphas_cumprod, 1.0)[np.asarray(t)]
 
+    def log_snr(self, t: Rows) -> Array:
+        """lambda = log(alpha / sigma) at rows t (B,), infinite at the noise-free end."""
+        a = self.alpha_bar(t)
+        with np.errstate(divide="ignore"):
+            return np.asarray(0.5 * (np.log(a) - np.log1p(-a)))
+
     def q_sample(self, x0: Array, t: Rows, eps: Array) -> Array:
         """x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps; x0 and eps (B, ...), t (B,)."""
         a = per_row(self.alpha_bar(t), x0)
@@ -73,20 +78,6 @@ class NoiseSchedule:
     def predicted_x0(self, output: Array, x_t: Array, t: Rows, prediction: Prediction) -> Array:
         """x0 from a network's output, whatever it predicts."""
         return output if prediction is Prediction.X0 else self.to_x0(x_t, t, output)
-
-
-def timestep_pairs(num_inference_steps: int, num_train_timesteps: int) -> NDArray[np.int64]:
-    """(S, 2) pairs (t, t_prev) from T - 1 down to -1: linspace(-1, T - 1, S + 1) reversed (EDGE, Tseng et al. 2023).
-
-    The last t_prev is -1, so the last step emits x0.
-
-    Raises:
-        InvalidInput: S outside 1..T.
-    """
-    if not 1 <= num_inference_steps <= num_train_timesteps:
-        raise InvalidInput("num_steps", f"must be between 1 and {num_train_timesteps}, got {num_inference_steps}")
-    times = np.linspace(-1, num_train_timesteps - 1, num_inference_steps + 1).astype(np.int64)[::-1]
-    return np.stack([times[:-1], times[1:]], axis=1)
 
 
 def per_row(values: Array, like: NDArray[np.floating]) -> Array:

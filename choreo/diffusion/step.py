@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.diffusion.schedule import NoiseSchedule
+from choreo.diffusion.timesteps import Pairs
 
 Array = NDArray[np.floating]
 
@@ -35,6 +36,14 @@ class Sampler(Protocol):
     @property
     def multistep(self) -> bool:
         """Whether `step` looks at the step before."""
+        ...
+
+    def timesteps(self, schedule: NoiseSchedule, num_inference_steps: int) -> Pairs:
+        """(S, 2) pairs (t, t_prev) of a whole reverse process, from T - 1 down to -1.
+
+        Raises:
+            InvalidInput: more steps than the schedule has, or none.
+        """
         ...
 
     def step(

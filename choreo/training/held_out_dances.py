@@ -18,7 +18,8 @@ from choreo.data.windows import Window, WindowOptions, collate
 from choreo.diffusion.ddim import Ddim
 from choreo.diffusion.guidance import guide
 from choreo.diffusion.noise import INITIAL, gaussian
-from choreo.diffusion.schedule import NoiseSchedule, timestep_pairs
+from choreo.diffusion.schedule import NoiseSchedule
+from choreo.diffusion.timesteps import uniform
 from choreo.errors import InvalidInput
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import score
@@ -65,7 +66,7 @@ class HeldOutDances:
         Raises:
             InvalidInput: more steps than the generator is trained on.
         """
-        timestep_pairs(num_steps, spec.num_train_timesteps)
+        uniform(num_steps, spec.num_train_timesteps)
         cut = [windows[i] for i in range(length)]
         return cls(spec, cut, min(count, length), num_steps, guidance_scale)
 
@@ -95,7 +96,7 @@ class HeldOutDances:
         context = generator.conditioner(*(rows[name] for name in spec.conditioner_inputs()))
         constant = rows | dict(zip(spec.conditioner_outputs(), context, strict=True))
         x = np.stack([gaussian(i, 0, spec.window, spec.channels, INITIAL) for i in range(self.count)])
-        for t, t_prev in timestep_pairs(self.num_steps, spec.num_train_timesteps):
+        for t, t_prev in uniform(self.num_steps, spec.num_train_timesteps):
             output = self._denoised(generator, constant, x, int(t))
             now, prev = np.full(self.count, t), np.full(self.count, t_prev)
             x = Ddim().step(schedule, x, schedule.predicted_x0(output, x, now, spec.prediction), now, prev)

@@ -143,7 +143,7 @@ def test_units_follow_from_names(metric: str, expected: str) -> None:
 def test_all_peers_are_asked_for_the_same_and_may_be_asked_for_it() -> None:
     jobs = {peer.name: make_job(parse_fields(body(peer, 3, 50)), Attachments(), Settings()) for peer in PEERS}
     fast = jobs.pop("choreo-fast")
-    assert (fast.sampler, fast.num_steps) == ("dpm++2m", 10)
+    assert (fast.sampler, fast.num_steps) == ("dpm++2m", 6)
     assert len({(job.text, job.seed, job.num_steps, job.sampler, job.num_frames) for job in jobs.values()}) == 1
     assert jobs["litserve"].num_frames == 196
     assert json.loads(request(PEERS[0], 3, 50).body) == body(PEERS[0], 3, 50)

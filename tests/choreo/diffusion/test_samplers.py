@@ -8,8 +8,9 @@ from choreo.diffusion.guidance import guide
 from choreo.diffusion.noise import INITIAL, gaussian
 from choreo.diffusion.samplers import SAMPLERS as NAMES
 from choreo.diffusion.samplers import sampler
-from choreo.diffusion.schedule import NoiseSchedule, timestep_pairs
+from choreo.diffusion.schedule import NoiseSchedule
 from choreo.diffusion.step import Before, Sampler
+from choreo.diffusion.timesteps import uniform
 from choreo.errors import InvalidInput
 from choreo.models.spec import Prediction
 
@@ -25,7 +26,7 @@ def test_an_oracle_is_recovered_by_every_sampler(method: Sampler, steps: int, pr
     rng = np.random.default_rng(1)
     truth, x = rng.normal(size=(3, 11, 4)), rng.normal(size=(3, 11, 4))
     before = None
-    for t, t_prev in timestep_pairs(steps, 1000):
+    for t, t_prev in uniform(steps, 1000):
         now = np.full(3, t)
         output = truth if prediction is Prediction.X0 else schedule.to_eps(x, now, truth)
         x0 = schedule.predicted_x0(output, x, now, prediction)
@@ -127,7 +128,7 @@ def test_two_predictions_follow_the_ode_closer_than_one(steps: int) -> None:
     off = {}
     for method in (Ddim(), DpmSolver2M()):
         x, before = start, None
-        for t, t_prev in timestep_pairs(steps, 1000):
+        for t, t_prev in uniform(steps, 1000):
             now = np.array([t])
             x0 = gaussian_data_oracle(schedule, x, now, std)
             x = method.step(schedule, x, x0, now, np.array([t_prev]), None, before)

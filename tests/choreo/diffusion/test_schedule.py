@@ -1,10 +1,7 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from choreo.diffusion.schedule import NoiseSchedule, timestep_pairs
-from choreo.errors import InvalidInput
+from choreo.diffusion.schedule import NoiseSchedule
 from choreo.models.spec import Prediction, ScheduleName
 
 SCHEDULES = list(ScheduleName)
@@ -36,19 +33,3 @@ def test_x0_and_eps_are_inverse_to_each_other(name: ScheduleName) -> None:
     np.testing.assert_allclose(schedule.to_eps(x_t, t, x0), eps, atol=1e-9)
     np.testing.assert_allclose(schedule.predicted_x0(eps, x_t, t, Prediction.EPS), x0, atol=1e-7)
     assert schedule.predicted_x0(x0, x_t, t, Prediction.X0) is x0
-
-
-@given(st.integers(1, 1000))
-def test_timesteps_descend_from_the_last_to_the_noise_free_end(steps: int) -> None:
-    pairs = timestep_pairs(steps, 1000)
-    assert pairs[0, 0] == 999
-    assert pairs[-1, 1] == -1
-    assert (pairs[:, 0] > pairs[:, 1]).all()
-    np.testing.assert_array_equal(pairs[1:, 0], pairs[:-1, 1])
-
-
-@pytest.mark.parametrize("steps", [0, -1, 1001])
-def test_impossible_step_counts_are_refused_by_field(steps: int) -> None:
-    with pytest.raises(InvalidInput) as error:
-        timestep_pairs(steps, 1000)
-    assert error.value.field == "num_steps"
