@@ -103,7 +103,7 @@ def _build(
     generator = load_generator(checkpoint)
     settings = RepositorySettings(engine=_options(tuning))
     with tempfile.TemporaryDirectory(prefix="choreo-export-") as scratch:
-        graphs = export_graphs(generator, Path(scratch), precision)
+        graphs = export_graphs(generator, Path(scratch), precision, fused=profile is Profile.CPU)
         paths = {name: graph.path for name, graph in zip(GRAPHS, graphs, strict=True)}
         _write_record(root, kept)
         write_repository(root, generator.spec, paths, profile, settings)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from choreo.errors import InvalidArtifact
 from choreo.models.generator import Generator
 from choreo.models.spec import ModelSpec
+from export.fused_attention import fused_copy
 from export.half import half_copy
 
 OPSET = 20
@@ -43,8 +44,13 @@ class ExportedGraph:
     parity: dict[int, float]
 
 
-def export_graphs(generator: Generator, folder: Path, precision: Precision = Precision.FLOAT32) -> list[ExportedGraph]:
+def export_graphs(
+    generator: Generator, folder: Path, precision: Precision = Precision.FLOAT32, fused: bool = False
+) -> list[ExportedGraph]:
     """Write `conditioner.onnx` and `denoiser.onnx` with a dynamic batch axis.
+
+    Args:
+        fused: with attention as an operator of ONNX Runtime's own, which is faster there and unknown elsewhere.
 
     Raises:
         InvalidArtifact: a graph fails ONNX's checker or is further from torch than its precision allows.
@@ -55,7 +61,8 @@ def export_graphs(generator: Generator, folder: Path, precision: Precision = Pre
     for name, module in (("conditioner", generator.conditioner), ("denoiser", generator.denoiser)):
         path = folder / f"{name}.onnx"
         module.eval()
-        _export(half_copy(module) if precision is Precision.FLOAT16 else module, name, spec, path)
+        exact = fused_copy(module) if fused else module
+        _export(half_copy(module) if precision is Precision.FLOAT16 else exact, name, spec, path)
         _check(path)
         graphs.append(ExportedGraph(name, path, parity(module, name, spec, path, precision)))
     return graphs

@@ -1,10 +1,14 @@
 """Building blocks shared by the networks: attention and sinusoidal positions."""
 
 import math
+from typing import Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+MASKED: Final = -1e4
+"""Added to the scores of keys that do not exist."""
 
 
 def sinusoid(position: Tensor, dim: int, max_period: float = 10_000.0) -> Tensor:
@@ -43,7 +47,7 @@ class Attention(nn.Module):
         q = self._split(self.query(x + x_position))
         k = self._split(self.key(keys + key_position))
         v = self._split(self.value(keys))
-        bias = (mask[:, None, None, :] - 1) * 1e4
+        bias = (1 - mask[:, None, None, :]) * MASKED
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         return self.output(out.transpose(1, 2).flatten(2))
 

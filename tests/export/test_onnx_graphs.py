@@ -8,6 +8,7 @@ import torch
 from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency
 from choreo.models.conditioner import ConditionerConfig
 from choreo.models.generator import Generator, GeneratorConfig, save_generator
+from choreo.models.layers import Attention
 from choreo.models.spec import ModelSpec
 from choreo.models.unet import UNetConfig
 from export.build import build_repository
@@ -67,6 +68,17 @@ def test_a_graph_of_other_weights_is_found_out(generator: Generator, graphs: Pat
         torch.nn.init.normal_(p, std=0.15)
     with pytest.raises(InvalidArtifact, match="differs from torch"):
         parity(other.denoiser, "denoiser", generator.spec, graphs / "denoiser.onnx")
+
+
+def test_fused_attention_computes_the_same(generator: Generator, tmp_path: Path) -> None:
+    exported = {g.name: g for g in export_graphs(generator, tmp_path, fused=True)}
+    for graph in exported.values():
+        assert max(graph.parity.values()) <= TOLERANCE["float32"]
+    operators = {name: [n.op_type for n in onnx.load(graph.path).graph.node] for name, graph in exported.items()}
+    attentions = sum(isinstance(module, Attention) for module in generator.denoiser.modules())
+    assert operators["denoiser"].count("MultiHeadAttention") == attentions > 0
+    assert "Softmax" not in operators["denoiser"]
+    assert "MultiHeadAttention" in operators["conditioner"]
 
 
 def test_half_precision_keeps_norms_in_single(generator: Generator, tmp_path: Path) -> None:
