@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,15 @@ from choreo.errors import InvalidArtifact
 
 OptimizationLevel = Literal["BASIC", "EXTENDED", "ALL"]
 """ONNX Runtime's graph optimisations without their `ORT_ENABLE_`; only ALL has its blocked convolutions."""
+
+
+MOST_INSTANCES: Final = 8
+"""Every instance is a process under Triton, with the weights and working memory of its own."""
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
 
 
 class EngineOptions(BaseModel):
@@ -20,8 +29,11 @@ class EngineOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    instances: int = Field(default=0, ge=0, le=256)
+    """Evaluations that run at a time; 0: one per core, at most `MOST_INSTANCES`. Small operators gain little from a
+    second thread, and rows are independent: two halves beside each other are done sooner than one after the other."""
     intra_op_threads: int = Field(default=0, ge=0, le=1024)
-    """Threads of one evaluation; 0: all cores the process may use."""
+    """Threads of one evaluation; 0: the instances share all cores."""
     allow_spinning: bool = False
     """Idle worker threads that spin take the cores from whatever runs beside the engine."""
     memory_arena: bool = True
@@ -46,10 +58,14 @@ class EngineOptions(BaseModel):
         except ValueError as error:
             raise InvalidArtifact(f"the engine options in the model configuration are broken: {error}") from error
 
+    def instance_count(self) -> int:
+        """Evaluations that run at a time on this machine."""
+        return self.instances or min(cores(), MOST_INSTANCES)
+
     def threads(self) -> int:
         """Threads of one evaluation on this machine."""
         # ONNX Runtime's own default pins its threads, and counts the machine's cores, not the ones it may use.
-        return self.intra_op_threads or len(os.sched_getaffinity(0))
+        return self.intra_op_threads or max(1, cores() // self.instance_count())
 
     def session_options(self) -> Any:
         """As `onnxruntime.SessionOptions`."""

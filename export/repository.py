@@ -101,9 +101,11 @@ def model_config(
     inputs = graph_inputs(spec, graph)
     zeros = {name: WarmupInput(dims=dims) for name, dims in inputs.items()}
     warm = tuple(ModelWarmup(name=f"zeros-{size}", batch_size=size, inputs=zeros) for size in sorted({1, max_batch}))
-    parameters = {SPEC_PARAMETER: spec.model_dump_json()}
+    parameters, group = {SPEC_PARAMETER: spec.model_dump_json()}, InstanceGroup(kind="GPU")
     if profile is Profile.CPU:
-        parameters |= (settings.engine if graph == "denoiser" else EngineOptions()).parameters()
+        engine = settings.engine if graph == "denoiser" else EngineOptions(instances=1)
+        parameters |= engine.parameters()
+        group = InstanceGroup(kind="CPU", count=engine.instance_count())
     return TritonModelConfig(
         name=graph,
         backend={Profile.CPU: "python", Profile.GPU_PLAN: "", Profile.GPU_ORT: "onnxruntime"}[profile],
@@ -114,7 +116,7 @@ def model_config(
         outputs=tuple(TensorConfig(name=name, dims=dims) for name, dims in graph_outputs(spec, graph).items()),
         # No queue delay: it would be paid at every step of every request.
         dynamic_batching=DynamicBatching(default_queue_policy=_queue_policy(settings)),
-        instance_groups=(InstanceGroup(kind="CPU" if profile is Profile.CPU else "GPU"),),
+        instance_groups=(group,),
         optimization=_optimization(graph, inputs, profile, settings),
         parameters=parameters,
         warmup=warm,

@@ -9,6 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from choreo.errors import InvalidArtifact
 from choreo.models.spec import ModelSpec
-from export.engine_options import EngineOptions
+from export.engine_options import EngineOptions, cores
 from export.onnx_graphs import sample_inputs
 
 LEAST_GAIN: Final = 1.02
@@ -55,7 +56,7 @@ class Machine(BaseModel):
         """This one, with the cores that this process may use."""
         import onnxruntime
 
-        return cls(processor=processor(), cores=len(os.sched_getaffinity(0)), onnxruntime=onnxruntime.__version__)
+        return cls(processor=processor(), cores=cores(), onnxruntime=onnxruntime.__version__)
 
 
 class Comparison(BaseModel):
@@ -87,19 +88,20 @@ class Tuning(BaseModel):
 
 @dataclass(frozen=True)
 class Sample:
-    """Seconds that one call took, and those that all threads of this process spent in it and in the pause after it."""
+    """Seconds that some rows took, and those that all threads of this process spent on them and in the pause after."""
 
     wall: float
     cpu: float
 
 
-def contenders(cores: int) -> list[EngineOptions]:
+def contenders() -> list[EngineOptions]:
     """Every option on its own, beside the defaults, which come first."""
-    threads = sorted({1, cores // 2} - {0, cores})
+    present = EngineOptions()
+    instances = sorted({1, 2, cores() // 2, cores()} - {0, present.instance_count()})
     return [
-        EngineOptions(),
-        *(EngineOptions(intra_op_threads=count) for count in threads),
-        *([EngineOptions(allow_spinning=True)] if cores > 1 else []),
+        present,
+        *(EngineOptions(instances=count) for count in instances if count <= cores()),
+        *([EngineOptions(allow_spinning=True)] if present.threads() > 1 else []),
         EngineOptions(memory_arena=False),
         EngineOptions(memory_pattern=False),
         EngineOptions(graph_optimization="BASIC"),
@@ -150,7 +152,7 @@ def tune(
         progress: told the share of the work that is done.
         seconds: to measure for; each case has at least five rounds, however long they take.
     """
-    started, load = time.monotonic(), os.getloadavg()[0] / len(os.sched_getaffinity(0))
+    started, load = time.monotonic(), os.getloadavg()[0] / cores()
     if load > BUSY:
         _logger.warning(
             "the machine is busy (load %.1f per core): what is measured now may not hold when it is idle", load
@@ -165,7 +167,7 @@ def tune(
         return left
 
     rows = min(SCREENING_ROWS, max_batch)
-    cases = [_Case(graph, spec, options, rows) for options in contenders(len(os.sched_getaffinity(0)))]
+    cases = [_Case(graph, spec, options, rows) for options in contenders()]
     samples = _alternate(cases, until(_SCREENING_SHARE))
     screened = tuple(compare(c.options, s, samples[0]) for c, s in zip(cases[1:], samples[1:], strict=True))
     options, together = joined(screened), None
@@ -190,7 +192,7 @@ def tune(
 
 
 class _Case:
-    """A session and the rows it is called with."""
+    """A session, and the rows that each of the instances is called with."""
 
     def __init__(
         self, graph: Path, spec: ModelSpec, options: EngineOptions, rows: int, session: Any | None = None
@@ -203,12 +205,14 @@ class _Case:
         self.sample()
 
     def sample(self) -> Sample:
-        """Call it once."""
+        """Call all instances once; the cost of the rows of one."""
+        count = self.options.instance_count()
         began, cpu = time.perf_counter(), time.process_time()
-        self._session.run(None, self._inputs)
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda _: self._session.run(None, self._inputs), range(count)))
         wall = time.perf_counter() - began
         time.sleep(PAUSE_S)
-        return Sample(wall, time.process_time() - cpu)
+        return Sample(wall / count, (time.process_time() - cpu) / count)
 
 
 def _alternate(cases: Sequence[_Case], left: Callable[[], bool]) -> list[list[Sample]]:

@@ -14,11 +14,11 @@ from choreo.models.spec import ModelSpec
 from export.engine_options import EngineOptions
 from export.repository import GRAPHS, GraphName, graph_outputs, read_configs, read_spec
 from serving.engine import first_line, remaining
-from serving.tensors import Tensors, checked_inputs, checked_outputs, parts_of
+from serving.tensors import Tensors, checked_inputs, checked_outputs, part, parts_of
 
 
 class OnnxEngine:
-    """The graphs in this process under ONNX Runtime, one call at a time in a thread of its own."""
+    """The graphs in this process under ONNX Runtime, in threads of their own: one per instance."""
 
     def __init__(self, folder: Path, spec: ModelSpec | None = None, threads: int = 0, max_rows: int = 0) -> None:
         """Load both graphs.
@@ -36,10 +36,11 @@ class OnnxEngine:
         self._spec = read_spec(folder) if spec is None else spec
         options = {graph: _options(folder, graph, threads) for graph in GRAPHS}
         self._max_rows = max_rows or options["denoiser"].batch_rows
+        self._instances = {graph: options[graph].instance_count() for graph in GRAPHS}
         self._sessions = {graph: _session(folder, graph, options[graph]) for graph in GRAPHS}
         self._rows = dict.fromkeys(GRAPHS, 0)
         self._closed = False
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="onnx-engine")
+        self._executor = ThreadPoolExecutor(max(self._instances.values()), thread_name_prefix="onnx-engine")
 
     async def specs(self) -> dict[str, ModelSpec]:
         """See `Engine`."""
@@ -55,11 +56,14 @@ class OnnxEngine:
             raise BackendUnavailable("the engine was closed")
         tensors, rows = checked_inputs(self._spec, graph, inputs)
         seconds = remaining(deadline)
-        options = onnxruntime.RunOptions()
-        work = asyncio.get_running_loop().run_in_executor(self._executor, self._run, graph, tensors, rows, options)
+        options, loop = onnxruntime.RunOptions(), asyncio.get_running_loop()
+        parts = [part(tensors, some) for some in parts_of(rows, self._max_rows, self._instances[graph])]
+        work = [loop.run_in_executor(self._executor, self._run, graph, inputs, options) for inputs in parts]
         try:
             async with asyncio.timeout(seconds):
-                return await work
+                out = checked_outputs(self._spec, graph, await asyncio.gather(*work), rows)
+            self._rows[graph] += rows
+            return out
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed during inference") from error
         except asyncio.CancelledError:
@@ -81,25 +85,21 @@ class OnnxEngine:
         """See `Engine`."""
         return {str(graph): rows for graph, rows in self._rows.items()}
 
-    def _run(self, graph: GraphName, tensors: Tensors, rows: int, options: Any) -> Tensors:
-        session = self._sessions[graph]
+    def _run(self, graph: GraphName, inputs: Tensors, options: Any) -> Tensors:
         names = list(graph_outputs(self._spec, graph))
-        parts = []
-        for part in parts_of(tensors, rows, self._max_rows):
-            try:
-                outputs = session.run(names, part, options)
-            except Exception as error:  # ONNX Runtime has a class for every status, with no base below Exception
-                raise BackendUnavailable(f"ONNX Runtime failed on the {graph}: {first_line(error)}") from error
-            parts.append(dict(zip(names, outputs, strict=True)))
-        out = checked_outputs(self._spec, graph, parts, rows)
-        self._rows[graph] += rows
-        return out
+        try:
+            outputs = self._sessions[graph].run(names, inputs, options)
+        except Exception as error:  # ONNX Runtime has a class for every status, with no base below Exception
+            raise BackendUnavailable(f"ONNX Runtime failed on the {graph}: {first_line(error)}") from error
+        return dict(zip(names, outputs, strict=True))
 
 
 def _options(folder: Path, graph: GraphName, threads: int) -> EngineOptions:
     """Those of a repository's configuration; a folder of bare graphs has the defaults."""
     given = read_configs(folder)[graph].parameters if (folder / graph).is_dir() else {}
-    return EngineOptions.from_parameters(given | ({"intra_op_threads": str(threads)} if threads else {}))
+    if threads:
+        given |= {"intra_op_threads": str(threads), "instances": "1"}
+    return EngineOptions.from_parameters(given if graph == "denoiser" else given | {"instances": "1"})
 
 
 def _session(folder: Path, graph: GraphName, options: EngineOptions) -> Any:

@@ -1,5 +1,6 @@
 """Rows of tensors checked against a generator's contract, on their way into a graph and out of it."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -53,7 +54,13 @@ def checked_outputs(spec: ModelSpec, graph: GraphName, parts: Sequence[Tensors],
     return out
 
 
-def parts_of(tensors: Tensors, rows: int, max_rows: int) -> list[Tensors]:
-    """The same rows in pieces of at most `max_rows`; views, not copies."""
-    starts = range(0, rows, max_rows)
-    return [{name: values[start : start + max_rows] for name, values in tensors.items()} for start in starts]
+def parts_of(rows: int, max_rows: int, instances: int = 1) -> list[range]:
+    """Rows in equal pieces of at most `max_rows`, at least one for each of the instances that evaluate at a time."""
+    count = min(rows, max(instances, -(-rows // max_rows)))
+    bounds = [rows * i // count for i in range(count + 1)]
+    return [range(first, end) for first, end in itertools.pairwise(bounds)]
+
+
+def part(tensors: Tensors, rows: range) -> Tensors:
+    """Some rows; views, not copies."""
+    return {name: values[rows.start : rows.stop] for name, values in tensors.items()}

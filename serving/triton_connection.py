@@ -24,10 +24,11 @@ _RETRIED: Final = frozenset(f"StatusCode.{name}" for name in ("UNAVAILABLE", "RE
 
 @dataclass(frozen=True)
 class Contract:
-    """What a server says of its models: the spec, and the rows it takes at once per graph."""
+    """What a server says of its models: the spec, the rows it takes at once per graph, and how often at a time."""
 
     spec: ModelSpec
     max_rows: dict[str, int]
+    instances: dict[str, int]
 
 
 class Connection:
@@ -50,7 +51,9 @@ class Connection:
             specs = [spec_of({k: v.string_value for k, v in c.parameters.items()}, g) for g, c in configs.items()]
             if any(spec != specs[0] for spec in specs):
                 raise InvalidArtifact(f"the models of Triton at {self.url} belong to different generators")
-            self._known = Contract(specs[0], {g: max(1, c.max_batch_size) for g, c in configs.items()})
+            max_rows: dict[str, int] = {g: max(1, c.max_batch_size) for g, c in configs.items()}
+            instances: dict[str, int] = {g: max(1, sum(i.count for i in c.instance_group)) for g, c in configs.items()}
+            self._known = Contract(specs[0], max_rows, instances)
         return self._known
 
     async def infer(self, graph: GraphName, tensors: Tensors, expected: Contract, seconds: float) -> Tensors:

@@ -16,7 +16,7 @@ from choreo.models.spec import ModelSpec
 from export.repository import GRAPHS, GraphName
 from serving.engine import remaining
 from serving.shared_region import SharedRegion
-from serving.tensors import Tensors, checked_inputs, checked_outputs, parts_of
+from serving.tensors import Tensors, checked_inputs, checked_outputs, part, parts_of
 from serving.triton_connection import Connection, Contract, failure, may_heal, status_line
 
 T = TypeVar("T")
@@ -63,10 +63,11 @@ class TritonEngine:
         contract = await self._agreed_contract(deadline)
         tensors, rows = checked_inputs(contract.spec, graph, inputs)
 
-        async def send(part: Tensors) -> Tensors:
-            return await self._try_servers(lambda server, s: server.infer(graph, part, contract, s), deadline)
+        async def send(some: range) -> Tensors:
+            inputs = part(tensors, some)
+            return await self._try_servers(lambda server, s: server.infer(graph, inputs, contract, s), deadline)
 
-        sent = [send(part) for part in parts_of(tensors, rows, contract.max_rows[graph])]
+        sent = [send(some) for some in self._parts(contract, graph, rows)]
         return checked_outputs(contract.spec, graph, await _all_or_none(sent), rows)
 
     async def infer_shared(
@@ -75,14 +76,13 @@ class TritonEngine:
         """See `serving.wave_engines.SharingEngine`."""
         contract = await self._agreed_contract(deadline)
         checked_inputs(contract.spec, graph, {name: values[:rows] for name, values in inputs.arrays.items()})
-        most = contract.max_rows[graph]
 
-        async def send(part: range) -> None:
+        async def send(some: range) -> None:
             await self._try_servers(
-                lambda server, s: server.infer_shared(graph, inputs, outputs, part, contract, s), deadline
+                lambda server, s: server.infer_shared(graph, inputs, outputs, some, contract, s), deadline
             )
 
-        await _all_or_none([send(range(at, min(at + most, rows))) for at in range(0, rows, most)])
+        await _all_or_none([send(some) for some in self._parts(contract, graph, rows)])
         return checked_outputs(contract.spec, graph, [{n: v[:rows] for n, v in outputs.arrays.items()}], rows)
 
     async def forget(self, region: SharedRegion) -> None:
@@ -157,6 +157,10 @@ class TritonEngine:
                     if not may_heal(error):
                         raise failure(error, last) from error
         raise BackendUnavailable(f"no Triton server could answer, last {last}")
+
+    def _parts(self, contract: Contract, graph: GraphName, rows: int) -> list[range]:
+        """Rows of one call in the pieces that go out beside each other, to keep every instance of every server busy."""
+        return parts_of(rows, contract.max_rows[graph], contract.instances[graph] * len(self._servers))
 
     def _in_turn(self) -> list["Connection"]:
         first = next(self._turn) % len(self._servers)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from choreo.models.spec import ModelSpec
-from export.repository import GRAPHS, GraphName, graph_inputs, graph_outputs, write_repository
+from export.engine_options import EngineOptions
+from export.repository import GRAPHS, GraphName, RepositorySettings, graph_inputs, graph_outputs, write_repository
 
 
 def tiny_spec(**changes: object) -> ModelSpec:
@@ -41,7 +42,8 @@ def write_graphs(folder: Path, spec: ModelSpec) -> dict[GraphName, Path]:
 
 def tiny_repository(root: Path, spec: ModelSpec | None = None) -> Path:
     spec = spec or tiny_spec()
-    write_repository(root, spec, write_graphs(root.parent / f"{root.name}-graphs", spec))
+    one_at_a_time = RepositorySettings(engine=EngineOptions(instances=1))
+    write_repository(root, spec, write_graphs(root.parent / f"{root.name}-graphs", spec), settings=one_at_a_time)
     return root
 
 

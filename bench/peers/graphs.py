@@ -1,6 +1,5 @@
 """The two graphs of a generator as plain calls in this process: torch modules, or ONNX Runtime sessions."""
 
-import os
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from choreo.errors import MissingDependency
 from choreo.models.spec import ModelSpec
-from export.engine_options import EngineOptions
+from export.engine_options import EngineOptions, cores
 from export.repository import GRAPHS, GraphName, graph_outputs, read_configs, read_spec
 from serving.tensors import Tensors
 
@@ -64,16 +63,12 @@ class OnnxGraphs:
         return dict(zip(names, self._sessions[graph].run(names, inputs), strict=True))
 
 
-def cores() -> int:
-    """Cores that this process may use: the compute threads of every peer."""
-    return len(os.sched_getaffinity(0))
-
-
 def _session(repository: Path, graph: GraphName, parameters: dict[str, str]) -> Any:
     import onnxruntime
 
     path = repository / graph / "1" / "model.onnx"
     if not path.is_file():
         raise MissingDependency(f"no ONNX graph at {path}; `choreo export` writes it")
-    options = EngineOptions.from_parameters(parameters).session_options()
+    # One call at a time, on all cores: whoever calls has nothing to run beside it.
+    options = EngineOptions.from_parameters(parameters).model_copy(update={"instances": 1}).session_options()
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -14,6 +14,7 @@ from tiny_generator import tiny_spec, write_graphs
 from choreo.errors import InvalidArtifact, MissingDependency
 from choreo.models.spec import ModelSpec
 from export import repository
+from export.engine_options import EngineOptions
 from export.repository import (
     GRAPHS,
     GraphName,
@@ -69,7 +70,8 @@ def test_configuration_of_the_cpu_profile(root: Path, spec: ModelSpec, graphs: G
     read = config(root, graph)
     max_batch = {"conditioner": 16, "denoiser": 32}[graph]
     assert (read.name, read.backend, read.max_batch_size) == (graph, "python", max_batch)
-    assert read.instance_groups == (InstanceGroup(kind="CPU", count=1),)
+    instances = {"conditioner": 1, "denoiser": EngineOptions().instance_count()}[graph]
+    assert read.instance_groups == (InstanceGroup(kind="CPU", count=instances),)
     assert read.dynamic_batching == DynamicBatching()
     assert {t.name: t.dims for t in read.inputs} == graph_inputs(spec, graph)
     assert {t.name: t.dims for t in read.outputs} == graph_outputs(spec, graph)

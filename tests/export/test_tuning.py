@@ -26,7 +26,7 @@ from export.onnx_graphs import ExportedGraph
 from export.repository import GRAPHS, Profile, RepositorySettings, read_configs, write_config
 from export.tuning import Comparison, Machine, Sample, Tuning, best_batch, compare, contenders, is_better, joined, tune
 
-TUNED = EngineOptions(intra_op_threads=1, memory_arena=False, graph_optimization="EXTENDED", batch_rows=8)
+TUNED = EngineOptions(instances=1, memory_arena=False, graph_optimization="EXTENDED", batch_rows=8)
 
 EVERY_KIND = [
     EngineOptions(intra_op_threads=threads, allow_spinning=spin, memory_arena=arena, memory_pattern=not arena,
@@ -58,10 +58,10 @@ class TestText:
     def test_parameters_round_trip(self, options: EngineOptions) -> None:
         assert EngineOptions.from_parameters(options.parameters() | {"choreo": "{}"}) == options
 
-    def test_the_defaults_are_what_was_served_before_there_were_options(self) -> None:
+    def test_the_defaults_leave_what_depends_on_the_machine_to_the_machine(self) -> None:
         assert EngineOptions().parameters() == {
-            "intra_op_threads": "0", "allow_spinning": "0", "memory_arena": "1", "memory_pattern": "1",
-            "graph_optimization": "ALL", "batch_rows": "32",
+            "instances": "0", "intra_op_threads": "0", "allow_spinning": "0", "memory_arena": "1",
+            "memory_pattern": "1", "graph_optimization": "ALL", "batch_rows": "32",
         }  # fmt: skip
         assert EngineOptions.from_parameters({}) == EngineOptions()
 
@@ -75,7 +75,10 @@ class TestText:
 
     @pytest.mark.parametrize("options", EVERY_KIND)
     def test_the_backend_reads_them_alike(self, options: EngineOptions, backend: ModuleType) -> None:
-        ours, theirs = options.session_options(), backend.session_options(options.parameters())
+        ours, theirs = (
+            options.session_options(),
+            backend.session_options(options.parameters(), options.instance_count()),
+        )
         for name in (
             "intra_op_num_threads", "enable_cpu_mem_arena", "enable_mem_pattern", "graph_optimization_level",
             "execution_mode", "inter_op_num_threads",
@@ -145,19 +148,34 @@ class TestChoice:
     def test_the_smallest_batch_that_is_nearly_the_fastest(self, rows_per_s: dict[int, float], batch: int) -> None:
         assert best_batch(rows_per_s) == batch
 
-    @pytest.mark.parametrize(("cores", "threads"), [(1, []), (2, [1]), (16, [1, 8])])
-    def test_every_option_is_tried_once_beside_the_defaults(self, cores: int, threads: list[int]) -> None:
-        first, *others = contenders(cores)
+    @pytest.mark.parametrize(
+        ("cores", "instances", "spinning"),
+        [(1, [], False), (2, [1], False), (4, [1, 2], False), (16, [1, 2, 16], True)],
+    )
+    def test_every_option_is_tried_once_beside_the_defaults(
+        self, cores: int, instances: list[int], spinning: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
+        first, *others = contenders()
         assert first == EngineOptions()
         assert all(len(tuning.changes(options)) == 1 for options in others)
-        assert [options.intra_op_threads for options in others if options.intra_op_threads] == threads
-        assert any(options.allow_spinning for options in others) is (cores > 1)
+        assert [options.instances for options in others if options.instances] == instances
+        assert any(options.allow_spinning for options in others) is spinning
+
+    @pytest.mark.parametrize(("cores", "instances", "threads"), [(1, 1, 1), (2, 2, 1), (8, 8, 1), (64, 8, 8)])
+    def test_instances_share_the_cores(
+        self, cores: int, instances: int, threads: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
+        assert (EngineOptions().instance_count(), EngineOptions().threads()) == (instances, threads)
+        assert EngineOptions(instances=1).threads() == cores
+        assert EngineOptions(instances=100).threads() == 1
 
 
 def test_measuring_alternates_and_ends(tmp_path: Path) -> None:
     spec, done = tiny_spec(), []
     found = tune(write_graphs(tmp_path, spec)["denoiser"], spec, 4, done.append, seconds=1e-3)
-    assert len(found.screened) == len(contenders(found.machine.cores)) - 1
+    assert len(found.screened) == len(contenders()) - 1
     assert {c.rounds for c in found.screened} == {5}
     assert all(c.speed > 0 and c.cpu > 0 for c in found.screened)
     assert sorted(found.rows_per_s) == [1, 2, 4]
@@ -194,7 +212,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "config.json").write_text("{}")
     (folder / "model.safetensors").write_bytes(b"weights")
 
-    def fake_export(generator: Any, scratch: Path, precision: Any) -> list[ExportedGraph]:
+    def fake_export(generator: Any, scratch: Path, precision: Any, fused: bool) -> list[ExportedGraph]:
         graphs = write_graphs(scratch, generator.spec)
         return [ExportedGraph(name, graphs[name], {1: 1e-6}) for name in GRAPHS]
 
@@ -223,8 +241,10 @@ class TestExport:
         built = build_repository(checkpoint, root)
         assert built.tuning is None
         assert "tuning" not in json.loads((root / RECORD).read_text())
-        for config in read_configs(root).values():
-            assert EngineOptions().parameters().items() <= config.parameters.items()
+        for graph, config in read_configs(root).items():
+            expected = EngineOptions(instances=1 if graph == "conditioner" else 0)
+            assert expected.parameters().items() <= config.parameters.items()
+            assert config.instance_groups[0].count == expected.instance_count()
 
     def test_a_tuning_is_written_with_what_was_measured(self, checkpoint: Path, root: Path) -> None:
         build_repository(checkpoint, root)
@@ -232,7 +252,8 @@ class TestExport:
         assert built.reused
         assert built.tuning == fake_measurement()
         assert served(root) == TUNED
-        assert EngineOptions.from_parameters(read_configs(root)["conditioner"].parameters) == EngineOptions()
+        conditioner = EngineOptions.from_parameters(read_configs(root)["conditioner"].parameters)
+        assert conditioner == EngineOptions(instances=1)
         record = json.loads((root / RECORD).read_text())["tuning"]
         assert Tuning.model_validate(record) == built.tuning
         assert json.loads(json.dumps(built.document()))["tuning"] == record

@@ -166,14 +166,17 @@ Infer = Callable[[Any, Any], Awaitable[Any]]
 class FakeTriton(service_pb2_grpc.GRPCInferenceServiceServicer):
     """Speaks Triton's protocol; what an inference does is a function, by default the tiny denoiser."""
 
-    def __init__(self, spec: ModelSpec = SPEC, infer: Infer | None = None, max_batch_size: int = 4) -> None:
-        self.spec, self.max_batch_size = spec, max_batch_size
+    def __init__(
+        self, spec: ModelSpec = SPEC, infer: Infer | None = None, max_batch_size: int = 4, instances: int = 1
+    ) -> None:
+        self.spec, self.max_batch_size, self.instances = spec, max_batch_size, instances
         self.infer = infer or self.denoise
         self.batches: list[int] = []
 
     async def ModelConfig(self, request: Any, context: Any) -> Any:
         config = model_config_pb2.ModelConfig(name=request.name, max_batch_size=self.max_batch_size)
         config.parameters["choreo"].string_value = self.spec.model_dump_json()
+        config.instance_group.add(count=self.instances)
         return service_pb2.ModelConfigResponse(config=config)
 
     async def ModelStatistics(self, request: Any, context: Any) -> Any:
@@ -248,9 +251,20 @@ class TestTritonEngine:
                 out = await engine.infer("denoiser", inputs)
                 np.testing.assert_allclose(out["x0"], expected(inputs), rtol=1e-6)
                 assert out["x0"].flags.writeable
-                assert sorted(triton.batches) == [2, 4, 4]
+                assert sorted(triton.batches) == [3, 3, 4]
                 assert await engine.statistics() == {"conditioner": 0, "denoiser": 10}
                 assert await engine.executions() == {"conditioner": 0, "denoiser": 3}
+
+        without_hanging(run())
+
+    @pytest.mark.parametrize(("count", "batches"), [(1, [1]), (2, [1, 1]), (4, [1, 1, 2]), (14, [3, 3, 4, 4])])
+    def test_every_instance_gets_some_of_the_rows(self, count: int, batches: list[int]) -> None:
+        async def run() -> None:
+            triton = FakeTriton(max_batch_size=4, instances=3)
+            async with engine_over(triton) as engine:
+                inputs = rows(count)
+                np.testing.assert_allclose((await engine.infer("denoiser", inputs))["x0"], expected(inputs), rtol=1e-6)
+                assert sorted(triton.batches) == batches
 
         without_hanging(run())
 
@@ -350,7 +364,7 @@ class TestTritonEngine:
             cancelled = asyncio.Event()
 
             async def hang_or_fail(request: Any, context: Any) -> Any:
-                if request.inputs[0].shape[0] == 1:
+                if request.inputs[0].shape[0] == 2:
                     await context.abort(grpc.StatusCode.INTERNAL, "broken")
                 try:
                     await asyncio.Event().wait()
