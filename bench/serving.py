@@ -37,6 +37,7 @@ from serving.windows import window_starts
 CONCURRENCY: Final = (1, 4, 16, 64)
 SONG_S: Final = 240
 MAX_CONCURRENCY: Final = 1000
+MAX_SHARE: Final = 2.0
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def parse(argv: Sequence[str]) -> tuple[Plan, bool]:
     parser.add_argument("--steps", type=int, help="denoising steps of all but choreo-fast")
     parser.add_argument("--rounds", type=int, help="how often all of it is measured")
     parser.add_argument("--seconds", type=float, help="how long callers ask in each cell, after the warm-up")
+    parser.add_argument("--open", help="shares of the best throughput for the open loops, between commas; 0: none")
     parser.add_argument("--quick", action="store_true", help="two peers, few steps, no open loops: a minute in all")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     args = parser.parse_args(argv)
@@ -117,6 +119,8 @@ def parse(argv: Sequence[str]) -> tuple[Plan, bool]:
     values = {"steps": args.steps, "rounds": args.rounds, "seconds": args.seconds}
     if args.concurrency is not None:
         values["users"] = _numbers(args.concurrency)
+    if args.open is not None:
+        values["fractions"] = _shares(args.open)
     changes = (quick if args.quick else {}) | {name: value for name, value in values.items() if value is not None}
     plan = Plan(chosen, **changes)  # type: ignore[arg-type]
     limits = {"steps": (1, Settings().max_steps), "rounds": (1, 100), "seconds": (0.1, 3600)}
@@ -134,6 +138,16 @@ def _numbers(text: str) -> tuple[int, ...]:
     if not all(1 <= number <= MAX_CONCURRENCY for number in numbers):
         raise InvalidInput("concurrency", f"must be between 1 and {MAX_CONCURRENCY} each, got {text[:64]!r}")
     return numbers
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    try:
+        shares = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError as error:
+        raise InvalidInput("open", f"must be numbers between commas, got {text[:64]!r}") from error
+    if not all(0 <= share <= MAX_SHARE for share in shares):
+        raise InvalidInput("open", f"must be between 0 and {MAX_SHARE:g} each, got {text[:64]!r}")
+    return tuple(share for share in shares if share)
 
 
 def _run(plan: Plan, engine: RawEngine, folder: Path, found: Findings) -> None:
@@ -165,6 +179,7 @@ def _measure(
             found.difference_mm[peer.name] = max(found.difference_mm.get(peer.name, 0.0), 1000 * float(away))
             rows = float(first.meta["rows"]["denoiser"])
             asyncio.run(warm_up(process, plan.steps))
+            process.settle()
             for load in loads:
                 windows = len(window_starts(load.frames, WINDOW, OVERLAP))
                 cell = asyncio.run(measure(process, load, plan.steps, plan.seconds, rows * windows, number))

@@ -13,7 +13,7 @@ from bench.serving_load import Cell
 from loadtest.samples import Outcome
 
 RATIOS: Final = ("motions_per_s", "latency_p50_s", "latency_p95_s", "cpu_s_per_motion")
-WORTH_NAMING: Final = 0.02
+WORTH_NAMING: Final = 0.01
 """Share of a peer's processor time from which a kind of process has a row of its own."""
 _UNITS: Final = (
     ("motions_per_s", "motions/s"),

@@ -20,8 +20,17 @@ class Engine(Protocol):
         """Contracts of the generators served, by their names."""
         ...
 
+    async def instances(self) -> int:
+        """Evaluations of the denoiser that run beside each other."""
+        ...
+
     async def infer(
-        self, graph: GraphName, inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
+        self,
+        graph: GraphName,
+        inputs: Mapping[str, NDArray[np.float32]],
+        *,
+        deadline: float | None = None,
+        whole: bool = False,
     ) -> Tensors:
         """Evaluate a graph on any number of rows.
 
@@ -29,6 +38,7 @@ class Engine(Protocol):
             graph: which of the two graphs.
             inputs: one array (rows, *shape) for every input in the spec.
             deadline: instant of `time.monotonic` after which the result is of no use.
+            whole: not shared out among the instances, because the caller keeps them busy with several calls.
 
         Raises:
             InvalidInput: an input is missing, unknown or has the wrong shape; the field is its name.

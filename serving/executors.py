@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from choreo.diffusion.schedule import NoiseSchedule
@@ -37,7 +37,7 @@ class Requests:
     """Every trajectory on its own: one call per step. What shares a batch is left to Triton's dynamic batcher."""
 
     def __init__(self, engine: Engine, spec: ModelSpec) -> None:
-        self._engine = ArrayWaves(engine, spec)
+        self._engine = ArrayWaves(engine, spec, whole=False)
         self._schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
 
     async def run(self, trajectory: Trajectory) -> None:
@@ -60,9 +60,19 @@ class Requests:
         await asyncio.sleep(0)
 
 
-def executor(settings: Settings) -> Callable[[Engine, ModelSpec], Executor]:
+MakeExecutor = Callable[[Engine, ModelSpec], Awaitable[Executor]]
+
+
+async def requests(engine: Engine, spec: ModelSpec) -> Executor:
+    """Every trajectory on its own."""
+    return Requests(engine, spec)
+
+
+def executor(settings: Settings) -> MakeExecutor:
     """Maker of the executors that the settings name."""
-    if settings.executor == "requests":
-        return Requests
-    options = WaveOptions(rows=settings.wave_rows)
-    return lambda engine, spec: Waves(wave_engine(engine, spec, settings.shared_memory), spec, options)
+
+    async def waves(engine: Engine, spec: ModelSpec) -> Executor:
+        options = WaveOptions(rows=settings.wave_rows, instances=await engine.instances())
+        return Waves(wave_engine(engine, spec, settings.shared_memory), spec, options)
+
+    return requests if settings.executor == "requests" else waves

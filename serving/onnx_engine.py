@@ -46,8 +46,17 @@ class OnnxEngine:
         """See `Engine`."""
         return {self._spec.name: self._spec}
 
+    async def instances(self) -> int:
+        """See `Engine`."""
+        return self._instances["denoiser"]
+
     async def infer(
-        self, graph: GraphName, inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
+        self,
+        graph: GraphName,
+        inputs: Mapping[str, NDArray[np.float32]],
+        *,
+        deadline: float | None = None,
+        whole: bool = False,
     ) -> Tensors:
         """See `Engine`."""
         import onnxruntime
@@ -57,7 +66,7 @@ class OnnxEngine:
         tensors, rows = checked_inputs(self._spec, graph, inputs)
         seconds = remaining(deadline)
         options, loop = onnxruntime.RunOptions(), asyncio.get_running_loop()
-        parts = [part(tensors, some) for some in parts_of(rows, self._max_rows, self._instances[graph])]
+        parts = [part(tensors, some) for some in parts_of(rows, self._max_rows, 1 if whole else self._instances[graph])]
         work = [loop.run_in_executor(self._executor, self._run, graph, inputs, options) for inputs in parts]
         try:
             async with asyncio.timeout(seconds):

@@ -33,6 +33,9 @@ POLL_S = 0.25
 _PROGRAMS = ("python", "raylet", HEAD)
 _ENVIRONMENT = (
     ("RAY_USAGE_STATS_ENABLED", "0"),
+    # By default replicas are as nice as batch work: the one that composes waves would wait for the processor behind
+    # those that compute them, at every step.
+    ("RAY_worker_niceness", "0"),
     # Without it most servers of this Ray would listen on all interfaces. The name is historical.
     ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"),
 )

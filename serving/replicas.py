@@ -121,11 +121,20 @@ class WatchedEngine:
         """See `Engine`."""
         return await self._engine.specs()
 
+    async def instances(self) -> int:
+        """See `Engine`."""
+        return await self._engine.instances()
+
     async def infer(
-        self, graph: "GraphName", inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
+        self,
+        graph: "GraphName",
+        inputs: Mapping[str, NDArray[np.float32]],
+        *,
+        deadline: float | None = None,
+        whole: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
         """See `Engine`."""
-        out = await self._engine.infer(graph, inputs, deadline=deadline)
+        out = await self._engine.infer(graph, inputs, deadline=deadline, whole=whole)
         self.answered_at = time.monotonic()
         return out
 

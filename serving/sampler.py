@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from choreo.postprocess.inertialization import carried_over
 from serving.context_cache import ContextCache, row_key
 from serving.encoder import window_music
 from serving.engine import Engine
-from serving.executors import Executor, Requests
+from serving.executors import Executor, MakeExecutor, requests
 from serving.request import Job
 from serving.stages import Conditioning, Prior, Sampled
 from serving.tensors import Tensors
@@ -38,7 +38,7 @@ class Sampler:
     def __init__(
         self,
         engine: Engine,
-        make_executor: Callable[[Engine, ModelSpec], Executor] = Requests,
+        make_executor: MakeExecutor = requests,
         cache: ContextCache | None = None,
     ) -> None:
         self._engine, self._make_executor = engine, make_executor
@@ -55,14 +55,18 @@ class Sampler:
         spec = await self.spec(job.model)
         plan = _plan(job)
         trajectory, computed = await self._prepare(job, plan, conditioning, prior, spec)
-        if spec.name not in self._executors:
-            self._executors[spec.name] = self._make_executor(self._engine, spec)
-        await self._executors[spec.name].run(trajectory)
+        await (await self._executor(spec)).run(trajectory)
         rows = {"conditioner": computed, "denoiser": trajectory.evaluated}
         known, mask = trajectory.timelines["known"], trajectory.timelines["known_mask"]
         held = np.where(mask > 0, known, trajectory.x)[: conditioning.num_frames]
         features = carried_over(held, int(mask.any(axis=1).sum()))
         return Sampled(spec.denormalize(features).astype(np.float32), spec.name, rows)
+
+    async def _executor(self, spec: ModelSpec) -> Executor:
+        if spec.name not in self._executors:
+            made = await self._make_executor(self._engine, spec)
+            self._executors.setdefault(spec.name, made)  # another request may have been here meanwhile
+        return self._executors[spec.name]
 
     async def spec(self, model: str | None) -> ModelSpec:
         """Contract of a served model.

@@ -56,8 +56,17 @@ class TritonEngine:
         spec = (await self._agreed_contract(None)).spec
         return {spec.name: spec}
 
+    async def instances(self) -> int:
+        """See `Engine`; those of all servers."""
+        return (await self._agreed_contract(None)).instances["denoiser"] * len(self._servers)
+
     async def infer(
-        self, graph: GraphName, inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
+        self,
+        graph: GraphName,
+        inputs: Mapping[str, NDArray[np.float32]],
+        *,
+        deadline: float | None = None,
+        whole: bool = False,
     ) -> Tensors:
         """See `Engine`."""
         contract = await self._agreed_contract(deadline)
@@ -67,7 +76,8 @@ class TritonEngine:
             inputs = part(tensors, some)
             return await self._try_servers(lambda server, s: server.infer(graph, inputs, contract, s), deadline)
 
-        sent = [send(some) for some in self._parts(contract, graph, rows)]
+        instances = 1 if whole else contract.instances[graph] * len(self._servers)
+        sent = [send(some) for some in parts_of(rows, contract.max_rows[graph], instances)]
         return checked_outputs(contract.spec, graph, await _all_or_none(sent), rows)
 
     async def infer_shared(
@@ -82,7 +92,7 @@ class TritonEngine:
                 lambda server, s: server.infer_shared(graph, inputs, outputs, some, contract, s), deadline
             )
 
-        await _all_or_none([send(some) for some in self._parts(contract, graph, rows)])
+        await _all_or_none([send(some) for some in parts_of(rows, contract.max_rows[graph])])
         return checked_outputs(contract.spec, graph, [{n: v[:rows] for n, v in outputs.arrays.items()}], rows)
 
     async def forget(self, region: SharedRegion) -> None:
@@ -157,10 +167,6 @@ class TritonEngine:
                     if not may_heal(error):
                         raise failure(error, last) from error
         raise BackendUnavailable(f"no Triton server could answer, last {last}")
-
-    def _parts(self, contract: Contract, graph: GraphName, rows: int) -> list[range]:
-        """Rows of one call in the pieces that go out beside each other, to keep every instance of every server busy."""
-        return parts_of(rows, contract.max_rows[graph], contract.instances[graph] * len(self._servers))
 
     def _in_turn(self) -> list["Connection"]:
         first = next(self._turn) % len(self._servers)

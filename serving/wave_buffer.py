@@ -1,6 +1,6 @@
 """Inputs of one wave, and who sits where: what a row keeps from step to step is written once, when it is seated."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
@@ -29,6 +29,10 @@ class WaveBuffer:
         self._seats: list[Seat | None] = [None] * len(inputs["x"])
         self.written = 0
         """Rows whose constant part was written so far."""
+
+    def seated(self, wanted: Set[Seat]) -> int:
+        """How many of some rows sit here."""
+        return sum(seat in wanted for seat in self._seats)
 
     def load(self, wanted: Sequence[Seat]) -> list[Seat]:
         """Write the rows of a wave into the first positions; returns who sits where.

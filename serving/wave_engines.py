@@ -27,7 +27,7 @@ class SharingEngine(Protocol):
     async def infer_shared(
         self, graph: GraphName, inputs: SharedRegion, outputs: SharedRegion, rows: int, *, deadline: float | None = None
     ) -> Tensors:
-        """Evaluate a graph on the first rows of a region.
+        """Evaluate a graph on the first rows of a region, not shared out among instances.
 
         Returns:
             Views of `outputs`, which the next evaluation into the same region overwrites.
@@ -51,10 +51,14 @@ def wave_engine(engine: Engine, spec: ModelSpec, shared_memory: bool = True) -> 
 
 
 class ArrayWaves:
-    """Waves over any engine: arrays of this process, handed over at every step."""
+    """Waves over any engine: arrays of this process, handed over at every step.
 
-    def __init__(self, engine: Engine, spec: ModelSpec) -> None:
-        self._engine, self._spec = engine, spec
+    Args:
+        whole: see `Engine.infer`.
+    """
+
+    def __init__(self, engine: Engine, spec: ModelSpec, whole: bool = True) -> None:
+        self._engine, self._spec, self._whole = engine, spec, whole
 
     def inputs(self, rows: int) -> Tensors:
         """See `WaveEngine`."""
@@ -63,7 +67,8 @@ class ArrayWaves:
     async def evaluate(self, inputs: Tensors, rows: int, deadline: float | None) -> NDArray[np.float32]:
         """See `WaveEngine`."""
         part = {name: values[:rows] for name, values in inputs.items()}
-        return (await self._engine.infer("denoiser", part, deadline=deadline))[self._spec.prediction.value]
+        out = await self._engine.infer("denoiser", part, deadline=deadline, whole=self._whole)
+        return out[self._spec.prediction.value]
 
     async def close(self) -> None:
         """See `WaveEngine`."""

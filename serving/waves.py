@@ -52,14 +52,22 @@ class WaveOptions:
 
     Attributes:
         rows: most rows of one wave.
-        depth: waves that are in the engine at a time: one that computes, and those queued behind it.
-        worthwhile: rows from which a wave costs no more per row than larger ones; smaller ones are not made just to
-            have a second one in flight.
+        instances: waves that the engine computes at a time.
+        queued: waves that wait there for whichever instance is done first. Triton joins what waits, so of two one
+            instance would get both, and another none.
+        worthwhile: rows from which a wave costs hardly more per row than larger ones; smaller ones are not made just to
+            have one queued.
     """
 
     rows: int = 32
-    depth: int = 2
-    worthwhile: int = 8
+    instances: int = 1
+    queued: int = 1
+    worthwhile: int = 4
+
+    @property
+    def depth(self) -> int:
+        """Waves that are in the engine at a time."""
+        return self.instances + self.queued
 
 
 @dataclass(eq=False)
@@ -186,29 +194,35 @@ class Waves:
         waiting = sorted((f for f in self._flights if f.pending and not f.gone), key=lambda f: f.passed)
         if not waiting:
             return None
-        room = self._size()
+        wanted, torn = self._size(), len(self._flights) < self._options.depth
         taken: list[tuple[_Flight, int, int]] = []
         for flight in waiting:
-            whole = len(flight.pending) <= self._options.rows
-            if not room or (taken and whole and len(flight.pending) > room):
+            rows, room = len(flight.pending), self._options.rows - len(taken)
+            if len(taken) >= wanted:
+                break
+            if rows > room and rows <= self._options.rows:
                 continue  # a step that fits one wave is not torn in two
-            count = min(room, len(flight.pending)) if taken else min(self._options.rows, len(flight.pending))
+            # Where there are few, it is: an instance would have nothing to do.
+            count = min(rows, room, wanted - len(taken)) if torn or rows > room else rows
             taken += [(flight, flight.pending.popleft(), flight.generation) for _ in range(count)]
             # Who comes now starts level with who is served now (start-time fair queueing, Goyal et al. 1996).
             self._clock = max(self._clock, flight.passed)
             flight.passed += count / flight.trajectory.plan.weight
-            room = max(0, room - count)
-        return _Wave(self._buffer(), taken)
+        return _Wave(self._buffer({(flight.trajectory, row) for flight, row, _ in taken}), taken)
 
     def _size(self) -> int:
-        """Rows to aim at: half of what is in flight where halves are worthwhile, so that one is always queued."""
-        total = self.rows_in_flight
-        if self._options.depth > 1 and total >= 2 * self._options.worthwhile:
-            return min(self._options.rows, -(-total // 2))
-        return self._options.rows
+        """Rows to aim at: a share of what is in flight for every instance, and for a queued wave if worthwhile."""
+        total, options = self.rows_in_flight, self._options
+        parts = options.depth if total >= options.depth * options.worthwhile else options.instances
+        return max(1, min(options.rows, -(-total // parts)))
 
-    def _buffer(self) -> WaveBuffer:
-        return self._free.pop() if self._free else WaveBuffer(self._engine.inputs(self._options.rows))
+    def _buffer(self, wanted: set[Seat]) -> WaveBuffer:
+        """The free one in which most of the rows sit already."""
+        if not self._free:
+            return WaveBuffer(self._engine.inputs(self._options.rows))
+        best = max(self._free, key=lambda buffer: buffer.seated(wanted))
+        self._free.remove(best)
+        return best
 
     async def _evaluate(self, wave: _Wave) -> None:
         taken = {(flight.trajectory, row): (flight, generation) for flight, row, generation in wave.rows}

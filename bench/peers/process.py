@@ -23,6 +23,9 @@ START_S: Final = 300.0
 STOP_S: Final = 60.0
 KILL_S: Final = 5.0
 KILLS: Final = 5
+SETTLE_S: Final = 60.0
+IDLE_CORES: Final = 0.15
+"""Ray's own processes never rest altogether."""
 SAMPLE_S: Final = 1.0
 MEMORY_EVERY: Final = 5
 """Samples of time for one of memory, which makes the kernel walk through all pages."""
@@ -82,6 +85,24 @@ class PeerProcess:
                 time.sleep(_POLL_S)
         what = "ended" if exited(self._process) else f"did not answer within {timeout_s:g} s, but with {said}"
         raise BackendUnavailable(f"{self.peer.name} {what}: {self._log_tail()}")
+
+    def settle(self) -> None:
+        """Wait until it is done with what it still does after its start, or for a minute."""
+        deadline, before = time.monotonic() + SETTLE_S, self._cpu_s()
+        while time.monotonic() < deadline:
+            time.sleep(SAMPLE_S)
+            now = self._cpu_s()
+            if now - before < IDLE_CORES * SAMPLE_S:
+                return
+            before = now
+
+    def _cpu_s(self) -> float:
+        total = 0.0
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                total += times.user + times.system
+        return total
 
     def processes(self) -> list[psutil.Process]:
         """The peer's processes that are there now."""

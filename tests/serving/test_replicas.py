@@ -34,7 +34,12 @@ class Engine:
     async def specs(self) -> dict[str, Any]:
         return {"tiny": tiny_spec()}
 
-    async def infer(self, graph: str, inputs: dict[str, Any], *, deadline: float | None = None) -> dict[str, Any]:
+    async def instances(self) -> int:
+        return 1
+
+    async def infer(
+        self, graph: str, inputs: dict[str, Any], *, deadline: float | None = None, whole: bool = False
+    ) -> dict[str, Any]:
         assert deadline is not None
         assert deadline <= time.monotonic() + replicas.CANARY_S
         if self.down:

@@ -33,8 +33,16 @@ class FakeEngine:
     async def specs(self) -> dict[str, ModelSpec]:
         return {self.spec.name: self.spec}
 
+    async def instances(self) -> int:
+        return 1
+
     async def infer(
-        self, graph: str, inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
+        self,
+        graph: str,
+        inputs: Mapping[str, NDArray[np.float32]],
+        *,
+        deadline: float | None = None,
+        whole: bool = False,
     ) -> dict[str, NDArray[np.float32]]:
         self.calls.append((graph, dict(inputs)))
         if graph == "conditioner":

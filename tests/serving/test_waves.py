@@ -103,24 +103,42 @@ def mixture() -> list[Trajectory]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rows", "depth"), [(1, 1), (3, 1), (8, 2), (64, 2), (32, 3)])
-def test_a_motion_does_not_depend_on_who_shares_its_waves(rows: int, depth: int) -> None:
+@pytest.mark.parametrize(
+    ("rows", "instances", "queued"), [(1, 1, 0), (3, 1, 0), (8, 1, 1), (64, 1, 1), (32, 2, 1), (32, 4, 1)]
+)
+def test_a_motion_does_not_depend_on_who_shares_its_waves(rows: int, instances: int, queued: int) -> None:
     shared = mixture()
     engine = FakeWaveEngine()
-    assert together(shared, engine, rows=rows, depth=depth, worthwhile=4) == [None] * len(shared)
+    assert together(shared, engine, rows=rows, instances=instances, queued=queued) == [None] * len(shared)
     for one, single in zip(shared, mixture(), strict=True):
         np.testing.assert_allclose(one.x, alone(single), atol=1e-5)
         assert one.evaluated == single.evaluated
     assert max(engine.sizes) <= rows
     assert sum(engine.sizes) == sum(one.evaluated for one in shared)
-    assert engine.most_at_once == depth
+    assert engine.most_at_once == instances + queued
 
 
 def test_requests_of_different_steps_share_waves() -> None:
     some = [trajectory(num_steps=steps, seed=steps) for steps in (3, 10, 20)]
     engine = FakeWaveEngine()
-    together(some, engine, rows=64, depth=1)
+    together(some, engine, rows=64, queued=0)
     assert engine.sizes == [6] * 3 + [4] * 7 + [2] * 10
+
+
+@pytest.mark.parametrize(
+    ("frames", "instances", "rows"), [(196, 1, [2]), (196, 2, [1, 1]), (196, 4, [1, 1]), (980, 2, [7, 7])]
+)
+def test_a_lone_request_gives_every_instance_something(frames: int, instances: int, rows: list[int]) -> None:
+    engine = FakeWaveEngine()
+    together([trajectory(frames, num_steps=3)], engine, rows=32, instances=instances, worthwhile=32)
+    assert engine.sizes == rows * 3
+
+
+def test_many_requests_keep_their_rows_together() -> None:
+    engine = FakeWaveEngine()
+    together([trajectory(num_steps=3, seed=seed) for seed in range(9)], engine, rows=32, instances=2)
+    assert all(size % 2 == 0 for size in engine.sizes)
+    assert len(engine.sizes) <= 12
 
 
 def test_what_does_not_change_is_written_once() -> None:
@@ -157,7 +175,7 @@ def test_a_short_request_does_not_wait_for_a_long_one() -> None:
     order: list[str] = []
 
     async def run() -> None:
-        waves = Waves(engine, SPEC, WaveOptions(rows=16, depth=1))
+        waves = Waves(engine, SPEC, WaveOptions(rows=16, queued=0))
         long = asyncio.create_task(waves.run(song))
         long.add_done_callback(lambda _: order.append("song"))
         await asyncio.sleep(0.01)
@@ -187,7 +205,7 @@ def test_one_that_has_just_ended_is_no_row_of_the_next_wave() -> None:
         return out
 
     some = [trajectory(num_steps=steps, seed=steps) for steps in (1, 2, 3, 4, 5, 6)]
-    assert together(some, FakeWaveEngine(in_pairs), rows=4, depth=2, worthwhile=1) == [None] * 6
+    assert together(some, FakeWaveEngine(in_pairs), rows=4, worthwhile=1) == [None] * 6
     assert [one.rows for one in some] == [0] * 6
 
 
@@ -212,7 +230,7 @@ def test_bulk_goes_on_while_interactive_requests_keep_coming() -> None:
     engine = FakeWaveEngine()
 
     async def run() -> int:
-        waves = Waves(engine, SPEC, WaveOptions(rows=4, depth=1))
+        waves = Waves(engine, SPEC, WaveOptions(rows=4, queued=0))
         slow = asyncio.create_task(waves.run(bulk))
         served = 0
 
@@ -234,7 +252,7 @@ def test_bulk_goes_on_while_interactive_requests_keep_coming() -> None:
 def test_a_cancelled_request_leaves_with_its_wave() -> None:
     async def run() -> tuple[list[int], Waves]:
         engine = FakeWaveEngine()
-        waves = Waves(engine, SPEC, WaveOptions(rows=64, depth=1))
+        waves = Waves(engine, SPEC, WaveOptions(rows=64, queued=0))
         kept = asyncio.create_task(waves.run(trajectory(num_steps=20)))
         gone = asyncio.create_task(waves.run(trajectory(1000, num_steps=20)))
         while len(engine.sizes) < 3:

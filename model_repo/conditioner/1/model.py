@@ -22,9 +22,10 @@ class TritonPythonModel:
         self._shapes = {i["name"]: tuple(int(d) for d in i["dims"]) for i in config["input"]}
         self._outputs = [o["name"] for o in config["output"]]
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        instances = sum(group["count"] for group in config["instance_group"])
         graph = os.path.join(args["model_repository"], args["model_version"], "model.onnx")
         self._session = onnxruntime.InferenceSession(
-            graph, session_options(parameters), providers=["CPUExecutionProvider"]
+            graph, session_options(parameters, instances), providers=["CPUExecutionProvider"]
         )
 
     def execute(self, requests: list) -> list:
@@ -89,11 +90,12 @@ class TritonPythonModel:
             start = stop
 
 
-def session_options(parameters: dict[str, str]) -> Any:
-    """Options of a session from the parameters that `export.engine_options` writes."""
+def session_options(parameters: dict[str, str], instances: int) -> Any:
+    """Options of one of some sessions from the parameters that `export.engine_options` writes."""
     options = onnxruntime.SessionOptions()
     # ONNX Runtime's own default pins its threads, and counts the machine's cores, not the ones it may use.
-    options.intra_op_num_threads = int(parameters["intra_op_threads"]) or len(os.sched_getaffinity(0))
+    share = max(1, len(os.sched_getaffinity(0)) // instances)
+    options.intra_op_num_threads = int(parameters["intra_op_threads"]) or share
     options.enable_cpu_mem_arena = parameters["memory_arena"] == "1"
     options.enable_mem_pattern = parameters["memory_pattern"] == "1"
     level = f"ORT_ENABLE_{parameters['graph_optimization']}"
