@@ -240,12 +240,26 @@ def _int8(graph: Path, options: EngineOptions) -> Run:
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     model = onnx.load(str(graph))
-    # The quantizer transposes weights of a Gemm in place and then trips over the shapes written down for them.
+    # The quantizer transposes weights of a Gemm in place and then trips over the shapes written down for them, and over
+    # products that share them.
     del model.graph.value_info[:]
+    _unshare(model.graph)
     with tempfile.TemporaryDirectory(prefix="choreo-bench-") as folder:
         target = Path(folder) / "int8.onnx"
         quantize_dynamic(model, target, op_types_to_quantize=["MatMul", "Gemm"], weight_type=QuantType.QInt8)
         return _onnxruntime(target, options)
+
+
+def _unshare(graph: onnx.GraphProto) -> None:
+    """Give every node weights of its own."""
+    weights, seen = {weight.name: weight for weight in graph.initializer}, set()
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name in weights and name in seen:
+                own = graph.initializer.add()
+                own.CopyFrom(weights[name])
+                own.name = node.input[place] = f"{name}_of_{node.name}_{place}"
+            seen.add(name)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The shipped checkpoint through a real Triton: the figure stands, moves, and listens to song, text and seed."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,29 @@ def test_triton_counts_exactly_the_rows_that_were_sent(real: Real) -> None:
     result = asyncio.run(real._run(PROMPTS[1], None, 9, False, {"num_steps": 7}))
     counted = rows_counted(real.server, before, result.rows)
     assert counted == result.rows == {"conditioner": 2, "denoiser": 14}
+
+
+def test_a_triton_that_dies_in_the_middle_costs_nobody_a_dance(real: Real) -> None:
+    wishes = [({"text_prompt": PROMPTS[i], "seed": i, "num_steps": 6 + i}, "house" if i else None) for i in range(3)]
+    url, before = real.server.grpc_url, real.server.restarts
+    expected = asyncio.run(real.together(wishes, TritonEngine([url]), Settings()))
+
+    async def interrupted() -> list[Result]:
+        # Patient, because a busy machine starts servers slowly.
+        dances = asyncio.create_task(real.together(wishes, TritonEngine([url], rounds=60), Settings()))
+        watching = TritonEngine([url])
+        done = (await watching.statistics())["denoiser"]
+        while (await watching.statistics())["denoiser"] < done + 6:
+            assert not dances.done()
+            await asyncio.sleep(0.01)
+        assert real.server.pid is not None
+        os.kill(real.server.pid, signal.SIGKILL)
+        await watching.close()
+        return await dances
+
+    for one, two in zip(asyncio.run(interrupted()), expected, strict=True):
+        assert np.abs(one.before_lock - two.before_lock).max() <= 1e-3
+    assert real.server.restarts == before + 1
 
 
 RAW = {"smooth": False, "bone_lengths": False, "foot_lock": False, "preset": "fast"}
