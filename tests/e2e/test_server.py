@@ -36,6 +36,8 @@ pytestmark = pytest.mark.e2e
 
 RUNNING, QUEUED = 2, 2
 STEPS = 4
+SAME_M = 1e-3
+"""What Triton puts into one batch depends on the moment, and with it the rounding of a motion, metres."""
 DANCE = {"text_prompt": "a slow waltz", "num_steps": STEPS, "duration": 3.0, "seed": 11, "use_rag": False}
 LONG = {"text_prompt": "a slow waltz", "num_steps": 250, "duration": 60.0, "guidance_scale": 2.0, "use_rag": False}
 
@@ -220,7 +222,7 @@ def test_bad_requests_leave_the_server_as_healthy_as_before(running: Running) ->
         assert problem["instance"] == answer.headers["x-request-id"]
     assert running.rows() == rows
     again, first = read_npz(running.generate(format="npz").content), read_npz(wanted)
-    np.testing.assert_array_equal(again.positions, first.positions)
+    np.testing.assert_allclose(again.positions, first.positions, atol=SAME_M)
     assert running.client.get("/readyz").status_code == 200
     assert (running.replicas(), running.triton.restarts) == (replicas, restarts)
     assert running.count("choreo_requests_in_flight") == 1  # the question itself
@@ -264,7 +266,7 @@ def test_a_replica_that_dies_costs_nobody_a_dance(running: Running) -> None:
         os.kill(pid, signal.SIGKILL)
         assert answer.result().status_code == 200, answer.result().text
     again = read_npz(running.generate(format="npz").content)
-    np.testing.assert_array_equal(again.positions, read_npz(wanted).positions)
+    np.testing.assert_allclose(again.positions, read_npz(wanted).positions, atol=SAME_M)
     wait_for(lambda: running.replicas().get("Sampler", pid) != pid)
 
 
