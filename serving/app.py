@@ -13,6 +13,7 @@ from ray import serve
 from ray.serve.schema import LoggingConfig
 
 from choreo.errors import BackendUnavailable, InvalidInput
+from serving.conditioning_cache import ConditioningCache
 from serving.handles import HandleStages
 from serving.ingress import create_app
 from serving.ray_session import RaySession, uninterrupted, within
@@ -36,8 +37,10 @@ SPARE = 64
 class IngressReplica:
     """The HTTP surface over the deployments."""
 
-    def __init__(self, settings: Settings, *handles: Any) -> None:
-        self._app = create_app(settings, HandleStages(*handles), proxied=True)
+    def __init__(self, settings: Settings, encoder: Any, retriever: Any, sampler: Any, finisher: Any) -> None:
+        cache = ConditioningCache(settings.conditioning_cache_bytes)
+        stages = HandleStages(encoder, retriever, sampler, finisher, cache)
+        self._app = create_app(settings, stages, proxied=True)
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application; Ray asks for it in the replica."""

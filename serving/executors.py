@@ -5,12 +5,11 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import DeadlineExceeded
 from choreo.models.spec import ModelSpec
 from serving.engine import Engine
 from serving.settings import Settings
-from serving.trajectory import Trajectory, advance
+from serving.trajectory import Trajectory
 from serving.wave_buffer import WaveBuffer
 from serving.wave_engines import ArrayWaves, wave_engine
 from serving.waves import WaveOptions, Waves
@@ -38,7 +37,6 @@ class Requests:
 
     def __init__(self, engine: Engine, spec: ModelSpec) -> None:
         self._engine = ArrayWaves(engine, spec, whole=False)
-        self._schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
 
     async def run(self, trajectory: Trajectory) -> None:
         """See `Executor`."""
@@ -53,7 +51,7 @@ class Requests:
             output = await self._engine.evaluate(buffer.inputs, len(seats), deadline)
             for (_, row), values in zip(seats, output, strict=True):
                 trajectory.add(row, values)
-            advance([trajectory], self._schedule)
+            trajectory.advance()
 
     async def close(self) -> None:
         """See `Executor`; callers end with their engine."""

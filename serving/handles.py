@@ -21,10 +21,11 @@ from choreo.errors import BackendUnavailable, InvalidInput
 from choreo.models.spec import ModelSpec
 from choreo.motion.clip import Motion
 from choreo.motion.formats.files import Format
+from serving.conditioning_cache import ConditioningCache, conditioning_key
 from serving.problems import Overloaded
 from serving.replicas import Failed
 from serving.request import Job
-from serving.stages import Conditioning, Found, LibraryFacts, Prior, Retrieved, Sampled
+from serving.stages import Conditioning, Found, LibraryFacts, MotionFile, Prior, Retrieved, Sampled
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,10 @@ class HandleStages:
         retriever: DeploymentHandle,
         sampler: DeploymentHandle,
         finisher: DeploymentHandle,
+        cache: ConditioningCache | None = None,
     ) -> None:
         self._encoder, self._retriever, self._sampler, self._finisher = encoder, retriever, sampler, finisher
+        self._cache = ConditioningCache(0) if cache is None else cache
         self._models: dict[str, ModelSpec] = {}
         self._models_until = 0.0
 
@@ -70,7 +73,12 @@ class HandleStages:
 
     async def encode(self, job: Job, spec: ModelSpec) -> Conditioning:
         """See `Stages`."""
-        return await call(self._encoder.encode, job, spec)
+        key = await asyncio.to_thread(conditioning_key, job, spec) if job.audio else conditioning_key(job, spec)
+        known = self._cache.get(key)
+        if known is None:
+            known = await call(self._encoder.encode, job, spec)
+            self._cache.put(key, known)
+        return known
 
     async def retrieve(self, job: Job, conditioning: Conditioning) -> Retrieved:
         """See `Stages`."""
@@ -93,9 +101,11 @@ class HandleStages:
         spec = await self.spec(sampled.model)
         return await call(self._finisher.finish, _light(job), sampled, spec.fps, meta)
 
-    async def render(self, motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
+    async def deliver(self, job: Job, sampled: Sampled, meta: dict[str, Any]) -> MotionFile:
         """See `ServingStages`."""
-        return await call(self._finisher.render, motion, fmt, song if fmt is Format.MP4 else None, title)
+        spec = await self.spec(sampled.model)
+        heard = job if job.format is Format.MP4 else replace(job, audio=None)
+        return await call(self._finisher.deliver, replace(heard, features=None), sampled, spec.fps, meta)
 
     async def ready(self) -> None:
         """See `ServingStages`."""

@@ -19,7 +19,7 @@ from serving.admission import Admission
 from serving.audio_url import AudioFetcher, check_url
 from serving.http_body import ATTACHMENTS, BodyLimit, read_generate, read_json, read_search
 from serving.phrase_documents import found_document, library_document
-from serving.pipeline import Pipeline
+from serving.pipeline import Delivery
 from serving.problems import HttpProblem, install_handlers
 from serving.report import versions
 from serving.request import (
@@ -34,7 +34,7 @@ from serving.request import (
     parse_fields,
 )
 from serving.settings import Settings
-from serving.stages import Result, ServingStages
+from serving.stages import ServingStages
 from serving.surface import Surface
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Service:
     def __init__(self, settings: Settings, stages: ServingStages, fetcher: AudioFetcher | None = None) -> None:
         self._settings = settings
         self._stages = stages
-        self._pipeline = Pipeline(stages)
+        self._pipeline = Delivery(stages)
         self._fetcher = fetcher or AudioFetcher(settings)
         self._admission = Admission(settings.max_ongoing_requests, settings.max_queued_requests)
         self._versions = versions()
@@ -67,14 +67,14 @@ class Service:
         with self._admission.place():
             values, parts = await self._upload(read_generate(request))
             job, url = await asyncio.to_thread(self._job, values, parts, request.state.request_id)
-            return await _unless_gone(request, self._work(job, url, self._generated(self._answer)))
+            return await _unless_gone(request, self._work(job, url, self._delivered))
 
     async def generate_legacy(self, request: Request) -> Response:
         """`POST /generate`, the documents' endpoint."""
         with self._admission.place():
             values = legacy.translate(await self._upload(read_json(request)))
             job, url = await asyncio.to_thread(self._job, values, Attachments(), request.state.request_id)
-            return await _unless_gone(request, self._work(job, url, self._generated(legacy.answer)))
+            return await _unless_gone(request, self._work(job, url, self._generated_legacy))
 
     async def search(self, request: Request) -> Response:
         """`POST /v1/phrases/search`."""
@@ -153,40 +153,24 @@ class Service:
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed in a stage") from error
 
-    def _generated(
-        self, finish: Callable[[Job, Result], Coroutine[Any, Any, Response]]
-    ) -> Callable[[Job], Coroutine[Any, Any, Response]]:
-        """Answers a job by its motion as `finish` writes it."""
+    async def _generated_legacy(self, job: Job) -> Response:
+        """The motion as the documents' endpoint answers."""
+        result = await self._pipeline.run(job)
+        response = await legacy.answer(job, result)
+        self.metrics.generated(result)
+        return response
 
-        async def answer(job: Job) -> Response:
-            result = await self._pipeline.run(job)
-            response = await finish(job, result)
-            self.metrics.generated(result)
-            return response
-
-        return answer
-
-    async def _answer(self, job: Job, result: Result) -> Response:
+    async def _delivered(self, job: Job) -> Response:
         """The motion in the format that was asked for."""
-        motion = result.motion
-        if job.format is Format.JSON:
-            about = {
-                "request_id": job.request_id,
-                "model": result.model,
-                "seconds": result.seconds,
-                "rows": result.rows,
-                "versions": self._versions,
-            }
-            motion = replace(motion, meta=motion.meta | about)
-        began = time.perf_counter()
-        body = await self._stages.render(motion, job.format, job.audio, job.text or "")
-        result.seconds["render"] = round(time.perf_counter() - began, 4)
-        timing = ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in result.seconds.items())
-        headers = {"X-Seed": str(result.seed), "Server-Timing": timing}
+        about = {"request_id": job.request_id, "versions": self._versions} if job.format is Format.JSON else {}
+        done = await self._pipeline.deliver(job, about)
+        timing = ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in done.seconds.items())
+        headers = {"X-Seed": str(job.seed), "Server-Timing": timing}
         if job.format is not Format.JSON:
-            name = f"motion-{result.seed}{job.format.suffix}"
+            name = f"motion-{job.seed}{job.format.suffix}"
             headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        return Response(body, headers=headers, media_type=job.format.media_type)
+        self.metrics.generated(done)
+        return Response(done.body, headers=headers, media_type=job.format.media_type)
 
 
 def create_app(

@@ -2,7 +2,7 @@
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from serving.stages import Result
+from serving.stages import Delivered, Result
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
 CONTENT_TYPE = CONTENT_TYPE_LATEST
@@ -33,13 +33,13 @@ class Metrics:
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def generated(self, result: Result) -> None:
+    def generated(self, result: Result | Delivered) -> None:
         """Count a finished motion."""
         for stage, seconds in result.seconds.items():
             self._stages.labels(stage).observe(seconds)
         for graph, rows in result.rows.items():
             self._rows.labels(graph).inc(rows)
-        self._frames.inc(result.motion.num_frames)
+        self._frames.inc(result.num_frames)
         self._priors.labels("true" if result.retrieved.prior else "false").inc()
         if result.retrieved.cache is not None:
             self._prior_cache.labels("hit" if result.retrieved.cache.hit else "miss").inc()

@@ -3,13 +3,24 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from choreo.errors import DeadlineExceeded
 from serving.request import Job
-from serving.stages import Conditioning, Found, Result, Retrieved, Sampled, Stages
+from serving.stages import Conditioning, Delivered, Found, Result, Retrieved, Sampled, ServingStages, Stages
 
 NOT_WANTED = Retrieved(None, "use_rag is false")
+
+
+@dataclass(frozen=True)
+class Danced:
+    """A denoised request, what its motion's metadata say, and the seconds of the stages that it came through."""
+
+    sampled: Sampled
+    retrieved: Retrieved
+    meta: dict[str, Any]
+    seconds: dict[str, float]
 
 
 class Pipeline:
@@ -24,6 +35,13 @@ class Pipeline:
         Raises:
             ChoreoError: what the stages raise; `DeadlineExceeded` before a stage that would start too late.
         """
+        danced = await self._dance(job)
+        async with _timed("finish", danced.seconds, job):
+            motion, before_lock = await self._stages.finish(job, danced.sampled, danced.meta)
+        model, rows = danced.sampled.model, danced.sampled.rows
+        return Result(motion, before_lock, model, job.seed, danced.retrieved, danced.seconds, rows)
+
+    async def _dance(self, job: Job) -> Danced:
         seconds: dict[str, float] = {}
         spec = await self._stages.spec(job.model)
         async with _timed("encode", seconds, job):
@@ -32,10 +50,7 @@ class Pipeline:
             retrieved = await self._stages.retrieve(job, conditioning) if job.use_rag else NOT_WANTED
         async with _timed("sample", seconds, job):
             sampled = await self._stages.sample(job, conditioning, retrieved.prior)
-        async with _timed("finish", seconds, job):
-            meta = provenance(job, conditioning, retrieved, sampled)
-            motion, before_lock = await self._stages.finish(job, sampled, meta)
-        return Result(motion, before_lock, sampled.model, job.seed, retrieved, seconds, sampled.rows)
+        return Danced(sampled, retrieved, provenance(job, conditioning, retrieved, sampled), seconds)
 
     async def search(self, job: Job, top_n: int) -> tuple[Conditioning, Found]:
         """The phrases that `run` would begin from, and those after them.
@@ -46,6 +61,28 @@ class Pipeline:
         spec = await self._stages.spec(job.model)
         conditioning = await self._stages.encode(job, spec)
         return conditioning, await self._stages.search(job, conditioning, top_n)
+
+
+class Delivery(Pipeline):
+    """Runs jobs to files."""
+
+    def __init__(self, stages: ServingStages) -> None:
+        super().__init__(stages)
+        self._serving = stages
+
+    async def deliver(self, job: Job, about: dict[str, Any]) -> Delivered:
+        """One finished motion in the job's format; metadata get `about`, and the seconds of the stages, if it is not
+        empty.
+
+        Raises:
+            ChoreoError: see `Pipeline.run`.
+        """
+        danced = await self._dance(job)
+        sampled, seconds = danced.sampled, danced.seconds
+        more = about and about | {"model": sampled.model, "rows": sampled.rows, "seconds": seconds}
+        in_time("finish", job)
+        file = await self._serving.deliver(job, sampled, danced.meta | more)
+        return Delivered(file.body, len(sampled.features), danced.retrieved, seconds | file.seconds, sampled.rows)
 
 
 def provenance(job: Job, conditioning: Conditioning, retrieved: Retrieved, sampled: Sampled) -> dict[str, Any]:
@@ -65,10 +102,15 @@ def provenance(job: Job, conditioning: Conditioning, retrieved: Retrieved, sampl
     }
 
 
-@asynccontextmanager
-async def _timed(stage: str, seconds: dict[str, float], job: Job) -> AsyncIterator[None]:
+def in_time(stage: str, job: Job) -> None:
+    """Raise `DeadlineExceeded` where a stage would start too late."""
     if time.time() > job.deadline:
         raise DeadlineExceeded(f"the deadline passed before {stage}")
+
+
+@asynccontextmanager
+async def _timed(stage: str, seconds: dict[str, float], job: Job) -> AsyncIterator[None]:
+    in_time(stage, job)
     began = time.perf_counter()
     try:
         yield

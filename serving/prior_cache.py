@@ -1,8 +1,6 @@
 """Priors that may be asked for again: a bounded cache, and the keys of what is in it."""
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -11,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retrieval.finder import PhraseFinder, PhraseRequest
+from serving.bounded_cache import BoundedCache
 from serving.stages import Prior, Retrieved
 
 OVERHEAD_BYTES = 2048
@@ -18,45 +17,27 @@ OVERHEAD_BYTES = 2048
 
 
 class PriorCache:
-    """Least recently used entries go first; safe from many threads.
-
-    Args:
-        max_bytes: bound of all entries; what alone is larger is not kept.
-    """
+    """Priors that nobody can write to; see `BoundedCache`."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self._lock = threading.Lock()
-        self._entries: OrderedDict[bytes, Retrieved] = OrderedDict()
-        self._held_bytes = 0
+        self._cache: BoundedCache[bytes, Retrieved] = BoundedCache(max_bytes, size_of)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._cache)
 
     @property
     def held_bytes(self) -> int:
         """Memory that the entries take."""
-        return self._held_bytes
+        return self._cache.held_bytes
 
     def get(self, key: bytes) -> Retrieved | None:
         """The entry, which nobody can write to."""
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
+        return self._cache.get(key)
 
     def put(self, key: bytes, value: Retrieved) -> Retrieved:
         """Keep a value whose arrays become read-only, and return it."""
         value = _frozen(value)
-        with self._lock:
-            old = self._entries.pop(key, None)
-            self._held_bytes -= 0 if old is None else size_of(old)
-            if size_of(value) <= self._max_bytes:
-                self._entries[key] = value
-                self._held_bytes += size_of(value)
-            while self._held_bytes > self._max_bytes:
-                _, dropped = self._entries.popitem(last=False)
-                self._held_bytes -= size_of(dropped)
+        self._cache.put(key, value)
         return value
 
 

@@ -21,7 +21,7 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.files import Format
 from serving.request import Job
 from serving.settings import Settings
-from serving.stages import Conditioning, Found, LibraryFacts, Prior, Retrieved, Sampled
+from serving.stages import Conditioning, Found, LibraryFacts, MotionFile, Prior, Retrieved, Sampled
 from serving.threads import Threads
 
 if TYPE_CHECKING:  # gRPC and ONNX are loaded by the one replica that needs them
@@ -238,12 +238,22 @@ class FinisherReplica:
         """See `Stages.finish`."""
         return await outcome(self._threads.run(self._finish, job, sampled, fps, meta))
 
-    async def render(self, motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes | Failed:
-        """The bytes of a motion in a format."""
-        return await outcome(self._threads.run(render, motion, fmt, song, title))
+    async def deliver(self, job: Job, sampled: Sampled, fps: float, meta: dict[str, Any]) -> MotionFile | Failed:
+        """See `ServingStages.deliver`."""
+        return await outcome(self._threads.run(self._deliver, job, sampled, fps, meta))
 
     async def warm_up(self) -> None:
         """Answer: everything is loaded."""
+
+    def _deliver(self, job: Job, sampled: Sampled, fps: float, meta: dict[str, Any]) -> MotionFile:
+        began = time.perf_counter()
+        motion, _ = self._finish(job, sampled, fps, meta)
+        finished = time.perf_counter()
+        seconds = {"finish": round(finished - began, 4)}
+        if "seconds" in meta:
+            motion = replace(motion, meta=motion.meta | {"seconds": meta["seconds"] | seconds})
+        body = render(motion, job.format, job.audio, job.text or "")
+        return MotionFile(body, seconds | {"render": round(time.perf_counter() - finished, 4)})
 
 
 def render(motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:

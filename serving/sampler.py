@@ -42,7 +42,7 @@ class Sampler:
         cache: ContextCache | None = None,
     ) -> None:
         self._engine, self._make_executor = engine, make_executor
-        self._cache = cache or ContextCache(0)
+        self._cache = ContextCache(0) if cache is None else cache
         self._executors: dict[str, Executor] = {}
 
     async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled:

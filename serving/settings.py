@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Most rows of one wave."""
     shared_memory: bool = True
     """Whether waves reach a Triton server on this machine through memory that both have mapped."""
+    conditioning_cache_bytes: int = Field(64 << 20, ge=0)
+    """Memory of the ingress for what songs and prompts were encoded to."""
     context_cache_bytes: int = Field(64 << 20, ge=0)
     """Memory of one sampler replica for context rows of songs and prompts that may come again."""
     cross_encoder: str = ""

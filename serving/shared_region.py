@@ -1,5 +1,6 @@
 """Arrays in shared memory of this host, which a Triton server reads and writes in place."""
 
+import math
 import mmap
 import os
 import weakref
@@ -36,15 +37,16 @@ class SharedRegion:
     def __init__(self, name: str, shapes: Mapping[str, tuple[int, ...]], rows: int) -> None:
         self.name, self.key = name, f"/{name}"
         self._offsets: dict[str, int] = {}
+        self._row_bytes = {array: 4 * math.prod(shape) for array, shape in shapes.items()}
         self.size = 0
-        for array, shape in shapes.items():
+        for array, row_bytes in self._row_bytes.items():
             self._offsets[array] = self.size
-            self.size += -(-rows * _row_bytes(shape) // ALIGNMENT) * ALIGNMENT
+            self.size += -(-rows * row_bytes // ALIGNMENT) * ALIGNMENT
         memory = _mapped(SHARED_MEMORY / name, self.size)
         # Also when nobody unlinks it: when it is collected, or the interpreter ends.
         self._unlink = weakref.finalize(self, (SHARED_MEMORY / name).unlink, missing_ok=True)
         self.arrays: dict[str, NDArray[np.float32]] = {
-            array: np.frombuffer(memory, np.float32, rows * int(np.prod(shape)), self._offsets[array]).reshape(
+            array: np.frombuffer(memory, np.float32, rows * math.prod(shape), self._offsets[array]).reshape(
                 rows, *shape
             )
             for array, shape in shapes.items()
@@ -52,16 +54,12 @@ class SharedRegion:
 
     def place(self, array: str, rows: range) -> tuple[int, int]:
         """Offset and size of some rows of an array, bytes."""
-        row = _row_bytes(self.arrays[array].shape[1:])
+        row = self._row_bytes[array]
         return self._offsets[array] + rows.start * row, len(rows) * row
 
     def unlink(self) -> None:
         """Remove the segment's name; its memory goes with the last one that has it mapped."""
         self._unlink()
-
-
-def _row_bytes(shape: tuple[int, ...]) -> int:
-    return 4 * int(np.prod(shape))
 
 
 def _mapped(path: Path, size: int) -> mmap.mmap:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from choreo.models.spec import ModelSpec
 from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format
 from retrieval.embedding import Music
 from retrieval.library import Hit
 from serving.request import Job
@@ -167,6 +166,30 @@ class Result:
     seconds: dict[str, float] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def num_frames(self) -> int:
+        """Length of the motion."""
+        return self.motion.num_frames
+
+
+@dataclass(frozen=True)
+class MotionFile:
+    """A finished request as a file, and the seconds that finishing and writing it took."""
+
+    body: bytes
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What `Result` says of a request that was answered by a file."""
+
+    body: bytes
+    num_frames: int
+    retrieved: Retrieved
+    seconds: dict[str, float]
+    rows: dict[str, int]
+
 
 class Stages(Protocol):
     """The four stages, wherever they run; each raises the typed errors of `choreo.errors`."""
@@ -207,8 +230,11 @@ class ServingStages(Stages, Protocol):
         """What is known of the phrase library in use."""
         ...
 
-    async def render(self, motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
-        """The bytes of a motion in a format."""
+    async def deliver(self, job: Job, sampled: Sampled, meta: dict[str, Any]) -> MotionFile:
+        """`finish`, and the motion in the job's format, without moving it about in between.
+
+        Where `meta` has "seconds", those of finishing are added there.
+        """
         ...
 
     async def ready(self) -> None:

@@ -8,7 +8,6 @@ agree in their overlap at every step, and memory grows with the timeline, not wi
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Final
 
 import numpy as np
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 
 from choreo.diffusion.noise import INITIAL, gaussian
 from choreo.diffusion.schedule import NoiseSchedule
-from choreo.diffusion.step import Before, Sampler
-from choreo.models.spec import ModelSpec
-from serving.windows import ramps, timeline_length
+from choreo.diffusion.step import Sampler, Weights
+from choreo.models.spec import ModelSpec, Prediction
+from serving.windows import shares, timeline_length
 
 OVERLAP: Final = 64
 """Frames that neighbouring windows share."""
@@ -67,6 +66,8 @@ class Trajectory:
         timelines: inputs of `TIMELINES`, each (length, C).
         x: (length, C) the timeline as it is now.
         index: of the step that is next, or under way.
+        guided: whether this step has unconditional rows.
+        rows: of this step, none when done; the first half of a guided step's, one per window, are conditional.
         evaluated: rows that went through the denoiser so far.
     """
 
@@ -76,22 +77,31 @@ class Trajectory:
     context: dict[str, Array]
     timelines: dict[str, Array]
     index: int = 0
+    guided: bool = field(init=False)
+    rows: int = field(init=False)
     evaluated: int = 0
     x: Array = field(init=False)
+    _schedule: NoiseSchedule = field(init=False)
     _pairs: NDArray[np.int64] = field(init=False)
-    _total: NDArray[np.float64] = field(init=False)
+    _weights: Weights = field(init=False)
+    """Of every step, in order."""
+    _total: NDArray[np.floating] = field(init=False)
+    """Predictions so far, guided and blended. Where more than two rows meet, their order would show in float32."""
     _missing: int = field(init=False, default=0)
     _x0: Array = field(init=False)
     """What the step before predicted, for samplers that look back."""
-    _t_before: int = field(init=False, default=-1)
 
     def __post_init__(self) -> None:
+        method = self.plan.method
         parts = range(0, self.length, AT_ONCE)
         self.x = np.concatenate([self._noise(slice(first, first + AT_ONCE), INITIAL) for first in parts])
-        self._x0 = np.zeros_like(self.x) if self.plan.method.multistep else self.x[:0]
-        schedule = NoiseSchedule.make(self.spec.schedule, self.spec.num_train_timesteps)
-        self._pairs = self.plan.method.timesteps(schedule, self.plan.num_steps)
-        self._ramps, self._weight = ramps(self.starts, self.spec.window, OVERLAP)
+        self._x0 = np.zeros_like(self.x) if method.multistep else self.x[:0]
+        self._schedule = NoiseSchedule.make(self.spec.schedule, self.spec.num_train_timesteps)
+        self._pairs = method.timesteps(self._schedule, self.plan.num_steps)
+        t, t_prev = self._pairs.T
+        self._weights = method.weights(self._schedule, t, t_prev, np.concatenate([[-1], t[:-1]]))
+        self._shares = shares(self.starts, self.spec.window, OVERLAP)
+        self._total = np.zeros((self.length, self.spec.channels), np.float32 if len(self.starts) == 1 else np.float64)
         self._begin()
 
     @property
@@ -110,20 +120,9 @@ class Trajectory:
         return self._missing == 0
 
     @property
-    def guided(self) -> bool:
-        """Whether this step has unconditional rows."""
-        low, high = self.plan.guidance_interval
-        return self.plan.guidance_scale != 1.0 and low <= self.t / self.spec.num_train_timesteps <= high
-
-    @property
     def t(self) -> int:
         """Timestep of this step."""
         return int(self._pairs[self.index, 0])
-
-    @property
-    def rows(self) -> int:
-        """Rows of this step, none when done; the first half of a guided step's, one per window, are conditional."""
-        return 0 if self.done else len(self.starts) * (2 if self.guided else 1)
 
     def fill_constant(self, row: int, buffer: dict[str, Array], at: int) -> None:
         """Write what does not change from step to step of a row into position `at` of a wave's inputs."""
@@ -147,7 +146,8 @@ class Trajectory:
         window, conditional = row % len(self.starts), row < len(self.starts)
         scale = (self.plan.guidance_scale if conditional else 1 - self.plan.guidance_scale) if self.guided else 1.0
         start = self.starts[window]
-        self._total[start : start + self.spec.window] += (scale * self._ramps[window])[:, None] * output
+        share = np.asarray(scale * self._shares[window], self._total.dtype)
+        self._total[start : start + self.spec.window] += share * output
         self._missing -= 1
         self.evaluated += 1
 
@@ -155,55 +155,41 @@ class Trajectory:
         """Forget what came of this step, which is evaluated again."""
         self._begin()
 
-    def _begin(self) -> None:
-        self._total = np.zeros((self.length, self.spec.channels))
-        self._missing = self.rows
+    def advance(self) -> None:
+        """Make the step, when its rows are complete."""
+        for first in range(0, self.length, AT_ONCE):
+            self._advance(slice(first, first + AT_ONCE))
+        self.index += 1
+        self._begin()
 
-    def _output(self, frames: slice) -> Array:
-        return (self._total[frames] / self._weight[frames, None]).astype(np.float32)
+    def _advance(self, frames: slice) -> None:
+        """`Sampler.step` in place, with the weights that are known already."""
+        method, index, weights = self.plan.method, self.index, self._weights
+        x, x0 = self.x[frames], self._predicted_x0(frames)
+        x *= np.float32(weights.x[index])
+        x += np.float32(weights.x0[index]) * x0
+        if method.multistep:
+            x += np.float32(weights.before[index]) * self._x0[frames]
+            self._x0[frames] = x0
+        if method.stochastic:
+            x += np.float32(weights.noise[index]) * self._noise(frames)
+
+    def _predicted_x0(self, frames: slice) -> Array:
+        output = self._total[frames]
+        if self.spec.prediction is not Prediction.X0:
+            output = self._schedule.predicted_x0(output, self.x[frames], np.array([self.t]), self.spec.prediction)
+        return np.asarray(output, np.float32)
+
+    def _begin(self) -> None:
+        low, high = self.plan.guidance_interval
+        noise = None if self.done else self.t / self.spec.num_train_timesteps
+        self.guided = self.plan.guidance_scale != 1.0 and noise is not None and low <= noise <= high
+        self.rows = 0 if self.done else len(self.starts) * (2 if self.guided else 1)
+        self._total.fill(0)
+        self._missing = self.rows
 
     def _noise(self, frames: slice, step: int | None = None) -> Array:
         """Addressed noise of some frames, of the step under way or of another."""
         end = min(frames.stop, self.length)
         at = self.index if step is None else step
         return gaussian(self.plan.seed, frames.start, end - frames.start, self.spec.channels, at)
-
-
-def advance(trajectories: Sequence[Trajectory], schedule: NoiseSchedule) -> None:
-    """Make the step of trajectories whose rows are complete; those alike in length and method as rows of one update."""
-    ordered = sorted(trajectories, key=_likeness)
-    for _, alike in groupby(ordered, key=_likeness):
-        _advance_alike(list(alike), schedule)
-
-
-def _likeness(trajectory: Trajectory) -> tuple[int, str]:
-    return trajectory.length, trajectory.plan.method.name
-
-
-def _advance_alike(some: Sequence[Trajectory], schedule: NoiseSchedule) -> None:
-    method = some[0].plan.method
-    t, t_prev = np.array([trajectory._pairs[trajectory.index] for trajectory in some]).T
-    for first in range(0, some[0].length, AT_ONCE):
-        frames = slice(first, first + AT_ONCE)
-        x = np.stack([trajectory.x[frames] for trajectory in some])
-        output = np.stack([trajectory._output(frames) for trajectory in some])
-        x0 = schedule.predicted_x0(output, x, t, some[0].spec.prediction).astype(np.float32)
-        noise = np.stack([trajectory._noise(frames) for trajectory in some]) if method.stochastic else None
-        before = _before(some, frames) if method.multistep else None
-        stepped = method.step(schedule, x, x0, t, t_prev, noise, before)
-        for row, trajectory in enumerate(some):
-            trajectory.x[frames] = stepped[row]
-            if method.multistep:
-                trajectory._x0[frames] = x0[row]
-    for row, trajectory in enumerate(some):
-        trajectory._t_before = int(t[row])
-        trajectory.index += 1
-        trajectory._begin()
-
-
-def _before(some: Sequence[Trajectory], frames: slice) -> Before:
-    """What the step before predicted of some frames."""
-    return Before(
-        np.stack([trajectory._x0[frames] for trajectory in some]),
-        np.array([trajectory._t_before for trajectory in some]),
-    )

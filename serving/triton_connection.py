@@ -39,6 +39,7 @@ class Connection:
         self._client: Any = None
         self._known: Contract | None = None
         self._registered: set[str] = set()
+        self._shared_calls: dict[tuple[str, str, int, int], _SharedCall] = {}
 
     async def contract(self, seconds: float) -> Contract:
         """Read the models' configurations, once.
@@ -87,15 +88,10 @@ class Connection:
             NotShared: this server cannot map the regions.
         """
         await self._check(expected, seconds)
-        sent, wanted = [], []
-        for name, values in inputs.arrays.items():
-            offset, size = inputs.place(name, rows)
-            sent.append(InferInput(name, (len(rows), *values.shape[1:]), "FP32"))
-            sent[-1].set_shared_memory(inputs.name, size, offset)
-        for name in outputs.arrays:
-            offset, size = outputs.place(name, rows)
-            wanted.append(InferRequestedOutput(name))
-            wanted[-1].set_shared_memory(outputs.name, size, offset)
+        key = inputs.name, outputs.name, rows.start, rows.stop
+        if key not in self._shared_calls:  # the same at every step of everybody
+            self._shared_calls[key] = _shared_call(inputs, outputs, rows)
+        sent, wanted = self._shared_calls[key]
         for attempt in (1, 2):
             for region in (inputs, outputs):
                 await self._register(region, seconds)
@@ -109,6 +105,7 @@ class Connection:
 
     async def forget(self, region: SharedRegion) -> None:
         """Let go of a region; a server that does not answer will have forgotten it by itself."""
+        self._shared_calls = {key: call for key, call in self._shared_calls.items() if region.name not in key[:2]}
         if region.name in self._registered:
             self._registered.discard(region.name)
             with suppress(InferenceServerException):
@@ -148,6 +145,23 @@ class Connection:
         if self._client is None:
             self._client = InferenceServerClient(self.url, channel_args=channel_options())
         return self._client
+
+
+_SharedCall = tuple[list[InferInput], list[InferRequestedOutput]]
+
+
+def _shared_call(inputs: SharedRegion, outputs: SharedRegion, rows: range) -> _SharedCall:
+    """Where a server finds some rows of a region, and where it puts what comes of them."""
+    sent, wanted = [], []
+    for name, values in inputs.arrays.items():
+        offset, size = inputs.place(name, rows)
+        sent.append(InferInput(name, (len(rows), *values.shape[1:]), "FP32"))
+        sent[-1].set_shared_memory(inputs.name, size, offset)
+    for name in outputs.arrays:
+        offset, size = outputs.place(name, rows)
+        wanted.append(InferRequestedOutput(name))
+        wanted[-1].set_shared_memory(outputs.name, size, offset)
+    return sent, wanted
 
 
 def may_heal(error: InferenceServerException) -> bool:

@@ -85,7 +85,6 @@ class TritonEngine:
     ) -> Tensors:
         """See `serving.wave_engines.SharingEngine`."""
         contract = await self._agreed_contract(deadline)
-        checked_inputs(contract.spec, graph, {name: values[:rows] for name, values in inputs.arrays.items()})
 
         async def send(some: range) -> None:
             await self._try_servers(
@@ -179,6 +178,8 @@ class _Call(Protocol[T_co]):
 
 async def _all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Results of concurrent calls; when one fails or the caller is cancelled, the others are cancelled too."""
+    if len(calls) == 1:
+        return [await calls[0]]
     tasks = [asyncio.ensure_future(call) for call in calls]
     try:
         return await asyncio.gather(*tasks)

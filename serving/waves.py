@@ -15,11 +15,10 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded, NonFiniteOutput
 from choreo.models.spec import ModelSpec
 from serving.tensors import Tensors
-from serving.trajectory import Trajectory, advance
+from serving.trajectory import Trajectory
 from serving.wave_buffer import Seat, WaveBuffer
 
 RETRIES: Final = 1
@@ -115,7 +114,6 @@ class Waves:
 
     def __init__(self, engine: WaveEngine, spec: ModelSpec, options: WaveOptions) -> None:
         self._engine, self._spec, self._options = engine, spec, options
-        self._schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
         self._flights: list[_Flight] = []
         self._free: list[WaveBuffer] = []
         self._clock = 0.0
@@ -250,9 +248,8 @@ class Waves:
             if generation == flight.generation and not flight.gone:
                 flight.trajectory.add(row, values)
                 touched[flight] = None
-        complete = [flight for flight in touched if flight.trajectory.complete]
-        advance([flight.trajectory for flight in complete], self._schedule)
-        for flight in complete:
+        for flight in [flight for flight in touched if flight.trajectory.complete]:
+            flight.trajectory.advance()
             if flight.trajectory.done:
                 flight.landed.set_result(None)
             else:

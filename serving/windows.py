@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.floating]
 Weights = NDArray[np.float64]
 
 
@@ -20,26 +19,17 @@ def timeline_length(starts: list[int], window: int) -> int:
     return starts[-1] + window
 
 
-def cut(timeline: Array, starts: list[int], window: int) -> Array:
-    """Windows (W, window, C) of a timeline (T, C)."""
-    return np.stack([timeline[s : s + window] for s in starts])
+def shares(starts: Sequence[int], window: int, overlap: int) -> list[Weights]:
+    """Part that each window has in every frame of its own, (window, 1) or, where it is all, (1, 1); they sum to 1.
 
-
-def ramps(starts: Sequence[int], window: int, overlap: int) -> tuple[list[Weights], Weights]:
-    """Weight of every frame of every window, each (window,), and their sums over the timeline (T,).
-
-    Weights rise and fall in straight lines across each overlap. Predictions are blended before the update, so all
+    Parts rise and fall in straight lines across each overlap. Predictions are blended before the update, so all
     windows stay consistent at every step and no history is copied.
     """
-    rise = np.arange(1, overlap + 1) / (overlap + 1)
-    inner, first, last = np.ones(window), np.ones(window), np.ones(window)
+    if len(starts) == 1:
+        return [np.ones((1, 1))]
+    rise = np.arange(1, overlap + 1)[:, None] / (overlap + 1)
+    inner, first, last = np.ones((window, 1)), np.ones((window, 1)), np.ones((window, 1))
     if overlap:
         inner[:overlap] = last[:overlap] = rise
         inner[-overlap:] = first[-overlap:] = rise[::-1]
-    if len(starts) == 1:
-        return [np.ones(window)], np.ones(window)
-    own = [first, *[inner] * (len(starts) - 2), last]
-    total = np.zeros(starts[-1] + window)
-    for start, weights in zip(starts, own, strict=True):
-        total[start : start + window] += weights
-    return own, total
+    return [first, *[inner] * (len(starts) - 2), last]

@@ -25,7 +25,7 @@ from serving.audio_url import AudioFetcher
 from serving.ingress import create_app
 from serving.request import Job
 from serving.settings import Settings
-from serving.stages import Conditioning, Found, LibraryFacts, Prior, Retrieved, Sampled
+from serving.stages import Conditioning, Found, LibraryFacts, MotionFile, Prior, Retrieved, Sampled
 
 SPEC = ModelSpec(name="fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
 
@@ -99,9 +99,13 @@ class FakeStages:
             motion.positions[0, 0, 0] = np.nan
         return motion, positions
 
-    async def render(self, motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
-        self.rendered.append((fmt, song, title))
-        return b"film" if fmt is Format.MP4 else await asyncio.to_thread(encode, motion, fmt)
+    async def deliver(self, job: Job, sampled: Sampled, meta: dict[str, Any]) -> MotionFile:
+        if "seconds" in meta:
+            meta = meta | {"seconds": meta["seconds"] | {"finish": 0.0}}
+        motion, _ = await self.finish(job, sampled, meta)
+        self.rendered.append((job.format, job.audio, job.text or ""))
+        body = b"film" if job.format is Format.MP4 else await asyncio.to_thread(encode, motion, job.format)
+        return MotionFile(body, {"finish": 0.0, "render": 0.0})
 
     async def ready(self) -> None:
         self.probes += 1

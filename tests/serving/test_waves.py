@@ -12,17 +12,15 @@ import pytest
 from numpy.typing import NDArray
 
 from choreo.diffusion.samplers import SAMPLERS, sampler
-from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import BackendUnavailable, DeadlineExceeded, NonFiniteOutput
 from choreo.models.spec import ModelSpec
 from serving.tensors import Tensors
-from serving.trajectory import OVERLAP, Plan, Trajectory, advance
+from serving.trajectory import OVERLAP, Plan, Trajectory
 from serving.wave_buffer import WaveBuffer, denoiser_inputs
 from serving.waves import WaveOptions, Waves
 from serving.windows import timeline_length, window_starts
 
 SPEC = ModelSpec(name="fake", context_dim=2, context_tokens=3, mean=(0.0,) * 66, std=(1.0,) * 66)
-SCHEDULE = NoiseSchedule.make(SPEC.schedule, SPEC.num_train_timesteps)
 
 
 def denoised(inputs: Tensors, rows: int) -> NDArray[np.float32]:
@@ -79,7 +77,7 @@ def alone(some: Trajectory) -> NDArray[np.float32]:
         for row in range(some.rows):
             buffer.load([(some, row)])
             some.add(row, denoised(buffer.inputs, 1)[0])
-        advance([some], SCHEDULE)
+        some.advance()
     return some.x
 
 
