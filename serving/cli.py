@@ -56,7 +56,7 @@ def generate(
     duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, or one window.")] = None,
     preset: Annotated[str, typer.Option(help="reference, fast or draft.")] = "reference",
     steps: Annotated[int | None, typer.Option(help="Denoising steps, if not the preset's.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="ddim, ddpm or dpm++2m, if not the preset's.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddim, ddpm, dpm++2m or lcm, if not the preset's.")] = None,
     guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 2.5,
     guidance_low: Annotated[float | None, typer.Option(help="Lowest noise, 0 to 1, at which guidance acts.")] = None,
     guidance_high: Annotated[float | None, typer.Option(help="Highest noise at which it acts.")] = None,

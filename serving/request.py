@@ -66,7 +66,7 @@ class GenerateFields(DanceFields):
     guidance_scale: float = Field(2.5, description="Classifier-free guidance; 1 follows the condition as trained.")
     preset: str = Field("reference", description="reference, fast or draft; fields given beside it count more.")
     num_steps: int | None = Field(None, description="Denoising steps.")
-    sampler: str | None = Field(None, description="ddim, ddpm or dpm++2m.")
+    sampler: str | None = Field(None, description="ddim, ddpm, dpm++2m, or lcm for distilled models.")
     guidance_low: float | None = Field(None, description="Lowest noise, 0 to 1, at which guidance acts.")
     guidance_high: float | None = Field(None, description="Highest noise, 0 to 1, at which guidance acts.")
     seed: int | None = Field(None, description="Same seed, same motion; omitted: random.")

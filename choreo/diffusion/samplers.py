@@ -3,10 +3,11 @@
 from choreo.diffusion.ddim import Ddim
 from choreo.diffusion.ddpm import Ddpm
 from choreo.diffusion.dpm_solver import DpmSolver2M
+from choreo.diffusion.lcm import Lcm
 from choreo.diffusion.step import Sampler
 from choreo.errors import InvalidInput
 
-SAMPLERS = ("ddim", "ddpm", "dpm++2m")
+SAMPLERS = ("ddim", "ddpm", "dpm++2m", "lcm")
 
 
 def sampler(name: str) -> Sampler:
@@ -22,4 +23,6 @@ def sampler(name: str) -> Sampler:
             return Ddpm()
         case "dpm++2m":
             return DpmSolver2M()
+        case "lcm":
+            return Lcm()
     raise InvalidInput("sampler", f"must be one of {', '.join(SAMPLERS)}, got {name!r}")

@@ -34,10 +34,26 @@ def even_in_log_snr(num_inference_steps: int, schedule: NoiseSchedule) -> Pairs:
     Raises:
         InvalidInput: S outside 1..T.
     """
-    steps, last = num_inference_steps, schedule.num_train_timesteps - 1
-    _check(steps, last + 1)
+    _check(num_inference_steps, schedule.num_train_timesteps)
+    return _at_log_snr(np.linspace(*LOG_SNR, num_inference_steps), schedule)
+
+
+def parts_of_log_snr(num_inference_steps: int, schedule: NoiseSchedule) -> Pairs:
+    """(S, 2) pairs, of which each begins one of S equal parts of `LOG_SNR`: for steps that each end in a whole motion.
+
+    The first t is T - 1.
+
+    Raises:
+        InvalidInput: S outside 1..T.
+    """
+    _check(num_inference_steps, schedule.num_train_timesteps)
+    return _at_log_snr(np.linspace(*LOG_SNR, num_inference_steps, endpoint=False), schedule)
+
+
+def _at_log_snr(wanted: NDArray[np.floating], schedule: NoiseSchedule) -> Pairs:
+    """Pairs whose t have about these log-SNR, the first aside."""
+    steps, last = len(wanted), schedule.num_train_timesteps - 1
     t = np.arange(last, -1, -1)
-    wanted = np.linspace(*LOG_SNR, steps)
     times = np.rint(np.interp(wanted, schedule.log_snr(t), t)).astype(np.int64)
     times[0] = last
     # Where steps are closer than timesteps: each its own, and as many below as there are steps to come.

@@ -5,6 +5,7 @@ from choreo.diffusion.ddim import Ddim
 from choreo.diffusion.ddpm import Ddpm
 from choreo.diffusion.dpm_solver import DpmSolver2M
 from choreo.diffusion.guidance import guide
+from choreo.diffusion.lcm import Lcm
 from choreo.diffusion.noise import INITIAL, gaussian
 from choreo.diffusion.samplers import SAMPLERS as NAMES
 from choreo.diffusion.samplers import sampler
@@ -14,19 +15,19 @@ from choreo.diffusion.timesteps import uniform
 from choreo.errors import InvalidInput
 from choreo.models.spec import Prediction
 
-SAMPLERS = [Ddim(), Ddim(eta=1.0), Ddpm(), DpmSolver2M()]
-IDS = ["ddim", "ddim-eta-1", "ddpm", "dpm++2m"]
+SAMPLERS = [Ddim(), Ddim(eta=1.0), Ddpm(), DpmSolver2M(), Lcm()]
+IDS = ["ddim", "ddim-eta-1", "ddpm", "dpm++2m", "lcm"]
 
 
 @pytest.mark.parametrize("prediction", list(Prediction))
-@pytest.mark.parametrize("steps", [1, 2, 50])
+@pytest.mark.parametrize("steps", [1, 2, 4, 50])
 @pytest.mark.parametrize("method", SAMPLERS, ids=IDS)
 def test_an_oracle_is_recovered_by_every_sampler(method: Sampler, steps: int, prediction: Prediction) -> None:
     schedule = NoiseSchedule.make("cosine")
     rng = np.random.default_rng(1)
     truth, x = rng.normal(size=(3, 11, 4)), rng.normal(size=(3, 11, 4))
     before = None
-    for t, t_prev in uniform(steps, 1000):
+    for t, t_prev in method.timesteps(schedule, steps):
         now = np.full(3, t)
         output = truth if prediction is Prediction.X0 else schedule.to_eps(x, now, truth)
         x0 = schedule.predicted_x0(output, x, now, prediction)
@@ -52,11 +53,11 @@ def test_rows_at_different_timesteps_step_as_they_would_alone(method: Sampler) -
 def test_the_posterior_variance_is_beta_tilde() -> None:
     schedule = NoiseSchedule.make("linear")
     t = np.arange(1, 1000)
-    _, _, std = Ddpm().posterior(schedule, t, t - 1)
+    std = Ddpm().weights(schedule, t, t - 1, t).noise
     a = schedule.alphas_cumprod
     beta_tilde = schedule.betas[t] * (1 - a[t - 1]) / (1 - a[t])
     np.testing.assert_allclose(std**2, beta_tilde, rtol=1e-9)
-    assert Ddpm().posterior(schedule, np.array([0]), np.array([-1]))[2][0] == 0
+    assert Ddpm().weights(schedule, np.array([0]), np.array([-1]), np.array([0])).noise[0] == 0
 
 
 def test_ddim_with_eta_one_has_the_ddpm_variance() -> None:
@@ -64,7 +65,7 @@ def test_ddim_with_eta_one_has_the_ddpm_variance() -> None:
     t, t_prev = np.array([500]), np.array([480])
     zero, one = np.zeros((1, 1, 1)), np.ones((1, 1, 1))
     added = Ddim(eta=1.0).step(schedule, zero, zero, t, t_prev, one)
-    assert added[0, 0, 0] == pytest.approx(Ddpm().posterior(schedule, t, t_prev)[2][0], rel=1e-9)
+    assert added[0, 0, 0] == pytest.approx(Ddpm().weights(schedule, t, t_prev, t).noise[0], rel=1e-9)
 
 
 def test_guidance_interpolates_between_the_two_predictions() -> None:
@@ -151,3 +152,27 @@ def test_without_a_step_before_it_is_ddim() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_is_known_by_its_name(name: str) -> None:
     assert sampler(name).name == name
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_a_consistency_function_keeps_the_spread_of_the_data_whatever_the_steps(steps: int) -> None:
+    """Of data N(0, std^2) the flow is known: f(x, t) = x std / deviation(t)."""
+    schedule, std = NoiseSchedule.make("cosine"), 0.4
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(1, 40_000))
+    for t, t_prev in Lcm().timesteps(schedule, steps):
+        now = np.array([t])
+        a = schedule.alpha_bar(now)[:, None]
+        x0 = x * std / np.sqrt(a * std**2 + 1 - a)
+        x = Lcm().step(schedule, x, x0, now, np.array([t_prev]), rng.normal(size=x.shape))
+    assert x.std() == pytest.approx(std, rel=0.02)
+
+
+def test_consistency_steps_keep_nothing_but_the_prediction() -> None:
+    schedule = NoiseSchedule.make("cosine")
+    rng = np.random.default_rng(7)
+    x0, z, one, other = rng.normal(size=(4, 2, 6, 3))
+    t, t_prev = np.array([999, 700]), np.array([700, 400])
+    stepped = Lcm().step(schedule, one, x0, t, t_prev, z)
+    np.testing.assert_array_equal(stepped, Lcm().step(schedule, other, x0, t, t_prev, z))
+    np.testing.assert_allclose(stepped, schedule.q_sample(x0, t_prev, z))

@@ -8,13 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from choreo.diffusion.schedule import NoiseSchedule
-from choreo.diffusion.timesteps import LOG_SNR, Pairs, even_in_log_snr, uniform
+from choreo.diffusion.timesteps import LOG_SNR, Pairs, even_in_log_snr, parts_of_log_snr, uniform
 from choreo.errors import InvalidInput
 from choreo.models.spec import ScheduleName
 
 SCHEDULES = {name: NoiseSchedule.make(name) for name in ScheduleName}
 WAYS: dict[str, Callable[[int], Pairs]] = {"uniform": lambda steps: uniform(steps, 1000)}
 WAYS |= {name.value: lambda steps, of=of: even_in_log_snr(steps, of) for name, of in SCHEDULES.items()}  # type: ignore[misc]
+WAYS |= {f"parts-{n.value}": lambda steps, of=of: parts_of_log_snr(steps, of) for n, of in SCHEDULES.items()}  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
@@ -46,6 +47,14 @@ def test_steps_are_even_in_log_snr(schedule: NoiseSchedule) -> None:
     wanted = np.linspace(*LOG_SNR, 8)[1:]
     nearest = np.abs(schedule.log_snr(np.arange(1000))[:, None] - wanted).min(axis=0)
     np.testing.assert_array_less(np.abs(schedule.log_snr(t) - wanted), nearest + 0.02)
+
+
+def test_parts_begin_where_they_should() -> None:
+    """Four begin at -5, for which there is T - 1, and at the three quarters that follow; none at the end."""
+    schedule = SCHEDULES[ScheduleName.COSINE]
+    t = parts_of_log_snr(4, schedule)[:, 0]
+    np.testing.assert_allclose(schedule.log_snr(t)[1:], [-3.125, -1.25, 0.625], atol=0.02)
+    np.testing.assert_array_equal(parts_of_log_snr(1, schedule), [[999, -1]])
 
 
 def test_log_snr_is_infinite_without_noise() -> None:
