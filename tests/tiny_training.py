@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from choreo.data.clip import Caption, Clip
 from choreo.data.windows import Window, Windows
+from choreo.diffusion.presets import Preset
 from choreo.models.conditioner import ConditionerConfig
 from choreo.models.unet import UNetConfig
 from choreo.motion.kinematics import forward_kinematics
@@ -88,7 +89,7 @@ def dances(r: Recipe, data: list[Clip] | None = None) -> HeldOutDances:
         windows,
         len(windows),
         options.validation_dances,
-        options.validation_num_steps,
+        Preset(options.validation_sampler, options.validation_num_steps),
         options.validation_guidance_scale,
     )
 

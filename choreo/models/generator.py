@@ -21,6 +21,22 @@ WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 
 
+class Distilled(BaseModel):
+    """What is within the weights of a distilled generator, and need not be asked of it.
+
+    Attributes:
+        teacher: name of the generator whose paths it learned.
+        guidance_scale: classifier-free guidance that it answers with; it is asked with a scale of 1.
+        guidance_low: lowest noise, t / T, at which its teacher was guided.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    teacher: str
+    guidance_scale: float
+    guidance_low: float = 0.0
+
+
 class GeneratorConfig(BaseModel):
     """Everything needed to build a generator without its weights."""
 
@@ -32,6 +48,7 @@ class GeneratorConfig(BaseModel):
     spec: ModelSpec
     music_mean: tuple[float, ...]
     music_std: tuple[float, ...]
+    distilled: Distilled | None = None
 
 
 class Generator(nn.Module):
@@ -67,18 +84,30 @@ def save_generator(folder: Path, config: GeneratorConfig, state: dict[str, Tenso
     atomic_write(folder / CONFIG, (json.dumps(config.model_dump(mode="json"), indent=1) + "\n").encode())
 
 
+def read_config(folder: Path) -> GeneratorConfig:
+    """The configuration of a checkpoint folder.
+
+    Raises:
+        InvalidArtifact: it is missing or broken.
+    """
+    try:
+        return GeneratorConfig.model_validate_json((folder / CONFIG).read_text())
+    except (OSError, ValidationError, ValueError) as error:
+        raise InvalidArtifact(f"{folder} is not a usable checkpoint: {error}") from error
+
+
 def load_generator(folder: Path) -> Generator:
     """Read a checkpoint folder into a generator in evaluation mode, float32.
 
     Raises:
         InvalidArtifact: a file is missing, broken, or does not match the architecture.
     """
+    config = read_config(folder)
     try:
-        config = GeneratorConfig.model_validate_json((folder / CONFIG).read_text())
         state = {k: v.float() for k, v in load_file(folder / WEIGHTS).items()}
         generator = Generator(config)
         generator.load_state_dict(state)
-    except (OSError, ValidationError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise InvalidArtifact(f"{folder} is not a usable checkpoint: {error}") from error
     except Exception as error:  # safetensors raises its own class, which derives from Exception alone
         if type(error).__name__ != "SafetensorError":

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from choreo.data.windows import Window, WindowOptions, collate
-from choreo.diffusion.ddim import Ddim
 from choreo.diffusion.guidance import guide
 from choreo.diffusion.noise import INITIAL, gaussian
+from choreo.diffusion.presets import Preset
+from choreo.diffusion.samplers import sampler
 from choreo.diffusion.schedule import NoiseSchedule
-from choreo.diffusion.timesteps import uniform
+from choreo.diffusion.step import Before
+from choreo.diffusion.timesteps import Pairs
 from choreo.errors import InvalidInput
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import score
@@ -47,28 +49,28 @@ class HeldOutDances:
         spec: contract of the generator.
         windows: with their own motion, which the dances are scored beside.
         count: dances that are made, in one batch.
-        num_steps: of DDIM.
-        guidance_scale: classifier-free guidance.
+        way: sampler, steps and where guidance acts.
+        guidance_scale: classifier-free guidance; 1 needs no unconditional rows.
     """
 
     spec: ModelSpec
     windows: Sequence[Window]
     count: int
-    num_steps: int
+    way: Preset
     guidance_scale: float
 
     @classmethod
     def of(
-        cls, spec: ModelSpec, windows: Dataset[Window], length: int, count: int, num_steps: int, guidance_scale: float
+        cls, spec: ModelSpec, windows: Dataset[Window], length: int, count: int, way: Preset, guidance_scale: float
     ) -> "HeldOutDances":
         """Cut `length` windows of a data set, of which at most `count` are danced to.
 
         Raises:
-            InvalidInput: more steps than the generator is trained on.
+            InvalidInput: no such sampler, or more steps than the generator is trained on.
         """
-        uniform(num_steps, spec.num_train_timesteps)
+        sampler(way.sampler).timesteps(_schedule(spec), way.num_steps)
         cut = [windows[i] for i in range(length)]
-        return cls(spec, cut, min(count, length), num_steps, guidance_scale)
+        return cls(spec, cut, min(count, length), way, guidance_scale)
 
     def scores(self, generator: Generator) -> dict[str, float]:
         """Every metric of the scorecard that can be computed, beside the held-out motion; none of broken dances.
@@ -76,32 +78,61 @@ class HeldOutDances:
         `real/...` has the same of the motion that the windows themselves hold.
         """
         try:
-            rows = score(self._motions("generated", self.dance(generator)), self._reference)
+            return self.judged(self.dance(generator)) | {f"real/{k}": v for k, v in self.real.items()}
         except InvalidInput as error:
             log.warning("the held-out dances cannot be scored: %s", error)
             return {}
-        return {row["metric"]: row["value"] for row in rows} | {f"real/{k}": v for k, v in self.real.items()}
+
+    def judged(self, dances: Sequence[NDArray[np.float64]]) -> dict[str, float]:
+        """Every metric that can be computed of dances to the first windows.
+
+        Raises:
+            InvalidInput: a dance is broken.
+        """
+        rows = score(self._motions("generated", dances), self._reference)
+        return {row["metric"]: row["value"] for row in rows}
 
     @cached_property
     def real(self) -> dict[str, float]:
         """The metrics of the motion in the windows that are danced to."""
-        rows = score(self._motions("gt", self._reference.positions[: self.count]), self._reference)
-        return {row["metric"]: row["value"] for row in rows}
+        return self.judged(self._reference.positions[: self.count])
 
     @torch.no_grad()
     def dance(self, generator: Generator) -> list[NDArray[np.float64]]:
         """Positions (T, 22, 3) of one dance for each of the first windows, as long as that window."""
-        spec, schedule = self.spec, NoiseSchedule.make(self.spec.schedule, self.spec.num_train_timesteps)
+        spec, schedule, method = self.spec, _schedule(self.spec), sampler(self.way.sampler)
         rows = self._rows(next(generator.parameters()).device)
         context = generator.conditioner(*(rows[name] for name in spec.conditioner_inputs()))
         constant = rows | dict(zip(spec.conditioner_outputs(), context, strict=True))
-        x = np.stack([gaussian(i, 0, spec.window, spec.channels, INITIAL) for i in range(self.count)])
-        for t, t_prev in uniform(self.num_steps, spec.num_train_timesteps):
+        x, before = self._noise(INITIAL), None
+        for step, (t, t_prev) in enumerate(self.pairs):
             output = self._denoised(generator, constant, x, int(t))
             now, prev = np.full(self.count, t), np.full(self.count, t_prev)
-            x = Ddim().step(schedule, x, schedule.predicted_x0(output, x, now, spec.prediction), now, prev)
+            x0 = schedule.predicted_x0(output, x, now, spec.prediction)
+            noise = self._noise(step) if method.stochastic else None
+            x, before = method.step(schedule, x, x0, now, prev, noise, before), Before(x0, now)
         frames = [int(window["frame_mask"].sum()) for window in self.windows[: self.count]]
         return [decode(spec.denormalize(row[:n])) for row, n in zip(x, frames, strict=True)]
+
+    @property
+    def pairs(self) -> Pairs:
+        """Timesteps of a dance and those that follow them."""
+        return sampler(self.way.sampler).timesteps(_schedule(self.spec), self.way.num_steps)
+
+    @property
+    def evaluations(self) -> int:
+        """Rows of the denoiser that one dance takes."""
+        return sum(self.rows_at(int(t)) for t in self.pairs[:, 0])
+
+    def rows_at(self, t: int) -> int:
+        """Rows of one dance at a timestep: where guidance acts, one is unconditional."""
+        low, high = self.way.guidance_low, self.way.guidance_high
+        guided = self.guidance_scale != 1.0 and low <= t / self.spec.num_train_timesteps <= high
+        return 2 if guided else 1
+
+    def _noise(self, step: int) -> NDArray[np.float32]:
+        """Addressed noise (count, T, C), each dance's own."""
+        return np.stack([gaussian(i, 0, self.spec.window, self.spec.channels, step) for i in range(self.count)])
 
     def _rows(self, device: torch.device) -> Batch:
         """Inputs of the networks that are constant over the steps: conditional rows, then unconditional ones."""
@@ -111,10 +142,14 @@ class HeldOutDances:
         return {name: values.to(device) for name, values in rows.items()}
 
     def _denoised(self, generator: Generator, constant: Batch, x: NDArray[np.float32], t: int) -> NDArray[np.floating]:
-        """Guided output (B, T, C) of one evaluation of every row."""
-        both = torch.from_numpy(np.concatenate([x, x])).to(constant["prior"])
-        inputs = constant | {"x": both, "t": torch.full((len(both), 1), float(t)).to(both)}
+        """Output (B, T, C) of one evaluation of every row, guided where guidance acts."""
+        copies = self.rows_at(t)
+        seen = torch.from_numpy(np.concatenate([x] * copies)).to(constant["prior"])
+        inputs = {name: values[: len(seen)] for name, values in constant.items()}
+        inputs |= {"x": seen, "t": torch.full((len(seen), 1), float(t)).to(seen)}
         output = generator.denoiser(*(inputs[name] for name in self.spec.denoiser_inputs())).float().cpu().numpy()
+        if copies == 1:
+            return output
         conditional, unconditional = np.split(output, 2)
         return guide(conditional, unconditional, self.guidance_scale)
 
@@ -127,3 +162,7 @@ class HeldOutDances:
         """Motions with the beats of the windows that have any."""
         grids = [beats_of(window["rhythm"]) for window in self.windows[: self.count]]
         return Motions(name, positions, beats=[grid if len(grid) else None for grid in grids])
+
+
+def _schedule(spec: ModelSpec) -> NoiseSchedule:
+    return NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)

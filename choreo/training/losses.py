@@ -60,9 +60,10 @@ class MotionLoss(nn.Module):
     lengths: Tensor
     _channels: Tensor
 
-    def __init__(self, weights: LossWeights, mean: Tensor, std: Tensor) -> None:
+    def __init__(self, weights: LossWeights, mean: Tensor, std: Tensor, huber: float | None = None) -> None:
+        """With `huber` the first two terms are pseudo-Huber losses (Charbonnier et al. 1997) of that width."""
         super().__init__()
-        self.weights = weights
+        self.weights, self._huber = weights, huber
         self.register_buffer("mean", mean.float(), persistent=False)
         self.register_buffer("std", std.float(), persistent=False)
         lengths = torch.tensor(BONE_LENGTHS[1:].copy(), dtype=torch.float32)
@@ -80,13 +81,17 @@ class MotionLoss(nn.Module):
         clean = noise.alphas_cumprod**2
         error = self._channels * (predicted - target) ** 2 / noise.error[:, None, None]
         change = self._channels * (predicted - target).diff(dim=1) ** 2 / noise.velocity_error[:, None, None]
-        terms = {"reconstruction": _mean(error, mask), "velocity": _mean(change, both)}
+        terms = {"reconstruction": _mean(self._robust(error), mask), "velocity": _mean(self._robust(change), both)}
         ours, theirs = self._joints(predicted), self._joints(target)
         bones = (ours[:, :, 1:] - ours[:, :, list(PARENTS[1:])]).norm(dim=-1)
         terms["bone"] = _mean((bones - self.lengths) ** 2, mask * clean[:, None])
         terms["contact"] = self._contact(predicted, target, ours, theirs, both * clean[:, None])
         terms["total"] = torch.stack([getattr(self.weights, name) * value for name, value in terms.items()]).sum()
         return terms
+
+    def _robust(self, squared: Tensor) -> Tensor:
+        """sqrt(d^2 + c^2) - c of squared errors, where there is a width c."""
+        return squared if self._huber is None else (squared + self._huber**2).sqrt() - self._huber
 
     def _joints(self, x: Tensor) -> Tensor:
         """Root-relative joints (B, T, 22, 3), metres, with the root's height added."""

@@ -1,19 +1,21 @@
 """Recipes: everything that decides a training run, read from one YAML file."""
 
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from choreo.errors import InvalidInput
+from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.models.conditioner import ConditionerConfig
+from choreo.models.generator import read_config
 from choreo.models.spec import NAME, Prediction, ScheduleName
 from choreo.models.tmr import TextMotionConfig
 from choreo.models.unet import UNetConfig
 from choreo.motion.skeleton import WINDOW
 from choreo.training.best import BETTER
 from choreo.training.contrastive import ContrastiveWeights
+from choreo.training.distillation import DistillationConfig
 from choreo.training.losses import LossWeights
 
 
@@ -39,9 +41,12 @@ class TrainConfig(BaseModel):
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     validation_dances: int = Field(32, ge=0, le=1024)
     """Held-out windows that the averaged weights of a generator dance to at every validation; 0 makes no dances."""
+    validation_sampler: Literal["ddim", "ddpm", "dpm++2m", "lcm"] = "ddim"
+    """Sampler of these dances."""
     validation_num_steps: int = Field(12, ge=1)
-    """DDIM steps of these dances."""
+    """Their steps."""
     validation_guidance_scale: float = Field(2.5, ge=0)
+    """Their classifier-free guidance; 1 for a distilled generator, which has it within."""
     best_by: str = "fid_k"
     """Value of the validation that chooses the averaged weights of a generator that are kept: a metric of the dances or
     `loss/...`; where no dances are made, metrics give way to `loss/total`."""
@@ -91,6 +96,8 @@ class Recipe(BaseModel):
     losses: LossWeights = LossWeights()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    distillation: DistillationConfig | None = None
+    """Whom a generator learns from in place of the motion itself; `load_recipe` takes the network from there."""
 
     @model_validator(mode="after")
     def _networks_fit(self) -> "Recipe":
@@ -162,10 +169,37 @@ def load_recipe(path: Path) -> Recipe | TextMotionRecipe:
         kind = document.get("kind", KINDS[0]) if isinstance(document, dict) else KINDS[0]
         if kind not in KINDS:
             raise InvalidInput("kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
-        return TextMotionRecipe.model_validate(document) if kind == KINDS[1] else Recipe.model_validate(document)
+        if kind == KINDS[1]:
+            return TextMotionRecipe.model_validate(document)
+        return Recipe.model_validate(_with_network_of_teacher(document, path.parent))
     except (OSError, yaml.YAMLError) as error:
         raise InvalidInput("recipe", f"cannot read {path}: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "recipe"
         raise InvalidInput(where, first["msg"]) from error
+
+
+def _with_network_of_teacher(document: Any, folder: Path) -> Any:
+    """A recipe with `distillation`, completed by the network that the teacher has; `folder` is the recipe's.
+
+    Raises:
+        InvalidInput: no checkpoint there, or the recipe names a network of its own.
+    """
+    section = document.get("distillation") if isinstance(document, dict) else None
+    if not isinstance(section, dict) or not isinstance(section.get("teacher"), str):
+        return document
+    teacher = folder / section["teacher"]
+    try:
+        config = read_config(teacher)
+    except InvalidArtifact as error:
+        raise InvalidInput("distillation.teacher", str(error)) from error
+    network = {
+        "architecture": config.architecture, "conditioner": config.conditioner, "denoiser": config.denoiser,
+        "prediction": config.spec.prediction, "schedule": config.spec.schedule,
+        "num_train_timesteps": config.spec.num_train_timesteps,
+    }  # fmt: skip
+    own = network.keys() & document.keys()
+    if own:
+        raise InvalidInput(min(own), "is the teacher's; leave it out")
+    return document | network | {"distillation": section | {"teacher": teacher.resolve()}}

@@ -13,9 +13,10 @@ from choreo.data.clip import Clip
 from choreo.data.purge import without_leaks
 from choreo.data.songs import HELD_OUT_SEED, BeatSong, loops, synthesized_songs
 from choreo.data.synthetic_clips import synthetic_clips
-from choreo.data.windows import Windows, caption_table, feature_statistics
+from choreo.data.windows import WindowOptions, Windows, caption_table, feature_statistics
+from choreo.diffusion.presets import Preset
 from choreo.errors import InvalidInput
-from choreo.models.generator import GeneratorConfig
+from choreo.models.generator import Distilled, Generator, GeneratorConfig, load_generator
 from choreo.models.spec import ModelSpec
 from choreo.motion.formats.atomic import atomic_write
 from choreo.text.encoders import TextEncoder
@@ -84,7 +85,8 @@ def _prepared(
 def _trainer(recipe: Recipe, sides: Sides, encoder: TextEncoder, folder: Path) -> Trainer:
     options, music_dim = recipe.train, recipe.conditioner.music_dim
     texts = _embeddings([*sides.training, *sides.held_out], encoder, recipe.conditioner.text_dim)
-    config = generator_config(recipe, sides.training)
+    teacher = None if recipe.distillation is None else load_generator(recipe.distillation.teacher)
+    config = generator_config(recipe, sides.training) if teacher is None else student_config(recipe, teacher)
     validation = dances = None
     if sides.held_out:
         validation = Windows(sides.held_out, texts, VALIDATION_WINDOWS, options.seed + 1, music_dim=music_dim)
@@ -95,11 +97,13 @@ def _trainer(recipe: Recipe, sides: Sides, encoder: TextEncoder, folder: Path) -
             Windows(sides.held_out, texts, length, options.seed + 2, CONDITIONS, music_dim),
             length,
             options.validation_dances,
-            options.validation_num_steps,
+            Preset(options.validation_sampler, options.validation_num_steps),
             options.validation_guidance_scale,
         )
-    windows = Windows(sides.training, texts, num_windows(options), options.seed, music_dim=music_dim)
-    return Trainer(recipe, config, windows, validation, folder, dances)
+    # Nobody asks a student without conditions: guidance, which would, is within.
+    seen = None if teacher is None else WindowOptions(drop_all=0.0)
+    windows = Windows(sides.training, texts, num_windows(options), options.seed, seen, music_dim)
+    return Trainer(recipe, config, windows, validation, folder, dances, teacher)
 
 
 def _embeddings(clips: Sequence[Clip], encoder: TextEncoder, text_dim: int) -> dict[str, NDArray[np.float32]]:
@@ -157,6 +161,18 @@ def generator_config(recipe: Recipe, clips: Sequence[Clip]) -> GeneratorConfig:
         music_mean=tuple(np.round(heard.mean(0), 6).tolist()),
         music_std=tuple(np.round(np.maximum(heard.std(0), 0.05), 6).tolist()),
     )
+
+
+def student_config(recipe: Recipe, teacher: Generator) -> GeneratorConfig:
+    """The teacher's, statistics and all, under the recipe's name and with what is distilled."""
+    if recipe.distillation is None:
+        raise ValueError("the recipe has no distillation")
+    of = recipe.distillation
+    distilled = Distilled(teacher=teacher.spec.name, guidance_scale=of.guidance_scale, guidance_low=of.guidance_low)
+    spec = teacher.spec.model_copy(update={"name": recipe.name})
+    # What the student is to agree with is computed without dropout.
+    denoiser = teacher.config.denoiser.model_copy(update={"dropout": 0.0})
+    return teacher.config.model_copy(update={"spec": spec, "denoiser": denoiser, "distilled": distilled})
 
 
 def _write_summary(folder: Path, sides: Sides) -> None:

@@ -20,16 +20,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from choreo.data.windows import collate
-from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import InvalidInput, MissingDependency, NonFiniteOutput
 from choreo.models.generator import Generator, GeneratorConfig, save_generator
-from choreo.models.spec import ModelSpec, Prediction
+from choreo.models.spec import ModelSpec
 from choreo.training.best import LOSS, SCORES, Best, best_generator
 from choreo.training.checkpoints import newest_usable, outliving_a_full_disk, save_checkpoint, sweep
+from choreo.training.distillation import Distillation, TeacherPath
 from choreo.training.ema import Ema
 from choreo.training.held_out_dances import HeldOutDances
-from choreo.training.losses import MotionLoss, NoiseLevel
+from choreo.training.losses import MotionLoss
+from choreo.training.noising import Noising
 from choreo.training.normalized import Batch, normalized
+from choreo.training.objectives import Denoising, Objective
 from choreo.training.recipe import Recipe, TrainConfig
 from choreo.training.resuming import last_step, refuse_another_run
 from choreo.training.run_log import RunLog
@@ -37,8 +39,6 @@ from choreo.training.run_log import RunLog
 CHECKPOINTS: Final = "checkpoints"
 MODEL: Final = "model"
 LAST: Final = "last"
-LEAST_ERROR: Final = 3e-4
-"""Squared error, of normalised features, below which less noise does not make errors count more."""
 GAUSSIAN_WINDOWS: Final = 1024
 """Windows that the network's Gaussian model is fitted to."""
 
@@ -58,14 +58,19 @@ class Trainer:
         validation: Dataset | None,
         folder: Path,
         dances: HeldOutDances | None = None,
+        teacher: Generator | None = None,
     ) -> None:
+        """`teacher` is whom a recipe with `distillation` names; the run begins with its weights."""
         options = recipe.train
         self.recipe, self.config, self.folder = recipe, config, folder
         self.train_data, self.validation, self.dances = train, validation, dances
         self.accelerator = _accelerator(options, folder)
         torch.manual_seed(options.seed)
         self.network = Generator(config)
-        self.network.denoiser.gaussian.fit(_whole_windows(train, config.spec))
+        if teacher is None:
+            self.network.denoiser.gaussian.fit(_whole_windows(train, config.spec))
+        else:
+            self.network.load_state_dict(teacher.state_dict())
         self.ema = Ema(self.network, options.ema_decay)
         optimizer = torch.optim.AdamW(
             self.network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
@@ -83,9 +88,7 @@ class Trainer:
         spec = config.spec
         self.mean = torch.tensor(spec.mean, dtype=torch.float32, device=device)
         self.std = torch.tensor(spec.std, dtype=torch.float32, device=device)
-        self.loss = MotionLoss(recipe.losses, self.mean, self.std).to(device)
-        process = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
-        self.alphas_cumprod = torch.from_numpy(process.alphas_cumprod).to(device, torch.float32)
+        self.objective = self._objective(teacher)
         per_step = options.batch_size * options.gradient_accumulation * self.accelerator.num_processes
         self.log = RunLog(self.accelerator, recipe.name, self.step, options.max_steps, per_step)
 
@@ -154,21 +157,18 @@ class Trainer:
         return {name: value.detach() for name, value in terms.items()}
 
     def _terms(self, batch: Batch, model: nn.Module) -> Mapping[str, Tensor]:
-        batch = normalized(batch, self.mean, self.std)
-        x0 = batch["x0"]
-        t = torch.randint(len(self.alphas_cumprod), (len(x0),), device=x0.device)
-        eps = torch.randn_like(x0)
-        a = self.alphas_cumprod[t][:, None, None]
-        x_t = a.sqrt() * x0 + (1 - a).sqrt() * eps
-        output = model(batch | {"x": x_t, "t": t[:, None].float()}).float()
-        if self.config.spec.prediction is Prediction.EPS:
-            output = (x_t - (1 - a).sqrt() * output) / a.sqrt().clamp(min=1e-3)
-        return self.loss(output, x0, batch["frame_mask"], self._noise_level(a[:, 0, 0]))
+        return self.objective(normalized(batch, self.mean, self.std), model)
 
-    def _noise_level(self, alphas_cumprod: Tensor) -> NoiseLevel:
-        error, velocity_error = self.network.denoiser.gaussian.expected_errors(alphas_cumprod)
-        least = LEAST_ERROR
-        return NoiseLevel(alphas_cumprod, error.clamp(min=least), velocity_error.clamp(min=least))
+    def _objective(self, teacher: Generator | None) -> Objective:
+        recipe, noising = self.recipe, Noising(self.network)
+        huber = recipe.distillation.huber if recipe.distillation else None
+        loss = MotionLoss(recipe.losses, self.mean, self.std, huber).to(self.accelerator.device)
+        if recipe.distillation is None:
+            return Denoising(noising, loss)
+        if teacher is None:
+            raise ValueError("a recipe with distillation needs its teacher")
+        path = TeacherPath(recipe.distillation, teacher.to(self.accelerator.device), noising)
+        return Distillation(path, self.network, self.ema, noising, loss)
 
     def _bookkeeping(self, terms: Mapping[str, Tensor], last: int) -> None:
         options = self.recipe.train

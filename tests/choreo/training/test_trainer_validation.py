@@ -9,6 +9,7 @@ import pytest
 import torch
 from tiny_training import clips, dances, recipe, trainer
 
+from choreo.diffusion.presets import Preset
 from choreo.errors import InvalidInput
 from choreo.models.generator import Generator, load_generator
 from choreo.models.spec import Prediction
@@ -74,7 +75,7 @@ def test_dances_of_a_generator_that_knows_the_answer_are_the_answer(prediction: 
         """Knows x0."""
 
         def forward(self, x: torch.Tensor, t: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-            x0, a = truth.repeat(2, 1, 1), schedule[t[:, 0].long()][:, None, None]
+            x0, a = truth.repeat(len(x) // 3, 1, 1), schedule[t[:, 0].long()][:, None, None]
             return x0 if prediction is Prediction.X0 else (x - a.sqrt() * x0) / (1 - a).sqrt()
 
     generator.denoiser = FakeOracle()  # type: ignore[assignment]
@@ -100,7 +101,7 @@ def test_guidance_goes_beyond_the_unconditional_row() -> None:
             return torch.ones_like(x) * given[:, None, None]
 
     generator.denoiser = FakeDenoiser()  # type: ignore[assignment]
-    features = replace(held_out, guidance_scale=3.0, num_steps=1).dance(generator)
+    features = replace(held_out, guidance_scale=3.0, way=Preset("ddim", 1)).dance(generator)
     assert sums == [0.0]
     heard = [i for i, w in enumerate(held_out.windows[:3]) if w["rhythm"].any() or w["prior"].any()]
     assert heard

@@ -1,0 +1,49 @@
+"""The forward process of a generator on its device, and what an error counts for at a noise level."""
+
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from choreo.diffusion.schedule import NoiseSchedule
+from choreo.models.generator import Generator
+from choreo.models.spec import Prediction
+from choreo.training.losses import NoiseLevel
+
+LEAST_ERROR: Final = 3e-4
+"""Squared error, of normalised features, below which less noise does not make errors count more."""
+
+
+class Noising:
+    """x_t of windows and back; timesteps t (B,) may be -1, the noise-free end."""
+
+    def __init__(self, generator: Generator) -> None:
+        spec = generator.spec
+        self.prediction, self._gaussian = spec.prediction, generator.denoiser.gaussian
+        schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
+        self.num_train_timesteps = schedule.num_train_timesteps
+        table = torch.from_numpy(np.append(schedule.alphas_cumprod, 1.0))
+        self._table = table.to(self._gaussian.variances.device, torch.float32)
+
+    def alphas_cumprod(self, t: Tensor) -> Tensor:
+        """(B,) -> (B, 1, 1)."""
+        return self._table[t][:, None, None]
+
+    def noised(self, x0: Tensor, t: Tensor) -> Tensor:
+        """x_t (B, T, C) with noise of torch's own generator."""
+        a = self.alphas_cumprod(t)
+        return a.sqrt() * x0 + (1 - a).sqrt() * torch.randn_like(x0)
+
+    def x0(self, output: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """x0 from a network's output, whatever it predicts."""
+        if self.prediction is Prediction.X0:
+            return output
+        a = self.alphas_cumprod(t)
+        return (x_t - (1 - a).sqrt() * output) / a.sqrt().clamp(min=1e-3)
+
+    def level(self, t: Tensor) -> NoiseLevel:
+        """What errors of x0 count for at t."""
+        a = self._table[t]
+        error, velocity_error = self._gaussian.expected_errors(a)
+        return NoiseLevel(a, error.clamp(min=LEAST_ERROR), velocity_error.clamp(min=LEAST_ERROR))
