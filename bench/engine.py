@@ -1,17 +1,21 @@
-"""How near the engine gets to the machine: the denoiser's graph under torch, ONNX Runtime and OpenVINO, by batch.
+"""How near the engine gets to the machine: the denoiser under the compiled engine and other runtimes, by batch.
 
 All contenders are called in turn, forwards and backwards, round after round; a contender's rate is that of its median
 call, and its ratio is the median over rounds of what the present configuration took over what it took. The present one
-is ONNX Runtime with the options in the repository. `of sgemm peak` counts products and convolutions only, over the best
-float32 matrix product of the same run. The profile is ONNX Runtime's own, of its fastest exact options: shares of the
-time within operators, by type. Errors are in units of normalised features.
+is ONNX Runtime with the options in the repository. `of sgemm peak` counts products and convolutions only, as the
+definition of the network has them, whatever a runtime saves of them, over the best float32 matrix product of the same
+run. The compiled engine's contexts are those of the call before, as in serving; `new contexts` has others at each call.
+Profiles are ONNX Runtime's own, of its fastest exact options, and the compiled engine's: shares of the time within
+operators, by type. Errors are in units of normalised features.
 """
 
 import argparse
+import functools
 import importlib
 import json
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +35,7 @@ from choreo.models.generator import load_generator
 from choreo.models.spec import ModelSpec
 from export.build import build_repository
 from export.engine_options import EngineOptions, cores
+from export.native.loader import NativeSession, NativeUnavailable
 from export.onnx_graphs import sample_inputs
 from export.repository import read_configs
 from export.tuning import PAUSE_S, changes, contenders
@@ -43,6 +48,7 @@ Run = Callable[[Inputs], NDArray[np.float32]]
 BATCHES: Final = (1, 8, 16, 32, 64)
 PRESENT: Final = "onnxruntime present"
 INT8: Final = "onnxruntime int8"
+NATIVE: Final = "native"
 _PROFILED: Final = 10
 
 
@@ -99,11 +105,14 @@ def _rows(settings: Settings, root: Path, batches: Sequence[int], rounds: int) -
     options = onnx_contenders(present)
     runs = {"torch eager": _torch(generator.denoiser)}
     runs |= {name: _onnxruntime(graph, choice) for name, choice in options.items()}
+    try:
+        runs |= _native(graph.parent, present)
+    except NativeUnavailable as error:
+        yield skipped(NATIVE, str(error))
     openvino = _openvino(graph, present)
-    if openvino is None:
+    if not openvino:
         yield skipped("openvino", "openvino is not installed: pip install openvino")
-    else:
-        runs["openvino"] = openvino
+    runs |= openvino
     runs[INT8] = _int8(graph, present)
     peaks, measured = [sgemm_gflops()], {}
     for batch in batches:
@@ -116,6 +125,9 @@ def _rows(settings: Settings, root: Path, batches: Sequence[int], rounds: int) -
     name, batch = max(rates, key=lambda case: rates[case])
     for op, share in profile(graph, options[name], _inputs(generator.spec, batch)).items():
         yield Row(f"profile of {name}/{batch}", op, share, "of time in operators")
+    if NATIVE in runs:
+        for op, share in native_profile(graph.parent, _inputs(generator.spec, batch)).items():
+            yield Row(f"profile of {NATIVE}/{batch}", op, share, "of time in operators")
 
 
 def _rates(measured: Mapping[int, Mapping[str, Measured]], peak: float, gflop: float) -> Iterator[Row]:
@@ -182,7 +194,7 @@ def profile(graph: Path, options: EngineOptions, inputs: Inputs) -> dict[str, fl
 def _errors(runs: Mapping[str, Run], inputs: Inputs) -> Iterator[Row]:
     """Largest difference of one call from torch in float32."""
     expected = runs["torch eager"](inputs)
-    for name in (PRESENT, "openvino", INT8):
+    for name in (PRESENT, NATIVE, "openvino", "openvino static", INT8):
         if name in runs:
             yield Row(name, "largest error", float(np.abs(runs[name](inputs) - expected).max()), "normalised features")
 
@@ -224,15 +236,63 @@ def _split(run: Run, options: EngineOptions) -> Run:
     return split
 
 
-def _openvino(graph: Path, options: EngineOptions) -> Run | None:
+def _native(folder: Path, options: EngineOptions) -> dict[str, Run]:
+    """With the contexts of the call before, and with others; rows are shared out as among ONNX Runtime's instances."""
+    session = NativeSession(folder, options.threads())
+    rng = np.random.default_rng(0)
+
+    def renewed(inputs: Inputs) -> Inputs:
+        return inputs | {"context": inputs["context"] + rng.normal(size=(len(inputs["context"]), 1, 1)).astype("f4")}
+
+    run = _split(lambda inputs: session.run(None, inputs)[0], options)
+    return {NATIVE: run, f"{NATIVE}, new contexts": lambda inputs: run(renewed(inputs))}
+
+
+def native_profile(folder: Path, inputs: Inputs) -> dict[str, float]:
+    """Share of the time within operators of the compiled engine by type, the largest first."""
+    session = NativeSession(folder)
+    session.profile()
+    for _ in range(_PROFILED):
+        session.run(None, inputs)
+    spent = Counter[str]()
+    for op, seconds in session.profile():
+        spent[op] += seconds  # type: ignore[assignment]
+    total = sum(spent.values()) or 1
+    return {op: seconds / total for op, seconds in spent.most_common()}
+
+
+def _openvino(graph: Path, options: EngineOptions) -> dict[str, Run]:
+    """With a free batch axis, and compiled for each number of rows; none where it is not installed."""
     try:
         openvino = importlib.import_module("openvino")
     except ImportError:
-        return None
-    streams = options.instance_count()
-    hints = {"INFERENCE_NUM_THREADS": streams * options.threads(), "NUM_STREAMS": streams}
-    compiled = openvino.Core().compile_model(str(graph), "CPU", hints | {"INFERENCE_PRECISION_HINT": "f32"})
-    return _split(lambda inputs: np.asarray(compiled.create_infer_request().infer(inputs)[0]), options)
+        return {}
+    streams, core = options.instance_count(), openvino.Core()
+    hints = {
+        "INFERENCE_NUM_THREADS": streams * options.threads(),
+        "NUM_STREAMS": streams,
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
+    free = core.compile_model(str(graph), "CPU", hints)
+
+    @functools.cache
+    def fixed(rows: int) -> Any:
+        model = core.read_model(str(graph))
+        model.reshape({value.get_any_name(): [rows, *list(value.get_partial_shape())[1:]] for value in model.inputs})
+        return core.compile_model(model, "CPU", hints)
+
+    @functools.cache
+    def request(rows: int, thread: int) -> Any:
+        return fixed(rows).create_infer_request()
+
+    def run_fixed(inputs: Inputs) -> NDArray[np.float32]:
+        of = request(len(next(iter(inputs.values()))), threading.get_ident())
+        return np.array(of.infer(inputs, share_inputs=True)[0])
+
+    return {
+        "openvino": _split(lambda inputs: np.asarray(free.create_infer_request().infer(inputs)[0]), options),
+        "openvino static": _split(run_fixed, options),
+    }
 
 
 def _int8(graph: Path, options: EngineOptions) -> Run:

@@ -2,23 +2,28 @@
 
 A tuning outlives that: a repository that is built again keeps it as long as checkpoint, precision and machine are the
 same. Where one of them is another, the defaults are written and a warning says so.
+
+In the CPU profile the denoiser's folder has a compiled engine beside the graph (export/native), where one can be built.
 """
 
 import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import choreo.models
-from choreo.errors import ChoreoError, InvalidInput, MissingDependency
-from choreo.models.generator import CONFIG, WEIGHTS, load_generator
+from choreo.errors import ChoreoError, InvalidArtifact, InvalidInput, MissingDependency
+from choreo.models.generator import CONFIG, WEIGHTS, Generator, load_generator
 from choreo.models.spec import ModelSpec
 from choreo.motion.formats.atomic import atomic_write
 from export.engine_options import EngineOptions
+from export.native import loader
+from export.native.package import build_native
+from export.native.program import CannotLower
 from export.onnx_graphs import Precision, export_graphs
 from export.repository import (
     GRAPHS,
@@ -33,6 +38,8 @@ from export.repository import (
 from export.tuning import Machine, Tuning
 
 RECORD = "build.json"
+NATIVE = "native"
+"""The compiled engine among the graphs whose parity is recorded; it is not there where it could not be built."""
 
 Measure = Callable[[Path, ModelSpec, int], Tuning]
 """The denoiser's graph, its contract and its largest batch -> what is fastest here (`export.tuning.tune`)."""
@@ -105,10 +112,24 @@ def _build(
     with tempfile.TemporaryDirectory(prefix="choreo-export-") as scratch:
         graphs = export_graphs(generator, Path(scratch), precision, fused=profile is Profile.CPU)
         paths = {name: graph.path for name, graph in zip(GRAPHS, graphs, strict=True)}
+        parity = {g.name: {str(batch): error for batch, error in g.parity.items()} for g in graphs}
+        native: Sequence[Path] = ()
+        if profile is Profile.CPU and precision is Precision.FLOAT32:
+            native = _native(generator, Path(scratch) / NATIVE, parity)
         _write_record(root, kept)
-        write_repository(root, generator.spec, paths, profile, settings)
-    parity = {g.name: {str(batch): error for batch, error in g.parity.items()} for g in graphs}
+        write_repository(root, generator.spec, paths, profile, settings, {"denoiser": native})
     return Built(root, generator.spec, profile.value, precision.value, parity, reused=False, tuning=tuning)
+
+
+def _native(generator: Generator, folder: Path, parity: dict[str, dict[str, float]]) -> Sequence[Path]:
+    """Files of the compiled engine, and its differences among the others'; none where it cannot be had."""
+    try:
+        package = build_native(generator.denoiser, generator.spec, folder)
+    except (MissingDependency, CannotLower, InvalidArtifact) as error:
+        _logger.warning("the denoiser is evaluated by ONNX Runtime, because %s", error)
+        return ()
+    parity[NATIVE] = {str(batch): difference for batch, difference in package.parity.items()}
+    return package.files
 
 
 def _tune(built: Built, measure: Measure) -> Built:
@@ -132,7 +153,9 @@ def _choice(field: str, value: str, kind: type[Profile] | type[Precision]) -> An
 
 def _fingerprint(checkpoint: Path, profile: Profile, precision: Precision) -> str:
     """Hash of everything that decides the repository: weights, configuration, networks, exporter, choices."""
-    sources = [*Path(choreo.models.__file__).parent.glob("*.py"), *Path(__file__).parent.glob("*.py")]
+    here, native = Path(__file__).parent, Path(loader.__file__).parent
+    sources = [*Path(choreo.models.__file__).parent.glob("*.py"), *here.glob("*.py")]
+    sources += [file for kind in ("*.py", "*.cpp", "kernels/*.h") for file in native.glob(kind)]
     return _digest([checkpoint / CONFIG, checkpoint / WEIGHTS, *sorted(sources)], f"{profile}|{precision}")
 
 
@@ -197,8 +220,10 @@ def _current(
         if "tuning" in record and profile is Profile.CPU and (tuning is None or _served(root) != tuning.options):
             return None
         spec, precision, parity = read_spec(root), record["precision"], record["parity"]
+        if NATIVE in parity:
+            loader.check(root / "denoiser" / "1")
         return Built(root, spec, profile.value, precision, parity, reused=True, tuning=tuning)
-    except (ChoreoError, OSError, ValueError, KeyError):
+    except (ChoreoError, loader.NativeUnavailable, OSError, ValueError, KeyError):
         return None
 
 

@@ -1,4 +1,4 @@
-"""How ONNX Runtime runs a graph on the CPU: the knobs, their defaults, and their form in a model's parameters."""
+"""What runs a graph on the CPU, and how: the knobs, their defaults, and their form in a model's parameters."""
 
 import os
 from collections.abc import Mapping
@@ -11,6 +11,9 @@ from choreo.errors import InvalidArtifact
 OptimizationLevel = Literal["BASIC", "EXTENDED", "ALL"]
 """ONNX Runtime's graph optimisations without their `ORT_ENABLE_`; only ALL has its blocked convolutions."""
 
+Runtime = Literal["auto", "native", "onnxruntime"]
+"""What evaluates the denoiser: the engine compiled at export (export/native) or ONNX Runtime. `auto` is the compiled
+one where it was built and fits the machine; ONNX Runtime is what remains where it cannot be loaded."""
 
 MOST_INSTANCES: Final = 8
 """Every instance is a process under Triton, with the weights and working memory of its own."""
@@ -29,11 +32,12 @@ class EngineOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    runtime: Runtime = "auto"
     instances: int = Field(default=0, ge=0, le=256)
     """Evaluations that run at a time; 0: one per core, at most `MOST_INSTANCES`. Small operators gain little from a
     second thread, and rows are independent: two halves beside each other are done sooner than one after the other."""
     intra_op_threads: int = Field(default=0, ge=0, le=1024)
-    """Threads of one evaluation; 0: the instances share all cores."""
+    """Threads of one evaluation; 0: the instances share all cores. What follows is of ONNX Runtime alone."""
     allow_spinning: bool = False
     """Idle worker threads that spin take the cores from whatever runs beside the engine."""
     memory_arena: bool = True

@@ -1,9 +1,10 @@
-"""Triton Python backend model: one ONNX Runtime session, and one run of it for all requests of a batch.
+"""Triton Python backend model: one session, and one run of it for all requests of a batch.
 
-The repository writer copies this file to `<model>/1/model.py`, beside `model.onnx`. It runs inside Triton's stub
-process and imports nothing of this program.
+The repository writer copies this file to `<model>/1/model.py`, beside `model.onnx` and what a compiled engine needs,
+where there is one. It runs inside Triton's stub process and imports nothing of this program.
 """
 
+import importlib.util
 import json
 import os
 from typing import Any
@@ -23,10 +24,8 @@ class TritonPythonModel:
         self._outputs = [o["name"] for o in config["output"]]
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
         instances = sum(group["count"] for group in config["instance_group"])
-        graph = os.path.join(args["model_repository"], args["model_version"], "model.onnx")
-        self._session = onnxruntime.InferenceSession(
-            graph, session_options(parameters, instances), providers=["CPUExecutionProvider"]
-        )
+        folder = os.path.join(args["model_repository"], args["model_version"])
+        self._session = open_session(folder, parameters, instances)
 
     def execute(self, requests: list) -> list:
         """Answer every request, in order."""
@@ -90,12 +89,37 @@ class TritonPythonModel:
             start = stop
 
 
+def open_session(folder: str, parameters: dict[str, str], instances: int) -> Any:
+    """The compiled engine where it is asked for and can be loaded, else ONNX Runtime; both run alike."""
+    loader, runtime = os.path.join(folder, "native_loader.py"), parameters["runtime"]
+    if runtime == "native" or (runtime == "auto" and os.path.isfile(loader)):
+        try:
+            return _imported(loader).NativeSession(folder, threads(parameters, instances))
+        except Exception as error:  # whatever is wrong with it, there is another engine
+            pb_utils.Logger.log_warn(f"ONNX Runtime is used, because the compiled engine cannot be: {error}")
+    graph, options = os.path.join(folder, "model.onnx"), session_options(parameters, instances)
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _imported(path: str) -> Any:
+    source = importlib.util.spec_from_file_location("native_loader", path)
+    assert source is not None
+    assert source.loader is not None
+    module = importlib.util.module_from_spec(source)
+    source.loader.exec_module(module)
+    return module
+
+
+def threads(parameters: dict[str, str], instances: int) -> int:
+    """Threads of one of some sessions."""
+    return int(parameters["intra_op_threads"]) or max(1, len(os.sched_getaffinity(0)) // instances)
+
+
 def session_options(parameters: dict[str, str], instances: int) -> Any:
     """Options of one of some sessions from the parameters that `export.engine_options` writes."""
     options = onnxruntime.SessionOptions()
     # ONNX Runtime's own default pins its threads, and counts the machine's cores, not the ones it may use.
-    share = max(1, len(os.sched_getaffinity(0)) // instances)
-    options.intra_op_num_threads = int(parameters["intra_op_threads"]) or share
+    options.intra_op_num_threads = threads(parameters, instances)
     options.enable_cpu_mem_arena = parameters["memory_arena"] == "1"
     options.enable_mem_pattern = parameters["memory_pattern"] == "1"
     level = f"ORT_ENABLE_{parameters['graph_optimization']}"

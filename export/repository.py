@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -134,8 +134,12 @@ def write_repository(
     graphs: Mapping[GraphName, Path],
     profile: Profile = Profile.CPU,
     settings: RepositorySettings | None = None,
+    beside: Mapping[GraphName, Sequence[Path]] | None = None,
 ) -> list[Path]:
     """Write both models and return the files written.
+
+    Args:
+        beside: files that go beside a graph, such as a compiled engine's.
 
     Raises:
         InvalidArtifact: a graph is missing, has other inputs or outputs than the spec, or is not of the profile's kind.
@@ -149,7 +153,7 @@ def write_repository(
     for graph in GRAPHS:
         part = _scratch_folder(root, graph)
         try:
-            files = _fill(part, spec, graph, graphs[graph], profile, settings)
+            files = _fill(part, spec, graph, graphs[graph], profile, settings, (beside or {}).get(graph, ()))
             _swap(part, root / graph)
         finally:
             shutil.rmtree(part, ignore_errors=True)
@@ -292,7 +296,13 @@ def _build_record(spec: ModelSpec, profile: Profile, sha256: str) -> str:
 
 
 def _fill(
-    folder: Path, spec: ModelSpec, graph: GraphName, source: Path, profile: Profile, settings: RepositorySettings
+    folder: Path,
+    spec: ModelSpec,
+    graph: GraphName,
+    source: Path,
+    profile: Profile,
+    settings: RepositorySettings,
+    beside: Sequence[Path],
 ) -> list[str]:
     """Write a model's files into a new folder; returns their relative paths."""
     (folder / "1").mkdir(parents=True)
@@ -303,7 +313,9 @@ def _fill(
     texts["1/build.json"] = _build_record(spec, profile, _sha256(folder / target))
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")
-    files = [*texts, target]
+    for extra in beside:
+        shutil.copyfile(extra, folder / "1" / extra.name)
+    files = [*texts, target, *(f"1/{extra.name}" for extra in beside)]
     for path in [*files, "1", "."]:
         _sync(folder / path)
     return files

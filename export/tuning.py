@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from choreo.errors import InvalidArtifact
 from choreo.models.spec import ModelSpec
 from export.engine_options import EngineOptions, cores
+from export.native.loader import is_there
 from export.onnx_graphs import sample_inputs
+from export.sessions import open_session
 
 LEAST_GAIN: Final = 1.02
 """An option leaves its default only for this much more speed."""
@@ -94,13 +95,16 @@ class Sample:
     cpu: float
 
 
-def contenders() -> list[EngineOptions]:
-    """Every option on its own, beside the defaults, which come first."""
+def contenders(native: bool = False) -> list[EngineOptions]:
+    """Every option on its own, beside the defaults, which come first; most have no meaning for the compiled engine."""
     present = EngineOptions()
     instances = sorted({1, 2, cores() // 2, cores()} - {0, present.instance_count()})
+    counts = [EngineOptions(instances=count) for count in instances if count <= cores()]
+    if native:
+        return [present, *counts, EngineOptions(runtime="onnxruntime")]
     return [
         present,
-        *(EngineOptions(instances=count) for count in instances if count <= cores()),
+        *counts,
         *([EngineOptions(allow_spinning=True)] if present.threads() > 1 else []),
         EngineOptions(memory_arena=False),
         EngineOptions(memory_pattern=False),
@@ -147,7 +151,7 @@ def tune(
     """Measure the denoiser's graph on this machine.
 
     Args:
-        graph: `denoiser`'s ONNX file.
+        graph: `denoiser`'s ONNX file, with the compiled engine beside it if there is one.
         max_batch: largest batch that is tried.
         progress: told the share of the work that is done.
         seconds: to measure for; each case has at least five rounds, however long they take.
@@ -167,7 +171,7 @@ def tune(
         return left
 
     rows = min(SCREENING_ROWS, max_batch)
-    cases = [_Case(graph, spec, options, rows) for options in contenders()]
+    cases = [_Case(graph, spec, options, rows) for options in contenders(is_there(graph.parent))]
     samples = _alternate(cases, until(_SCREENING_SHARE))
     screened = tuple(compare(c.options, s, samples[0]) for c, s in zip(cases[1:], samples[1:], strict=True))
     options, together = joined(screened), None
@@ -177,7 +181,7 @@ def tune(
         together = compare(options, tuned, default)
         options = options if is_better(together) else EngineOptions()
     sizes = [batch for batch in BATCHES if batch <= max_batch]
-    session = _session(graph, options)
+    session = open_session(graph, options)
     measured = _alternate([_Case(graph, spec, options, batch, session) for batch in sizes], until(1.0))
     rows_per_s = {b: b / float(np.median([s.wall for s in of])) for b, of in zip(sizes, measured, strict=True)}
     progress(1.0)
@@ -198,7 +202,7 @@ class _Case:
         self, graph: Path, spec: ModelSpec, options: EngineOptions, rows: int, session: Any | None = None
     ) -> None:
         self.options = options
-        self._session = session or _session(graph, options)
+        self._session = session or open_session(graph, options)
         self._inputs: dict[str, NDArray[np.float32]] = {
             name: values.numpy() for name, values in sample_inputs("denoiser", spec, rows).items()
         }
@@ -224,15 +228,6 @@ def _alternate(cases: Sequence[_Case], left: Callable[[], bool]) -> list[list[Sa
             out[i].append(cases[i].sample())
         order.reverse()
     return out
-
-
-def _session(graph: Path, options: EngineOptions) -> Any:
-    import onnxruntime
-
-    try:
-        return onnxruntime.InferenceSession(str(graph), options.session_options(), providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has a class for every status, with no base below Exception
-        raise InvalidArtifact(f"{graph.name} cannot be loaded for measuring: {error}") from error
 
 
 def processor() -> str:

@@ -1,4 +1,4 @@
-"""The engine in this process: ONNX Runtime."""
+"""The engine in this process: the one compiled at export, or ONNX Runtime."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidArtifact, MissingDependency
+from choreo.errors import BackendUnavailable, DeadlineExceeded, MissingDependency
 from choreo.models.spec import ModelSpec
 from export.engine_options import EngineOptions
 from export.repository import GRAPHS, GraphName, graph_outputs, read_configs, read_spec
+from export.sessions import Session, open_session
 from serving.engine import first_line, remaining
 from serving.tensors import Tensors, checked_inputs, checked_outputs, part, parts_of
 
 
 class OnnxEngine:
-    """The graphs in this process under ONNX Runtime, in threads of their own: one per instance."""
+    """The graphs in this process, in threads of their own: one per instance."""
 
     def __init__(self, folder: Path, spec: ModelSpec | None = None, threads: int = 0, max_rows: int = 0) -> None:
         """Load both graphs.
@@ -81,7 +82,8 @@ class OnnxEngine:
                 raise BackendUnavailable("the engine was closed") from None
             raise
         finally:
-            # Nobody waits for it any more if it still runs; the next call should not wait for it either.
+            # Nobody waits for it any more if it still runs; the next call should not wait for it either. The compiled
+            # engine does not stop, but is soon done.
             options.terminate = True
 
     async def close(self) -> None:
@@ -99,7 +101,7 @@ class OnnxEngine:
         try:
             outputs = self._sessions[graph].run(names, inputs, options)
         except Exception as error:  # ONNX Runtime has a class for every status, with no base below Exception
-            raise BackendUnavailable(f"ONNX Runtime failed on the {graph}: {first_line(error)}") from error
+            raise BackendUnavailable(f"the engine failed on the {graph}: {first_line(error)}") from error
         return dict(zip(names, outputs, strict=True))
 
 
@@ -111,14 +113,9 @@ def _options(folder: Path, graph: GraphName, threads: int) -> EngineOptions:
     return EngineOptions.from_parameters(given if graph == "denoiser" else given | {"instances": "1"})
 
 
-def _session(folder: Path, graph: GraphName, options: EngineOptions) -> Any:
-    import onnxruntime
-
+def _session(folder: Path, graph: GraphName, options: EngineOptions) -> Session:
     candidates = (folder / graph / "1" / "model.onnx", folder / f"{graph}.onnx")
     path = next((p for p in candidates if p.is_file()), None)
     if path is None:
         raise MissingDependency(f"no ONNX graph of the {graph} in {folder}; `choreo export` writes it")
-    try:
-        return onnxruntime.InferenceSession(str(path), options.session_options(), providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has a class for every status, with no base below Exception
-        raise InvalidArtifact(f"{path} cannot be loaded: {first_line(error)}") from error
+    return open_session(path, options)

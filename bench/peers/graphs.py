@@ -1,7 +1,7 @@
-"""The two graphs of a generator as plain calls in this process: torch modules, or ONNX Runtime sessions."""
+"""The two graphs of a generator as plain calls in this process: torch modules, or the engine that this program uses."""
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from choreo.errors import MissingDependency
 from choreo.models.spec import ModelSpec
 from export.engine_options import EngineOptions, cores
 from export.repository import GRAPHS, GraphName, graph_outputs, read_configs, read_spec
+from export.sessions import Session, open_session
 from serving.tensors import Tensors
 
 
@@ -50,7 +51,7 @@ class TorchGraphs:
 
 
 class OnnxGraphs:
-    """ONNX Runtime on a model repository's graphs, with the session settings that Triton's backend reads there."""
+    """The engine on a model repository's graphs that Triton's backend has there, on all cores."""
 
     def __init__(self, repository: Path) -> None:
         self.spec = read_spec(repository)
@@ -63,12 +64,10 @@ class OnnxGraphs:
         return dict(zip(names, self._sessions[graph].run(names, inputs), strict=True))
 
 
-def _session(repository: Path, graph: GraphName, parameters: dict[str, str]) -> Any:
-    import onnxruntime
-
+def _session(repository: Path, graph: GraphName, parameters: dict[str, str]) -> Session:
     path = repository / graph / "1" / "model.onnx"
     if not path.is_file():
         raise MissingDependency(f"no ONNX graph at {path}; `choreo export` writes it")
     # One call at a time, on all cores: whoever calls has nothing to run beside it.
-    options = EngineOptions.from_parameters(parameters).model_copy(update={"instances": 1}).session_options()
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    options = EngineOptions.from_parameters(parameters).model_copy(update={"instances": 1, "intra_op_threads": 0})
+    return open_session(path, options)

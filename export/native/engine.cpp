@@ -51,7 +51,7 @@ class Engine {
     const auto* words = reinterpret_cast<const int64_t*>(file_.at(header.words_at));
     const auto* weights = reinterpret_cast<const float*>(file_.at(header.weights_at));
     const std::vector<Buffer> none;
-    Reader sizes(words, header.words, none, weights, header.weights);
+    Reader sizes(words, header.words, none, weights, header.weights, true);
     inputs_ = sizes.count(1, 256);
     for (int64_t i = 0; i < inputs_; i++) buffers_.push_back({sizes.count(1), Buffer::Scope::kInput, i});
     buffers_.push_back({sizes.count(1), Buffer::Scope::kOutput, 0});
@@ -64,8 +64,8 @@ class Engine {
       require(place + floats <= (call ? call_floats_ : block_floats_), "a buffer lies outside the workspace");
       buffers_.push_back({floats, call ? Buffer::Scope::kCall : Buffer::Scope::kBlock, place});
     }
-    read(sizes, words, header, weights, call_operators_);
-    read(sizes, words, header, weights, block_operators_);
+    read(sizes, header, weights, true, call_operators_);
+    read(sizes, header, weights, false, block_operators_);
     sizes.done();
     int64_t scratch = 0;
     for (const auto* list : {&call_operators_, &block_operators_})
@@ -99,17 +99,16 @@ class Engine {
  private:
   using Operators = std::vector<std::unique_ptr<Operator>>;
 
-  void read(Reader& r, const int64_t* words, const Header& header, const float* weights, Operators& to) {
+  void read(Reader& r, const Header& header, const float* weights, bool call, Operators& to) {
     for (int64_t left = r.count(0, 1 << 16); left; left--) {
       const int64_t kind = r.word(), count = r.count(0, 1 << 16);
       // The words of an operator are read through a reader of their own, which cannot leave them.
       std::vector<int64_t> own(count);
       for (int64_t& word : own) word = r.word();
-      Reader of(own.data(), count, buffers_, weights, header.weights);
+      Reader of(own.data(), count, buffers_, weights, header.weights, call);
       to.push_back(make(kind, of));
       of.done();
     }
-    (void)words;
   }
 
   std::unique_ptr<Operator> make(int64_t kind, Reader& r) {
@@ -211,4 +210,5 @@ int64_t choreo_native_profile(void* handle, double* seconds, int64_t count) {
 }
 
 void choreo_native_close(void* handle) { delete static_cast<native::Engine*>(handle); }
-}
+}  // extern "C"
+#pragma GCC visibility pop

@@ -33,6 +33,17 @@ def is_there(folder: str | os.PathLike[str]) -> bool:
     return os.path.isfile(os.path.join(folder, MANIFEST))
 
 
+def check(folder: str | os.PathLike[str]) -> None:
+    """Whether the engine in a folder is whole and fits this machine.
+
+    Raises:
+        NativeUnavailable: it is not, or does not.
+    """
+    manifest = _manifest(folder)
+    for part in ("library", "program"):
+        _checked(folder, manifest[part])
+
+
 def cpu_flags() -> frozenset[str]:
     """What this processor can do, in the words of Linux."""
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -58,6 +69,7 @@ class NativeSession:
         manifest = _manifest(folder)
         self._inputs: dict[str, tuple[int, ...]] = {name: tuple(shape) for name, shape in manifest["inputs"]}
         self._name, self._shape = manifest["output"][0], tuple(manifest["output"][1])
+        self._operators: list[str] = list(manifest.get("operators", ()))
         library, self._program = (_checked(folder, manifest[part]) for part in ("library", "program"))
         self._library = _library(library)
         self._threads = max(1, threads)
@@ -91,6 +103,16 @@ class NativeSession:
         else:
             list(self._pool.map(lambda part: self._run(*part), parts))
         return [out]
+
+    def profile(self) -> list[tuple[str, float]]:
+        """Operators of one handle by kind, and the seconds that each took since the last call; the first call is none.
+
+        For sessions of one thread without calls beside each other.
+        """
+        handle, count = self._idle[-1], len(self._operators)
+        seconds = (ctypes.c_double * count)()
+        self._library.choreo_native_profile(handle, seconds, count)
+        return list(zip(self._operators, seconds, strict=True))
 
     def close(self) -> None:
         """Give back memory and threads. Calls must have ended."""

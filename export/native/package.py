@@ -47,13 +47,15 @@ def build_native(denoiser: nn.Module, spec: ModelSpec, folder: Path) -> NativePa
     name = f"native-{hashlib.sha256(library.content).hexdigest()[:12]}.so"
     files = tuple(folder / file for file in (name, PROGRAM, loader.MANIFEST, LOADER))
     files[0].write_bytes(library.content)
-    files[1].write_bytes(lower(denoiser, spec, _lanes(files[0])).encode())
+    program = lower(denoiser, spec, _lanes(files[0]))
+    files[1].write_bytes(program.encode())
     manifest = {
         "format": loader.FORMAT,
         "machine": platform.machine(),
         "cpu_flags": library.cpu_flags,
         "inputs": list(spec.denoiser_inputs().items()),
         "output": next(iter(spec.denoiser_outputs().items())),
+        "operators": program.operators(),
         **{part: _entry(file) for part, file in zip(("library", "program"), files, strict=False)},
     }
     files[2].write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")

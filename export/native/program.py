@@ -133,6 +133,10 @@ class Program:
         """Append an operator, to those of all rows of a call or to those of a block."""
         (self._call if call else self._block).append((kind, parameters))
 
+    def operators(self) -> list[str]:
+        """Kinds of all operators, in the order in which they run."""
+        return [kind.name.lower() for kind, _ in (*self._call, *self._block)]
+
     def encode(self) -> bytes:
         """The file."""
         places = {b.number: place for scope in ("call", "block") for b, place in self._placed(scope).items()}

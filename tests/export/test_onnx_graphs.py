@@ -1,9 +1,11 @@
+import logging
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from native_engine import needs_compiler
 
 from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency
 from choreo.models.conditioner import ConditionerConfig
@@ -11,7 +13,9 @@ from choreo.models.generator import Generator, GeneratorConfig, save_generator
 from choreo.models.layers import Attention
 from choreo.models.spec import ModelSpec
 from choreo.models.unet import UNetConfig
+from export import build
 from export.build import build_repository
+from export.native import loader
 from export.onnx_graphs import TOLERANCE, Precision, export_graphs, parity
 from export.repository import read_configs, read_spec
 
@@ -106,6 +110,37 @@ def test_a_repository_is_built_once_per_checkpoint(checkpoint: Path, tmp_path: P
     assert again.parity == first.parity
     (tmp_path / "denoiser" / "1" / "model.onnx").unlink()
     assert not build_repository(checkpoint, tmp_path).reused
+
+
+@needs_compiler
+def test_a_compiled_engine_is_built_beside_the_denoiser(checkpoint: Path, tmp_path: Path) -> None:
+    built = build_repository(checkpoint, tmp_path)
+    folder = tmp_path / "denoiser" / "1"
+    assert max(built.parity["native"].values()) <= TOLERANCE["float32"]
+    loader.check(folder)
+    assert not loader.is_there(tmp_path / "conditioner" / "1")
+    assert build_repository(checkpoint, tmp_path).reused
+    (folder / "native.bin").unlink()
+    assert not build_repository(checkpoint, tmp_path).reused
+    loader.check(folder)
+
+
+@pytest.mark.parametrize("why", ["no compiler", "half precision"])
+def test_without_one_the_graph_is_served(
+    checkpoint: Path, tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def missing(*_: object) -> None:
+        raise MissingDependency("there is no compiler")
+
+    monkeypatch.setattr(build, "build_native", missing)
+    with caplog.at_level(logging.WARNING):
+        built = build_repository(checkpoint, tmp_path, precision="float16" if "half" in why else "float32")
+    assert ("no compiler" in caplog.text) is (why == "no compiler")
+    assert "native" not in built.parity
+    assert not loader.is_there(tmp_path / "denoiser" / "1")
+    assert build_repository(checkpoint, tmp_path, precision=built.precision).reused
+    # The text of the configuration is the same on every machine.
+    assert read_configs(tmp_path)["denoiser"].parameters["runtime"] == "auto"
 
 
 def test_the_gpu_repository_parses(checkpoint: Path, tmp_path: Path) -> None:

@@ -11,9 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf import json_format, text_format
+from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
 from numpy.typing import NDArray
-from tiny_generator import tiny_inputs, tiny_repository, tiny_spec
+from tiny_generator import tiny_inputs, tiny_repository, tiny_spec, write_graphs
 from tritonclient.grpc import model_config_pb2
+
+from export.engine_options import EngineOptions
+from export.native.package import build_native
+from export.repository import Profile, RepositorySettings, write_config, write_repository
 
 
 @dataclass
@@ -53,7 +58,7 @@ def fake_backend_utils() -> ModuleType:
     log: list[str] = []
 
     class Logger:
-        log_error = staticmethod(log.append)
+        log_error = log_warn = staticmethod(log.append)
 
     def get_input_tensor_by_name(request: Request, name: str) -> Tensor | None:
         return Tensor(name, request.inputs[name]) if name in request.inputs else None
@@ -71,7 +76,10 @@ def fake_backend_utils() -> ModuleType:
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    folder = tiny_repository(tmp_path / "model_repo") / "denoiser"
+    return served(tiny_repository(tmp_path / "model_repo") / "denoiser", monkeypatch)
+
+
+def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", fake_backend_utils())
     source = importlib.util.spec_from_file_location("served_model", folder / "1" / "model.py")
     assert source is not None
@@ -147,6 +155,37 @@ def test_a_failing_session_tells_clients_nothing_of_this_machine(model: Any, mon
     responses = model.execute([request(1), request(2)])
     assert [(r.error.code, str(r.error)) for r in responses] == [(Error.INTERNAL, "inference failed")] * 2
     assert "secret" in sys.modules["triton_python_backend_utils"].log[0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("runtime", ["auto", "native", "onnxruntime", "another processor"])
+def test_the_compiled_engine_beside_the_graph(tmp_path: Path, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    denoiser, spec = small_denoiser()
+    graphs, root = write_graphs(tmp_path / "graphs", spec), tmp_path / "model_repo"
+    settings = RepositorySettings(engine=EngineOptions(runtime="auto" if " " in runtime else runtime))
+    beside = build_native(denoiser, spec, tmp_path / "native").files
+    write_repository(root, spec, graphs, settings=settings, beside={"denoiser": beside})
+    if runtime == "another processor":
+        manifest = root / "denoiser" / "1" / "native.json"
+        manifest.write_text(manifest.read_text().replace('"avx', '"not-avx').replace('"asimd', '"not-asimd'))
+    model = served(root / "denoiser", monkeypatch)
+    inputs = [some_inputs(spec, rows, x=np.abs) for rows in (2, 3)]
+    compiled = runtime in ("auto", "native")
+    for given, response in zip(inputs, model.execute([Request(each) for each in inputs]), strict=True):
+        expected = torch_rows(denoiser, given) if compiled else np.sqrt(given["x"]) / 2
+        np.testing.assert_allclose(output(response), expected, atol=1e-4)
+    log = sys.modules["triton_python_backend_utils"].log
+    assert ["another processor" in line for line in log] == ([True] if runtime == "another processor" else [])
+    model.finalize()
+
+
+def test_one_that_is_asked_for_and_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tiny_repository(tmp_path / "model_repo")
+    settings = RepositorySettings(engine=EngineOptions(runtime="native"))
+    write_config(root, tiny_spec(), "denoiser", Profile.CPU, settings)
+    model = served(root / "denoiser", monkeypatch)
+    assert output(model.execute([request(1)])[0]).shape == (1, 8, 4)
+    assert "ONNX Runtime is used" in sys.modules["triton_python_backend_utils"].log[0]
 
 
 def test_finalize_lets_go_of_the_session(model: Any) -> None:

@@ -60,7 +60,7 @@ class TestText:
 
     def test_the_defaults_leave_what_depends_on_the_machine_to_the_machine(self) -> None:
         assert EngineOptions().parameters() == {
-            "instances": "0", "intra_op_threads": "0", "allow_spinning": "0", "memory_arena": "1",
+            "runtime": "auto", "instances": "0", "intra_op_threads": "0", "allow_spinning": "0", "memory_arena": "1",
             "memory_pattern": "1", "graph_optimization": "ALL", "batch_rows": "32",
         }  # fmt: skip
         assert EngineOptions.from_parameters({}) == EngineOptions()
@@ -161,6 +161,12 @@ class TestChoice:
         assert all(len(tuning.changes(options)) == 1 for options in others)
         assert [options.instances for options in others if options.instances] == instances
         assert any(options.allow_spinning for options in others) is spinning
+        compiled, *others = contenders(native=True)
+        assert compiled == EngineOptions()
+        assert [tuning.changes(options) for options in others] == [
+            *({"instances": count} for count in instances),
+            {"runtime": "onnxruntime"},
+        ]
 
     @pytest.mark.parametrize(("cores", "instances", "threads"), [(1, 1, 1), (2, 2, 1), (8, 8, 1), (64, 8, 8)])
     def test_instances_share_the_cores(
@@ -218,6 +224,7 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     monkeypatch.setattr(build, "load_generator", lambda path: SimpleNamespace(spec=tiny_spec()))
     monkeypatch.setattr(build, "export_graphs", fake_export)
+    monkeypatch.setattr(build, "_native", lambda *_: ())
     return folder
 
 

@@ -210,6 +210,7 @@ class SelfAttention final : public Operator {
  public:
   explicit SelfAttention(Reader& r)
       : in_(r.source()), frames_(r.count(1)), heads_(r.count(1)), d_(r.count(1)), mask_(r), out_(r.target()) {
+    require(heads_ * d_ <= kMost, "an operator's size is out of range");
     fits(in_, 0, frames_ * 3 * heads_ * d_);
     fits(out_, 0, frames_ * heads_ * d_);
   }

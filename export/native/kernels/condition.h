@@ -52,14 +52,14 @@ class Condition final : public Operator {
  public:
   Condition(Reader& r, Conditions& to)
       : to_(to), context_(r.source()), tokens_(r.count(1)), dim_(r.count(1)) {
-    require(to.blocks.empty(), "a program has two conditions");
+    require(to.blocks.empty() && r.of_call(), "a program's condition is not one of the whole call");
     const int64_t blocks = r.count(1, 4096);
     int64_t at = 0;
     for (int64_t i = 0; i < blocks; i++) {
       const int64_t heads = r.count(1), d = r.count(1);
       require(heads * d <= kMost, "an operator's size is out of range");
       const int64_t each = d * whole(tokens_) + tokens_ * whole(d);
-      require(at + heads * each <= int64_t(1) << 30, "an operator's size is out of range");
+      require(each <= kMost && at + heads * each <= int64_t(1) << 30, "an operator's size is out of range");
       to.blocks.push_back({heads, d, at, each});
       at += heads * each;
       n_ += 2 * heads * d;

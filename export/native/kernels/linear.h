@@ -39,7 +39,7 @@ class Product final : public Operator {
       outer = 1;
     }
     // Rows whose inputs stay in the second-level cache beside the weights, while all panels of these go over them.
-    const int64_t some = std::max<int64_t>(1, kInputFloats / (inner * lda_));
+    const int64_t some = kInputFloats / std::max<int64_t>(1, inner * lda_) + 1;
     for (int64_t begin = 0; begin < outer; begin += some) {
       const int64_t end = std::min(outer, begin + some);
       for (int64_t panel = 0; panel < panels_; panel++) {

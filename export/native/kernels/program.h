@@ -112,8 +112,12 @@ struct Frame {
 // Parameters of one operator, in the order in which it asks for them.
 class Reader {
  public:
-  Reader(const int64_t* words, int64_t count, const std::vector<Buffer>& buffers, const float* weights, int64_t floats)
-      : words_(words), end_(words + count), buffers_(buffers), weights_(weights), floats_(floats) {}
+  // `call`: the operator is of all rows of a call, for which buffers of a block have no room.
+  Reader(const int64_t* words, int64_t count, const std::vector<Buffer>& buffers, const float* weights, int64_t floats,
+         bool call)
+      : words_(words), end_(words + count), buffers_(buffers), weights_(weights), floats_(floats), call_(call) {}
+
+  bool of_call() const { return call_; }
 
   int64_t word() {
     require(words_ < end_, "an operator has too few parameters");
@@ -160,12 +164,14 @@ class Reader {
   const Buffer& any() {
     const int64_t i = word();
     require(i >= 0 && i < int64_t(buffers_.size()), "an operator names a buffer that there is not");
+    require(!call_ || buffers_[i].scope != Buffer::Scope::kBlock, "an operator of a call names a buffer of a block");
     return buffers_[i];
   }
   const int64_t *words_, *end_;
   const std::vector<Buffer>& buffers_;
   const float* weights_;
   int64_t floats_;
+  bool call_;
 };
 
 // `offset` + `floats` lie within a row of the buffer.

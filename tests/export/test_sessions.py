@@ -1,0 +1,100 @@
+"""Which engine evaluates a graph. The graph beside the compiled engine computes something else, so that it shows."""
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
+from tiny_generator import write_graphs
+
+from choreo.errors import InvalidArtifact
+from export.engine_options import EngineOptions, Runtime
+from export.native.loader import MANIFEST
+from export.native.package import build_native
+from export.repository import Profile, RepositorySettings, write_config, write_repository
+from export.sessions import open_session
+from serving.onnx_engine import OnnxEngine
+
+SPEC = small_denoiser()[1]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository")
+    package = build_native(*small_denoiser(), folder / "native")
+    root = folder / "model_repo"
+    written = write_repository(root, SPEC, write_graphs(folder / "graphs", SPEC), beside={"denoiser": package.files})
+    assert {root / "denoiser" / "1" / file.name for file in package.files} <= set(written)
+    return root
+
+
+def evaluated(root: Path, options: EngineOptions) -> str:
+    inputs = some_inputs(SPEC, 5, x=np.abs)
+    (out,) = open_session(root / "denoiser" / "1" / "model.onnx", options).run(["x0"], inputs)
+    return which(inputs, out)
+
+
+def which(inputs: dict[str, np.ndarray], out: np.ndarray) -> str:
+    if np.allclose(out, np.sqrt(inputs["x"]) / 2, atol=1e-5):
+        return "onnxruntime"
+    np.testing.assert_allclose(out, torch_rows(small_denoiser()[0], inputs), atol=1e-4)
+    return "native"
+
+
+@needs_compiler
+class TestChoice:
+    @pytest.mark.parametrize(
+        ("runtime", "engine"), [("auto", "native"), ("native", "native"), ("onnxruntime", "onnxruntime")]
+    )
+    def test_options_choose(self, root: Path, runtime: Runtime, engine: str) -> None:
+        assert evaluated(root, EngineOptions(runtime=runtime)) == engine
+        assert evaluated(root, EngineOptions(runtime=runtime, intra_op_threads=2)) == engine
+
+    @pytest.mark.parametrize("runtime", ["auto", "native"])
+    def test_one_for_another_processor(
+        self, root: Path, runtime: Runtime, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        manifest = root / "denoiser" / "1" / MANIFEST
+        before = manifest.read_text()
+        manifest.write_text(json.dumps(json.loads(before) | {"cpu_flags": ["avx4096"]}))
+        try:
+            with caplog.at_level(logging.WARNING):
+                assert evaluated(root, EngineOptions(runtime=runtime)) == "onnxruntime"
+        finally:
+            manifest.write_text(before)
+        assert "avx4096" in caplog.text
+
+    def test_the_engine_in_this_process(self, root: Path) -> None:
+        inputs = some_inputs(SPEC, 7, x=np.abs)
+
+        async def infer() -> np.ndarray:
+            engine = OnnxEngine(root)
+            try:
+                return (await engine.infer("denoiser", inputs))["x0"]
+            finally:
+                await engine.close()
+
+        assert which(inputs, asyncio.run(infer())) == "native"
+        write_config(
+            root, SPEC, "denoiser", Profile.CPU, RepositorySettings(engine=EngineOptions(runtime="onnxruntime"))
+        )
+        assert which(inputs, asyncio.run(infer())) == "onnxruntime"
+
+
+def test_where_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    root = tmp_path / "model_repo"
+    write_repository(root, SPEC, write_graphs(tmp_path / "graphs", SPEC))
+    with caplog.at_level(logging.WARNING):
+        assert evaluated(root, EngineOptions()) == "onnxruntime"
+        assert not caplog.records
+        assert evaluated(root, EngineOptions(runtime="native")) == "onnxruntime"
+    assert "compiled engine" in caplog.text
+
+
+def test_a_graph_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "denoiser.onnx").write_bytes(b"broken")
+    with pytest.raises(InvalidArtifact, match=r"denoiser\.onnx"):
+        open_session(tmp_path / "denoiser.onnx", EngineOptions())
