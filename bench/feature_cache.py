@@ -3,7 +3,8 @@
 Every so many steps the whole U-Net is evaluated; on those between, only its widest level is, with what the levels below
 gave it last. `all but the last stage` keeps more: all that the last stage of the way up is given. A case's evaluations
 are operations, counted by torch, over those of a whole one; the plain samplers beside it take about as many. Times are
-of calls of both kinds in turn, on one thread.
+of calls of both kinds in turn, on one thread. Distances are means over joints and frames, of the same noise: from the
+same sampler without a cache, and from many steps of DPM-Solver++(2M), which is where all of them would go.
 """
 
 import sys
@@ -30,9 +31,12 @@ from choreo.training.held_out_dances import HeldOutDances
 from serving.settings import Settings
 
 EVERY: Final = (2, 3, 5)
-"""Steps from one whole evaluation to the next, of DDIM with 50."""
-PLAIN: Final = (6, 8, 10, 20)
+"""Steps from one whole evaluation to the next, of DDIM; of DPM-Solver++(2M) the first alone."""
+PLAIN: Final = (4, 5, 6, 8, 10, 20)
 """Steps of DPM-Solver++(2M) without a cache."""
+WITH_CACHE: Final = (6, 10)
+"""Those that are cached as well; the first is the preset `fast`."""
+MANY: Final = 50
 BATCH: Final = 16
 REPEATS: Final = 15
 
@@ -95,7 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         generator = load_generator(args.checkpoint or settings.weights)
         held_out = open_windows(args.data, generator.spec, 6 if args.quick else args.windows, settings)
-        rows = list(_rows(generator, held_out, 6 if args.quick else PRESETS["reference"].num_steps))
+        steps, many = (6, 8) if args.quick else (PRESETS["reference"].num_steps, MANY)
+        rows = list(_rows(generator, held_out, steps, many))
     except ChoreoError as error:
         say(f"choreo: {error}")
         return 2 if isinstance(error, InvalidInput) else 1
@@ -103,36 +108,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rows(generator: Generator, held_out: HeldOutDances, steps: int) -> Iterator[Row]:
+def _rows(generator: Generator, held_out: HeldOutDances, steps: int, many: int) -> Iterator[Row]:
     yield from rows_of("mocap", held_out.real)
-    held_out = replace(held_out, guidance_scale=GUIDANCE)
-    ddim = replace(held_out, way=Preset("ddim", steps))
-    fast = replace(held_out, way=PRESETS["fast"])
-    uncached = {f"ddim {steps}": (ddim, _dances(generator, ddim)), "fast": (fast, _dances(generator, fast))}
-    for name, (asked, dances) in uncached.items():
-        yield from _scores(name, asked.evaluations, asked, dances, dances)
+    held_out, low = replace(held_out, guidance_scale=GUIDANCE), PRESETS["fast"].guidance_low
+    path = _dances(generator, replace(held_out, way=Preset("dpm++2m", many, low)))
+    ddim = f"ddim {steps}"
+    ways = {ddim: Preset("ddim", steps)} | {f"dpm++2m {few}": Preset("dpm++2m", few, low) for few in PLAIN}
+    whole: dict[str, Dances] = {}
+    for name, way in ways.items():
+        say(name)
+        asked = replace(held_out, way=way)
+        whole[name] = _dances(generator, asked)
+        yield from _scores(name, asked.evaluations, asked, whole[name], path)
+    caching = {ddim: EVERY} | {f"dpm++2m {few}": EVERY[:1] for few in WITH_CACHE}
     for last_only, name in ((False, "cache"), (True, "cache of all but the last stage")):
         with cached(generator, last_only) as network:
             cost = shallow_cost(generator, network)
             yield Row(name, "operations of a shallow call", cost.operations, "of a whole one's")
             yield Row(name, "time of a shallow call", cost.time, "of a whole one's")
-            for way, (asked, whole) in uncached.items():
-                for every in EVERY if way != "fast" else EVERY[:1]:
-                    dances = _dances(generator, asked, every)
-                    evaluations = _evaluations(asked, every, cost)
-                    yield from _scores(f"{way}, {name}, {every}", evaluations, asked, dances, whole)
-    for few in PLAIN:
-        asked = replace(held_out, way=Preset("dpm++2m", few, fast.way.guidance_low))
-        yield from _scores(
-            f"dpm++2m {few}", asked.evaluations, asked, _dances(generator, asked), uncached[f"ddim {steps}"][1]
-        )
+            for plain, every in ((plain, every) for plain, each in caching.items() for every in each):
+                case, asked = f"{plain}, {name}, {every}", replace(held_out, way=ways[plain])
+                say(case)
+                dances = _dances(generator, asked, every)
+                yield Row(case, "from uncached", apart(dances, whole[plain]), "m")
+                yield from _scores(case, _evaluations(asked, every, cost), asked, dances, path)
 
 
-def _scores(name: str, evaluations: float, asked: HeldOutDances, dances: Dances, whole: Dances) -> Iterator[Row]:
-    """Rows of dances; `whole` are those that a cache is to come near to."""
-    say(name)
+def _scores(name: str, evaluations: float, asked: HeldOutDances, dances: Dances, path: Dances) -> Iterator[Row]:
     yield Row(name, "evaluations", evaluations, "per window")
-    yield Row(name, "from uncached", apart(dances, whole), "m")
+    yield Row(name, "from many steps", apart(dances, path), "m")
     yield from rows_of(name, asked.judged(dances))
 
 

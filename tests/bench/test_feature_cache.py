@@ -71,12 +71,15 @@ def test_every_case_is_scored(
     assert feature_cache.main(["--data", "nowhere", "--checkpoint", str(tmp_path), "--quick", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     found = {(row["case"], row["metric"]): row["value"] for row in rows}
-    assert (found["ddim 6", "evaluations"], found["ddim 6", "from uncached"]) == (12, 0)
+    assert found["ddim 6", "evaluations"] == 12
     for name in ("cache", "cache of all but the last stage"):
         share = found[name, "operations of a shallow call"]
         assert found[name, "time of a shallow call"] > 0
         assert found[f"ddim 6, {name}, 2", "evaluations"] == pytest.approx(6 + 6 * share)
+        assert found[f"ddim 6, {name}, 3", "evaluations"] == pytest.approx(4 + 8 * share)
         # Guidance ends after the fourth step.
-        assert found[f"fast, {name}, 2", "evaluations"] == pytest.approx(2 + 2 + 1 + (2 + 2 + 1) * share)
-        assert found[f"ddim 6, {name}, 2", "from uncached"] > 0
+        assert found[f"dpm++2m 6, {name}, 2", "evaluations"] == pytest.approx(2 + 2 + 1 + (2 + 2 + 1) * share)
+        assert found[f"dpm++2m 10, {name}, 2", "from uncached"] > 0
+    far = [found[f"dpm++2m {few}", "from many steps"] for few in (4, 20)]
     assert found["dpm++2m 20", "evaluations"] > found["dpm++2m 6", "evaluations"] == 10
+    assert far[0] > far[1] > 0
