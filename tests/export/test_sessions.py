@@ -84,6 +84,27 @@ class TestChoice:
         assert which(inputs, asyncio.run(infer())) == "onnxruntime"
 
 
+@needs_compiler
+@pytest.mark.e2e
+def test_triton_serves_the_compiled_engine(tmp_path: Path) -> None:
+    from serving.triton import TritonServer, TritonSettings
+    from serving.triton_engine import TritonEngine
+
+    package, root = build_native(*small_denoiser(), tmp_path / "native"), tmp_path / "model_repo"
+    write_repository(root, SPEC, write_graphs(tmp_path / "graphs", SPEC), beside={"denoiser": package.files})
+    inputs = some_inputs(SPEC, 5, x=np.abs)
+
+    async def remote(url: str) -> np.ndarray:
+        engine = TritonEngine([url])
+        try:
+            return (await engine.infer("denoiser", inputs))["x0"]
+        finally:
+            await engine.close()
+
+    with TritonServer(root, TritonSettings(canary_period_s=3600, shared_memory_mib=2)) as server:
+        assert which(inputs, asyncio.run(remote(server.grpc_url))) == "native"
+
+
 def test_where_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path / "model_repo"
     write_repository(root, SPEC, write_graphs(tmp_path / "graphs", SPEC))
