@@ -39,20 +39,23 @@ class Library:
 
 
 @functools.cache
-def compiled() -> Library:
+def compiled(processor: str = "native") -> Library:
     """The library for this machine, made once in a process.
+
+    Args:
+        processor: another one of GCC's names, for less than this machine has.
 
     Raises:
         MissingDependency: there is no GNU C++ compiler.
         InvalidArtifact: it does not compile.
     """
     compiler = find_compiler()
-    native = ("-mcpu=native",) if os.uname().machine == "aarch64" else ("-march=native",)
-    macros = _output([compiler, *native, "-dM", "-E", "-x", "c++", os.devnull])
+    target_flag = f"-mcpu={processor}" if os.uname().machine == "aarch64" else f"-march={processor}"
+    macros = _output([compiler, target_flag, "-dM", "-E", "-x", "c++", os.devnull])
     defined = {line.split()[1].strip("_") for line in macros.splitlines() if line.startswith("#define __")}
     with tempfile.TemporaryDirectory(prefix="choreo-native-") as folder:
         target = Path(folder) / "engine.so"
-        _output([compiler, *FLAGS, *native, str(SOURCE), "-o", str(target)])
+        _output([compiler, *FLAGS, target_flag, str(SOURCE), "-o", str(target)])
         return Library(target.read_bytes(), tuple(sorted({flag for m, flag in CPU_FLAGS.items() if m in defined})))
 
 

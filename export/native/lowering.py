@@ -36,7 +36,7 @@ def lower(denoiser: nn.Module, spec: ModelSpec, lanes: int) -> Program:
     """
     if not isinstance(denoiser, Denoiser) or not isinstance(denoiser.network, MotionUNet):
         raise CannotLower(f"no lowering for {type(getattr(denoiser, 'network', denoiser)).__name__}")
-    program = Program(lanes, spec.denoiser_inputs(), next(iter(spec.denoiser_outputs().values())))
+    program = Program(lanes, spec.denoiser_inputs(), next(iter(spec.denoiser_outputs().items())))
     with torch.no_grad():
         _Surroundings(program, denoiser, spec).lower()
     return program

@@ -1,5 +1,6 @@
 """The files of a compiled engine: built, and compared with torch before anybody uses them."""
 
+import functools
 import hashlib
 import json
 import platform
@@ -15,9 +16,11 @@ from torch import nn
 
 from choreo.errors import InvalidArtifact
 from choreo.models.spec import ModelSpec
+from choreo.motion.formats.atomic import atomic_write
 from export.native import loader
-from export.native.compiling import compiled
+from export.native.compiling import Library, compiled
 from export.native.lowering import lower
+from export.native.program import Program
 from export.onnx_graphs import PARITY_BATCHES, TOLERANCE, sample_inputs
 
 PROGRAM: Final = "native.bin"
@@ -33,43 +36,55 @@ class NativePackage:
     parity: dict[int, float]
 
 
-def build_native(denoiser: nn.Module, spec: ModelSpec, folder: Path) -> NativePackage:
+def build_native(denoiser: nn.Module, spec: ModelSpec, folder: Path, processor: str = "native") -> NativePackage:
     """Compile the engine for this machine, lower the denoiser for it and write both.
+
+    Args:
+        processor: see `compiled`.
 
     Raises:
         MissingDependency: there is no compiler.
         CannotLower: the denoiser is made of what the engine does not know.
         InvalidArtifact: the engine does not compile, or is further from torch than it may be.
     """
-    library = compiled()
-    folder.mkdir(parents=True, exist_ok=True)
-    # A library that is loaded already is found by its path, whatever has become of the file: the name tells them apart.
-    name = f"native-{hashlib.sha256(library.content).hexdigest()[:12]}.so"
-    files = tuple(folder / file for file in (name, PROGRAM, loader.MANIFEST, LOADER))
-    files[0].write_bytes(library.content)
-    program = lower(denoiser, spec, _lanes(files[0]))
-    files[1].write_bytes(program.encode())
-    manifest = {
-        "format": loader.FORMAT,
-        "machine": platform.machine(),
-        "cpu_flags": library.cpu_flags,
-        "inputs": list(spec.denoiser_inputs().items()),
-        "output": next(iter(spec.denoiser_outputs().items())),
-        "operators": program.operators(),
-        **{part: _entry(file) for part, file in zip(("library", "program"), files, strict=False)},
-    }
-    files[2].write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    shutil.copyfile(loader.__file__, files[3])
+    library = compiled(processor)
+    files = write_native(library, lower(denoiser, spec, lanes_of(library)), folder)
     try:
         return NativePackage(files, _parity(denoiser, spec, folder))
     except loader.NativeUnavailable as error:
         raise InvalidArtifact(f"the compiled engine cannot be loaded where it was built: {error}") from error
 
 
-def _lanes(library: Path) -> int:
-    # Loaded from a place of its own: this one is known by its path from now on.
+def write_native(library: Library, program: Program, folder: Path) -> tuple[Path, ...]:
+    """The files of a compiled engine: library, program, manifest and loader."""
+    folder.mkdir(parents=True, exist_ok=True)
+    # A library that is loaded already is found by its path, whatever has become of the file: the name tells them apart.
+    name = f"native-{hashlib.sha256(library.content).hexdigest()[:12]}.so"
+    files = tuple(folder / file for file in (name, PROGRAM, loader.MANIFEST, LOADER))
+    # In new files: what is mapped already keeps its bytes.
+    atomic_write(files[0], library.content)
+    atomic_write(files[1], program.encode())
+    manifest = {
+        "format": loader.FORMAT,
+        "machine": platform.machine(),
+        "cpu_flags": library.cpu_flags,
+        "inputs": list(program.inputs.items()),
+        "output": program.output,
+        "operators": program.operators(),
+        **{part: _entry(file) for part, file in zip(("library", "program"), files, strict=False)},
+    }
+    files[2].write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    shutil.copyfile(loader.__file__, files[3])
+    return files
+
+
+@functools.cache
+def lanes_of(library: Library) -> int:
+    """Floats per vector of a library for this machine."""
     with tempfile.TemporaryDirectory(prefix="choreo-native-") as scratch:
-        return loader.lanes(shutil.copy(library, scratch))
+        path = Path(scratch) / "engine.so"
+        path.write_bytes(library.content)
+        return loader.lanes(path)
 
 
 def _entry(file: Path) -> dict[str, str]:

@@ -85,11 +85,11 @@ Operator = tuple[Kind, tuple[Parameter, ...]]
 
 @dataclass
 class Program:
-    """Collects operators; `encode` makes the file."""
+    """Collects operators; `encode` makes the file. Inputs and the output have names and shapes without the rows."""
 
     lanes: int
     inputs: dict[str, tuple[int, ...]]
-    output: tuple[int, ...]
+    output: tuple[str, tuple[int, ...]]
     row_block: int = ROW_BLOCK
     _buffers: list[Buffer] = field(default_factory=list)
     _call: list[Operator] = field(default_factory=list)
@@ -104,7 +104,7 @@ class Program:
 
     def result(self) -> Buffer:
         """What the caller gets."""
-        return Buffer(len(self.inputs), int(np.prod(self.output)), "output")
+        return Buffer(len(self.inputs), int(np.prod(self.output[1])), "output")
 
     def buffer(self, floats: int, scope: Scope = "block") -> Buffer:
         """A new tensor."""

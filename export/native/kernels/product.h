@@ -25,7 +25,7 @@ struct Tile {
   int64_t ldt;
   const float* residual;  // (rows, columns) at stride ldr or null
   int64_t ldr;
-  const float* ahead = nullptr;  // fetched meanwhile, `stride` floats with every k
+  const float* ahead = nullptr;  // fetched meanwhile, `stride` floats with every k, or null
   int64_t stride = 0;
 };
 
@@ -38,7 +38,8 @@ __attribute__((noinline)) void multiply(const Tile& tile) {
     for (int v = 0; v < V; v++) sums[i][v] = Vec{};
   const float *a = tile.a, *b = tile.b;
   const int64_t lda = tile.lda, ldb = tile.ldb;
-  const float* ahead = tile.ahead;
+  // An address that is not mapped would cost a search in the page tables every time.
+  const float* ahead = tile.ahead ? tile.ahead : b;
   for (int64_t k = tile.k; k; k--, a++, b += ldb, ahead += tile.stride) {
     __builtin_prefetch(ahead, 0, 2);
     Vec w[V];

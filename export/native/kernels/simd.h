@@ -41,14 +41,27 @@ inline void store(float* p, Vec v, int64_t n) {
   std::memcpy(p, &v, n * sizeof(float));
 }
 
-template <class F>
-inline float reduce(Vec v, F&& f) {
-#pragma GCC unroll 4
-  for (int width = kLanes / 2; width; width /= 2) {
-    Int other;
-    for (int i = 0; i < kLanes; i++) other[i] = i ^ width;
-    v = f(v, __builtin_shuffle(v, other));
+// Which lanes a shuffle takes, as a constant in memory: filled in a loop it would be put together lane by lane.
+struct Order {
+  int32_t lanes[kLanes];
+  Int vector() const {
+    Int out;
+    std::memcpy(&out, lanes, sizeof out);
+    return out;
   }
+};
+
+constexpr Order mirrored(int width) {
+  Order out{};
+  for (int i = 0; i < kLanes; i++) out.lanes[i] = i ^ width;
+  return out;
+}
+
+template <int W = kLanes / 2, class F>
+inline float reduce(Vec v, F&& f) {
+  static constexpr Order other = mirrored(W);
+  v = f(v, __builtin_shuffle(v, other.vector()));
+  if constexpr (W > 1) return reduce<W / 2>(v, f);
   return v[0];
 }
 
@@ -56,8 +69,17 @@ inline float sum(Vec v) {
   return reduce(v, [](Vec a, Vec b) { return a + b; });
 }
 
+// Of NaN and a number, either.
+inline Vec larger(Vec a, Vec b) {
+#if defined(__AVX512F__)
+  return _mm512_max_ps(a, b);
+#else
+  return b > a ? b : a;
+#endif
+}
+
 inline float largest(Vec v) {
-  return reduce(v, [](Vec a, Vec b) { return b > a ? b : a; });
+  return reduce(v, [](Vec a, Vec b) { return larger(a, b); });
 }
 
 // e^x within 2 ulp for x in [-87, 87], its value at the ends outside; NaN stays NaN. Range reduction and polynomial are

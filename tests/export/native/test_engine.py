@@ -1,5 +1,6 @@
 """The compiled engine beside torch, on whole denoisers."""
 
+import platform
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from native_engine import needs_compiler, small_denoiser, some_inputs, torch_row
 
 from choreo.models.generator import load_generator
 from choreo.models.spec import Prediction
+from export.native import loader
 from export.native.loader import NativeSession
 from export.native.package import build_native
 
@@ -177,3 +179,18 @@ def test_the_gaussian_model_in_torch_rounds_alike(tmp_path: Path) -> None:
     inputs = some_inputs(spec, 3, t=np.zeros_like)
     expected = torch_rows(denoiser, inputs)
     np.testing.assert_allclose(evaluate(NativeSession(tmp_path), inputs), expected, atol=1e-6)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of other processors")
+@pytest.mark.parametrize(("processor", "flag"), [("x86-64", None), ("x86-64-v3", "avx2"), ("x86-64-v4", "avx512f")])
+def test_lesser_processors(tmp_path: Path, processor: str, flag: str | None) -> None:
+    if flag is not None and flag not in loader.cpu_flags():
+        pytest.skip(f"this machine has no {flag}")
+    for changes in (CONFIGURATIONS["two levels"], CONFIGURATIONS["wide heads"]):
+        denoiser, spec = small_denoiser(**changes)
+        build_native(denoiser, spec, tmp_path, processor)
+        inputs = some_inputs(spec, 5)
+        expected = torch_rows(denoiser, inputs)
+        np.testing.assert_allclose(
+            evaluate(NativeSession(tmp_path), inputs), expected, atol=CLOSE * np.abs(expected).max()
+        )

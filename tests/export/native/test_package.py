@@ -162,7 +162,7 @@ class TestPrograms:
         assert evaluated > 10
 
     def test_operators_that_are_not_known(self, folder: Path) -> None:
-        program = Program(loader.lanes(next(folder.glob("*.so"))), {"x": (4,)}, (4,))
+        program = Program(package.lanes_of(compiled()), {"x": (4,)}, ("y", (4,)))
         program.emit(Kind.SILU, program.input("x"), 4, program.result())
         program._block.append((99, ()))  # type: ignore[arg-type]
         program.constant(np.zeros(1))
