@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,10 @@ from choreo.errors import DeadlineExceeded
 from choreo.models.spec import ModelSpec
 from export.repository import GraphName
 from serving.tensors import Tensors
+
+PAIR: Final = 2
+"""Rows of a lone window with guidance. Nobody else keeps the cores busy then, so an engine evaluates them beside each
+other even where they come as one whole call: two calls would cost twice the way there and back, at every step."""
 
 
 class Engine(Protocol):
@@ -38,7 +42,8 @@ class Engine(Protocol):
             graph: which of the two graphs.
             inputs: one array (rows, *shape) for every input in the spec.
             deadline: instant of `time.monotonic` after which the result is of no use.
-            whole: not shared out among the instances, because the caller keeps them busy with several calls.
+            whole: not shared out among the instances, because the caller keeps them busy with several calls; but for
+                `PAIR` rows.
 
         Raises:
             InvalidInput: an input is missing, unknown or has the wrong shape; the field is its name.

@@ -14,7 +14,7 @@ from choreo.models.spec import ModelSpec
 from export.engine_options import EngineOptions
 from export.repository import GRAPHS, GraphName, graph_outputs, read_configs, read_spec
 from export.sessions import Session, open_session
-from serving.engine import first_line, remaining
+from serving.engine import PAIR, first_line, remaining
 from serving.tensors import Tensors, checked_inputs, checked_outputs, part, parts_of
 
 
@@ -67,7 +67,8 @@ class OnnxEngine:
         tensors, rows = checked_inputs(self._spec, graph, inputs)
         seconds = remaining(deadline)
         options, loop = onnxruntime.RunOptions(), asyncio.get_running_loop()
-        parts = [part(tensors, some) for some in parts_of(rows, self._max_rows, 1 if whole else self._instances[graph])]
+        instances = 1 if whole and rows != PAIR else self._instances[graph]
+        parts = [part(tensors, some) for some in parts_of(rows, self._max_rows, instances)]
         work = [loop.run_in_executor(self._executor, self._run, graph, inputs, options) for inputs in parts]
         try:
             async with asyncio.timeout(seconds):

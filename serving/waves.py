@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded, NonFiniteOutput
 from choreo.models.spec import ModelSpec
+from serving.engine import PAIR
 from serving.tensors import Tensors
 from serving.trajectory import Trajectory
 from serving.wave_buffer import Seat, WaveBuffer
@@ -211,6 +212,8 @@ class Waves:
     def _size(self) -> int:
         """Rows to aim at: a share of what is in flight for every instance, and for a queued wave if worthwhile."""
         total, options = self.rows_in_flight, self._options
+        if total <= PAIR:
+            return PAIR
         parts = options.depth if total >= options.depth * options.worthwhile else options.instances
         return max(1, min(options.rows, -(-total // parts)))
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -118,6 +119,25 @@ def test_requests_share_one_run_and_get_their_own_rows(model: Any, monkeypatch: 
     assert len(runs) == 1
     for one, response in zip(requests, responses, strict=True):
         np.testing.assert_allclose(output(response), np.sqrt(one.inputs["x"]) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("rows", "runs"), [(1, [1]), (2, [1, 1]), (3, [3])])
+def test_the_two_rows_of_a_lone_window_are_computed_beside_each_other(
+    model: Any, monkeypatch: pytest.MonkeyPatch, rows: int, runs: list[int]
+) -> None:
+    session, seen = model._session, []
+
+    class Counting:
+        def run(self, names: Any, inputs: dict[str, NDArray]) -> Any:
+            seen.append(len(inputs["x"]))
+            return session.run(names, inputs)
+
+    monkeypatch.setattr(model, "_session", Counting())
+    monkeypatch.setattr(model, "_pool", ThreadPoolExecutor(2))
+    one = request(rows)
+    (response,) = model.execute([one])
+    assert seen == runs
+    np.testing.assert_allclose(output(response), np.sqrt(one.inputs["x"]) / 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -124,9 +124,11 @@ def test_requests_of_different_steps_share_waves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frames", "instances", "rows"), [(196, 1, [2]), (196, 2, [1, 1]), (196, 4, [1, 1]), (980, 2, [7, 7])]
+    ("frames", "instances", "rows"), [(196, 1, [2]), (196, 2, [2]), (196, 4, [2]), (300, 2, [2, 2]), (980, 2, [7, 7])]
 )
-def test_a_lone_request_gives_every_instance_something(frames: int, instances: int, rows: list[int]) -> None:
+def test_a_lone_request_of_several_windows_gives_every_instance_something(
+    frames: int, instances: int, rows: list[int]
+) -> None:
     engine = FakeWaveEngine()
     together([trajectory(frames, num_steps=3)], engine, rows=32, instances=instances, worthwhile=32)
     assert engine.sizes == rows * 3
