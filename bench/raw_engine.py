@@ -24,7 +24,30 @@ BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
 SQUARES: Final = (1024, 1536, 2048)
 ROWS_TIMED: Final = 256
 """Rows that each batch size is timed on, at least in `LEAST` calls."""
+SPEED_ROWS: Final = 512
+"""The same for `RawEngine.speed`: a second or two."""
 LEAST: Final = 5
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The engine at its best batch, and the machine, in some seconds before and after a peer was measured.
+
+    A machine that is shared changes from minute to minute; what is set beside each other must be of the same minutes.
+
+    Attributes:
+        cpu_s_per_row: processor time of all threads, which theft does not change much.
+    """
+
+    rows_per_s: float
+    cpu_s_per_row: float
+    sgemm_gflops: float
+
+    @classmethod
+    def mean(cls, *some: "Speed") -> "Speed":
+        """Of several."""
+        values = np.mean([(one.rows_per_s, one.cpu_s_per_row, one.sgemm_gflops) for one in some], axis=0)
+        return cls(*map(float, values))
 
 
 @dataclass(frozen=True)
@@ -45,6 +68,11 @@ class Raw:
     def best(self) -> float:
         """Rows per second at the best batch size."""
         return max(self.rows_per_s.values())
+
+    @property
+    def best_batch(self) -> int:
+        """Rows of a call at which that is."""
+        return max(self.rows_per_s, key=lambda batch: self.rows_per_s[batch])
 
 
 class RawEngine:
@@ -68,12 +96,18 @@ class RawEngine:
             kinds: fields of the requests that are timed, by name.
             repeats: how often each is timed.
         """
-        rows = {batch: asyncio.run(self._rows_per_s(batch)) for batch in batches}
+        rows = {batch: asyncio.run(self._rate(batch, ROWS_TIMED))[0] for batch in batches}
         alone = {}
         for name, body in kinds.items():
             self.motion(body)  # the first one loads the text encoder
             alone[name] = float(np.median([self.motion(body)[1] for _ in range(repeats)]))
         return Raw(rows, sgemm_gflops(), alone)
+
+    def speed(self, batch: int) -> Speed:
+        """The engine and the machine as they are now."""
+        began = time.process_time()
+        rate, rows = asyncio.run(self._rate(batch, SPEED_ROWS))
+        return Speed(rate, (time.process_time() - began) / rows, sgemm_gflops())
 
     def motion(self, body: dict[str, Any]) -> tuple[NDArray[np.float32], float]:
         """Positions for a request, and the seconds that it took, without a server between."""
@@ -82,14 +116,15 @@ class RawEngine:
         result = asyncio.run(self._pipeline.run(job))
         return result.motion.positions, time.perf_counter() - began
 
-    async def _rows_per_s(self, batch: int) -> float:
+    async def _rate(self, batch: int, least_rows: int) -> tuple[float, int]:
+        """Rows per second, and how many rows there were."""
         inputs = {name: values.numpy() for name, values in sample_inputs("denoiser", self.spec, batch).items()}
         taken = []
-        for _ in range(max(ROWS_TIMED // batch, LEAST) + 1):
+        for _ in range(max(least_rows // batch, LEAST) + 1):
             began = time.perf_counter()
             await self._engine.infer("denoiser", inputs)
             taken.append(time.perf_counter() - began)
-        return batch / float(np.median(taken[1:]))
+        return batch / float(np.median(taken[1:])), batch * len(taken)
 
 
 def gflop_per_row(settings: Settings) -> float:

@@ -3,7 +3,8 @@
 Every peer is a process of its own with the same checkpoint, requests and number of compute threads. In each round every
 peer is started, warmed, measured at every number of callers and stopped, the order turning round from round to round;
 then once more for the open loops, whose rates are fractions of the best throughput at equal steps. Values are medians
-over rounds, ratios are taken within a round. A case is peer/load, `engine/rows` the bare engine in this process.
+over rounds, ratios are taken within a round, fractions of the bare engine and of sgemm with what both did just before
+and just after the peer. A case is peer/load, `engine/rows` the bare engine in this process.
 `choreo-fast` alone is asked for other steps: those of its preset. Its client runs on the same cores.
 """
 
@@ -13,7 +14,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from bench.peers.process import PeerProcess
 from bench.peers.table import PEERS, Peer, peers
-from bench.raw_engine import BATCHES, RawEngine
+from bench.raw_engine import BATCHES, RawEngine, Speed
 from bench.report import say, show
 from bench.serving_figures import Findings, Round, rows_of
 from bench.serving_load import FRACTIONS, Load, body, measure, order, sweep, warm_up
@@ -171,6 +172,8 @@ def _measure(
 ) -> None:
     """Start a peer, offer it the loads one after the other, and stop it; a peer that cannot start is left out."""
     say(f"round {number + 1}: {peer.name}")
+    cells = found.rounds[number].cells
+    before = engine.speed(found.rounds[number].raw.best_batch)
     wanted = body(peer, 0, plan.steps)
     try:
         with PeerProcess(peer, folder) as process:
@@ -182,12 +185,16 @@ def _measure(
             process.settle()
             for load in loads:
                 windows = len(window_starts(load.frames, WINDOW, OVERLAP))
-                cell = asyncio.run(measure(process, load, plan.steps, plan.seconds, rows * windows, number))
-                found.rounds[number].cells[peer.name, load.label] = cell
+                cell = asyncio.run(measure(process, load, plan.steps, plan.seconds, rows * windows, number, before))
+                cells[peer.name, load.label] = cell
                 say(f"  {load.label}: {cell.figures.served_per_s:.3g} motions/s")
     except BackendUnavailable as error:
         say(f"  {error}")
         found.failures.append((peer.name, f"round {number + 1}: {error}"))
+    around = Speed.mean(before, engine.speed(found.rounds[number].raw.best_batch))
+    for load in loads:
+        if (peer.name, load.label) in cells:
+            cells[peer.name, load.label] = replace(cells[peer.name, load.label], around=around)
 
 
 def _interrupt(number: int, frame: object) -> None:

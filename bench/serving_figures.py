@@ -12,13 +12,13 @@ from bench.report import Row, skipped
 from bench.serving_load import Cell
 from loadtest.samples import Outcome
 
-RATIOS: Final = ("motions_per_s", "latency_p50_s", "latency_p95_s", "cpu_s_per_motion")
+RATIOS: Final = ("motions_per_s", "p50_s", "p95_s", "cpu_s_per_motion")
 WORTH_NAMING: Final = 0.01
 """Share of a peer's processor time from which a kind of process has a row of its own."""
 _UNITS: Final = (
     ("motions_per_s", "motions/s"),
-    ("motion_s_per_s", "s/s"),
-    ("rows_per_s", "rows/s"),
+    ("motion_seconds_per_s", "s/s"),
+    ("evaluations_per_s", "rows/s"),
     ("per_motion", "s"),
     ("_mib", "MiB"),
     ("_gflops", "GFLOP/s"),
@@ -67,16 +67,17 @@ def rows_of(found: Findings) -> Iterator[Row]:
     for case in cases:
         mine = [one for one in found.rounds if case in one.cells]
         name = "/".join(case)
-        yield from _rows(name, [metrics(one.cells[case], one.raw) for one in mine])
-        yield from _rows(name, [ratios(one, case) for one in mine])
+        yield from _rows(name, [metrics(one.cells[case], found.gflop_per_row) for one in mine])
+        yield from _rows(name, [ratios(one, case, found.gflop_per_row) for one in mine])
     for peer, difference in found.difference_mm.items():
         yield Row(peer, "difference_mm", difference, "mm")
     for peer, reason in found.failures:
         yield skipped(peer, reason)
 
 
-def metrics(cell: Cell, raw: Raw) -> dict[str, float | None]:
-    """The figures of one cell; None where no request was served."""
+def metrics(cell: Cell, gflop_per_row: float) -> dict[str, float | None]:
+    """The figures of one cell; None where no request was served. `engine_fraction_of_cpu` is what the bare engine would
+    have spent on the rows, of what all processes spent."""
     if not cell.figures.requests:  # a Poisson process may be empty
         return {"requests": 0.0}
     of, latency = cell.figures, cell.figures.latency
@@ -85,17 +86,19 @@ def metrics(cell: Cell, raw: Raw) -> dict[str, float | None]:
     spent = sum(cell.cpu_s.values())
     out: dict[str, float | None] = {
         "motions_per_s": of.served_per_s,
-        "motion_s_per_s": of.motion_s_per_s,
+        "motion_seconds_per_s": of.motion_s_per_s,
         "offered_motions_per_s": cell.load.rate or None,
-        "latency_p50_s": latency.p50,
-        "latency_p95_s": latency.p95,
-        "latency_p99_s": latency.p99,
-        "denoiser_rows_per_s": rows,
-        "fraction_of_raw_engine": rows / raw.best,
+        "p50_s": latency.p50,
+        "p95_s": latency.p95,
+        "p99_s": latency.p99,
+        "evaluations_per_s": rows,
+        "fraction_of_raw_engine": rows / cell.around.rows_per_s,
+        "fraction_of_gemm_peak": rows * gflop_per_row / cell.around.sgemm_gflops,
         "cpu_s_per_motion": spent / served if served else None,
+        "engine_fraction_of_cpu": _quotient(served * cell.denoiser_rows * cell.around.cpu_s_per_row, spent),
         "client_cpu_s_per_motion": cell.client_cpu_s / served if served else None,
         "cores_used": spent / of.seconds,
-        "peak_memory_mib": cell.peak_mib,
+        "peak_mib": cell.peak_mib,
         "client_lag_p99_s": of.lag.p99,
         "requests": float(of.requests),
         "shed": float(of.outcomes[Outcome.SHED.value]),
@@ -107,22 +110,22 @@ def metrics(cell: Cell, raw: Raw) -> dict[str, float | None]:
     return out
 
 
-def ratios(one: Round, case: tuple[str, str]) -> dict[str, float | None]:
+def ratios(one: Round, case: tuple[str, str], gflop_per_row: float) -> dict[str, float | None]:
     """A case beside the documents' server under the same load, a lone request beside the engine in this process, and a
     song beside its peer's best closed loop; each within the round, where the machine was the same."""
     peer, load = case
-    mine = metrics(one.cells[case], one.raw)
+    mine = metrics(one.cells[case], gflop_per_row)
     out: dict[str, float | None] = {}
     baseline = one.cells.get((BASELINE, load))
     if baseline is not None and peer != BASELINE:
-        theirs = metrics(baseline, one.raw)
+        theirs = metrics(baseline, gflop_per_row)
         out |= {f"{name} / {BASELINE}": _quotient(mine.get(name), theirs.get(name)) for name in RATIOS}
     if load == "1" and peer in one.raw.alone_s:
-        out["latency_p50_s / in process"] = _quotient(mine.get("latency_p50_s"), one.raw.alone_s[peer])
+        out["p50_s / in process"] = _quotient(mine.get("p50_s"), one.raw.alone_s[peer])
     if load == "song":
         windows = [c for (p, _), c in one.cells.items() if p == peer and c.load.users > 1]
         best = max((c.figures.served_per_s * c.denoiser_rows for c in windows), default=0.0)
-        out["denoiser_rows_per_s / windows apart"] = _quotient(mine.get("denoiser_rows_per_s"), best)
+        out["evaluations_per_s / windows apart"] = _quotient(mine.get("evaluations_per_s"), best)
     return out
 
 
@@ -146,9 +149,9 @@ def _raw_rows(found: Findings) -> Iterator[Row]:
 def _raw_metrics(found: Findings, rows_per_s: float, raw: Raw) -> dict[str, float | None]:
     gflops = rows_per_s * found.gflop_per_row
     return {
-        "denoiser_rows_per_s": rows_per_s,
+        "evaluations_per_s": rows_per_s,
         "engine_gflops": gflops,
-        "fraction_of_sgemm": gflops / raw.sgemm_gflops,
+        "fraction_of_gemm_peak": gflops / raw.sgemm_gflops,
     }
 
 

@@ -9,6 +9,7 @@ import psutil
 
 from bench.peers.process import Meter, PeerProcess
 from bench.peers.table import Peer
+from bench.raw_engine import Speed
 from choreo.motion.formats.files import Format
 from choreo.motion.skeleton import FPS, WINDOW
 from loadtest.arrivals import poisson
@@ -58,6 +59,7 @@ class Cell:
 
     Attributes:
         denoiser_rows: of one of its motions.
+        around: the bare engine before and after the peer was measured.
         cpu_s: of the peer's processes, by what they are called.
         client_cpu_s: of this process meanwhile, which makes the load.
         peak_mib: largest memory of the peer's processes.
@@ -67,6 +69,7 @@ class Cell:
     load: Load
     figures: Figures
     denoiser_rows: float
+    around: Speed
     cpu_s: dict[str, float]
     client_cpu_s: float
     peak_mib: float
@@ -114,7 +117,9 @@ async def warm_up(process: PeerProcess, steps: int) -> None:
         await closed_loop(client.send, _requests(process.peer, steps, WINDOW), WARM_UP_USERS, seconds=1e-6)
 
 
-async def measure(process: PeerProcess, load: Load, steps: int, seconds: float, rows: float, seed: int) -> Cell:
+async def measure(
+    process: PeerProcess, load: Load, steps: int, seconds: float, rows: float, seed: int, before: Speed
+) -> Cell:
     """Offer a load for some seconds, and wait for the last answer.
 
     Figures are of everything from the first request to the last answer, so that no work is counted in part: a server
@@ -123,18 +128,19 @@ async def measure(process: PeerProcess, load: Load, steps: int, seconds: float, 
     Args:
         rows: of the denoiser in one motion.
         seed: of the arrivals.
+        before: the bare engine, before the peer was started.
     """
     wanted = _requests(process.peer, steps, load.frames)
     async with HttpClient(process.url, TIMEOUT_S) as client:
-        before = _own_cpu_s()
+        spent = _own_cpu_s()
         with Meter(process.processes) as meter:
             if load.rate:
                 samples = await open_loop(client.send, wanted, poisson(load.rate, seconds, seed))
             else:
                 samples = await closed_loop(client.send, wanted, load.users, seconds)
-        own = _own_cpu_s() - before
+        own = _own_cpu_s() - spent
     found = figures(load.label, samples, whole(samples))
-    return Cell(process.peer.name, load, found, rows, meter.usage.cpu_s, own, meter.usage.peak_mib)
+    return Cell(process.peer.name, load, found, rows, before, meter.usage.cpu_s, own, meter.usage.peak_mib)
 
 
 def whole(samples: Sequence[Sample]) -> Window:

@@ -7,7 +7,7 @@ import pytest
 
 from bench.peers.process import label
 from bench.peers.table import PEERS, Peer, peers
-from bench.raw_engine import Raw
+from bench.raw_engine import Raw, Speed
 from bench.report import Row
 from bench.serving import CONCURRENCY, main, parse
 from bench.serving_figures import Findings, Round, metrics, ratios, rows_of, unit
@@ -18,6 +18,7 @@ from loadtest.samples import Outcome, Sample
 from serving.request import Attachments, make_job, parse_fields
 from serving.settings import Settings
 
+AROUND = Speed(200.0, 0.008, 100.0)
 RAW = Raw({1: 100.0, 8: 200.0}, sgemm_gflops=100.0, alone_s={"choreo-waves": 0.5})
 
 
@@ -35,7 +36,7 @@ def served(latencies: Sequence[float], failed: int = 0) -> list[Sample]:
 def cell(peer: str, latencies: Sequence[float], load: Load | None = None, rows: float = 100.0, failed: int = 0) -> Cell:
     load, samples = load or Load(users=1), served(latencies, failed)
     found = figures(load.label, samples, whole(samples))
-    return Cell(peer, load, found, rows, {"python": 3.0, "tritonserver": 0.99, "raylet": 0.01}, 0.2, 512.0)
+    return Cell(peer, load, found, rows, AROUND, {"python": 3.0, "tritonserver": 0.99, "raylet": 0.01}, 0.2, 512.0)
 
 
 def findings(*rounds: dict[str, Cell]) -> Findings:
@@ -63,13 +64,15 @@ def test_the_sweep_is_a_share_of_the_best_throughput_at_equal_steps() -> None:
 
 
 def test_a_cell_counts_all_work_from_the_first_request_to_the_last_answer() -> None:
-    found = metrics(cell("choreo-waves", [0.5, 0.5, 1.0, 2.0], failed=1), RAW)
+    found = metrics(cell("choreo-waves", [0.5, 0.5, 1.0, 2.0], failed=1), 0.25)
     assert found["motions_per_s"] == pytest.approx(1.0, rel=1e-4)
-    assert found["motion_s_per_s"] == pytest.approx(1.0, rel=1e-4)
-    assert (found["latency_p50_s"], found["latency_p95_s"], found["latency_p99_s"]) == (0.5, 2.0, 2.0)
-    assert found["denoiser_rows_per_s"] == pytest.approx(100.0, rel=1e-4)
+    assert found["motion_seconds_per_s"] == pytest.approx(1.0, rel=1e-4)
+    assert (found["p50_s"], found["p95_s"], found["p99_s"]) == (0.5, 2.0, 2.0)
+    assert found["evaluations_per_s"] == pytest.approx(100.0, rel=1e-4)
     assert found["fraction_of_raw_engine"] == pytest.approx(0.5, rel=1e-4)
+    assert found["fraction_of_gemm_peak"] == pytest.approx(0.25, rel=1e-4)
     assert found["cpu_s_per_motion"] == pytest.approx(1.0)
+    assert found["engine_fraction_of_cpu"] == pytest.approx(0.8)
     assert found["cpu_s_per_motion of python"] == pytest.approx(0.75)
     assert "cpu_s_per_motion of raylet" not in found
     assert found["cores_used"] == pytest.approx(1.0, rel=1e-4)
@@ -78,8 +81,8 @@ def test_a_cell_counts_all_work_from_the_first_request_to_the_last_answer() -> N
 
 def test_a_cell_in_which_nothing_was_served_has_no_latency_and_is_still_a_document() -> None:
     nothing = cell("litserve", [], failed=3)
-    found = metrics(nothing, RAW)
-    assert found["latency_p95_s"] is None
+    found = metrics(nothing, 0.25)
+    assert found["p95_s"] is None
     assert found["cpu_s_per_motion"] is None
     rows = list(rows_of(findings({"a": nothing})))
     assert values(rows)["litserve/1", "errors"] == 3
@@ -87,7 +90,7 @@ def test_a_cell_in_which_nothing_was_served_has_no_latency_and_is_still_a_docume
 
 
 def test_a_cell_without_any_arrival_is_a_count_of_none() -> None:
-    assert metrics(cell("litserve", []), RAW) == {"requests": 0}
+    assert metrics(cell("litserve", []), 0.25) == {"requests": 0}
 
 
 def test_values_are_medians_over_rounds_and_what_went_wrong_is_summed_up() -> None:
@@ -96,8 +99,8 @@ def test_values_are_medians_over_rounds_and_what_went_wrong_is_summed_up() -> No
     assert found["litserve/1", "motions_per_s"] == pytest.approx(2.0, rel=1e-4)
     assert found["litserve/1", "errors"] == 3
     assert found["litserve/1", "motions_per_s_spread"] == pytest.approx(3 / 2, rel=1e-4)
-    assert found["engine/8", "fraction_of_sgemm"] == pytest.approx(0.5)
-    assert found["engine/best", "denoiser_rows_per_s"] == 200
+    assert found["engine/8", "fraction_of_gemm_peak"] == pytest.approx(0.5)
+    assert found["engine/best", "evaluations_per_s"] == 200
     assert found["in process/choreo-waves", "motion_s"] == 0.5
 
 
@@ -106,7 +109,7 @@ def test_ratios_are_taken_within_a_round() -> None:
     other = {"a": cell("documents-torch", [2.0]), "b": cell("choreo-waves", [0.25])}
     found = values(list(rows_of(findings(one, other))))
     assert found["choreo-waves/1", "motions_per_s / documents-torch"] == pytest.approx((2 + 8) / 2, rel=1e-4)
-    assert found["choreo-waves/1", "latency_p50_s / in process"] == pytest.approx((1 + 0.5) / 2)
+    assert found["choreo-waves/1", "p50_s / in process"] == pytest.approx((1 + 0.5) / 2)
     assert ("documents-torch/1", "motions_per_s / documents-torch") not in found
 
 
@@ -114,7 +117,9 @@ def test_a_song_is_set_beside_its_windows_sent_apart() -> None:
     song = cell("choreo-waves", [4.0], Load(users=1, name="song"), rows=400.0)
     apart = cell("choreo-waves", [0.5], Load(users=16))
     one = findings({"a": song, "b": apart}).rounds[0]
-    assert ratios(one, ("choreo-waves", "song"))["denoiser_rows_per_s / windows apart"] == pytest.approx(0.5, rel=1e-4)
+    assert ratios(one, ("choreo-waves", "song"), 0.25)["evaluations_per_s / windows apart"] == pytest.approx(
+        0.5, rel=1e-4
+    )
 
 
 def test_a_peer_that_could_not_be_measured_is_a_row_with_the_reason() -> None:
@@ -128,10 +133,10 @@ def test_a_peer_that_could_not_be_measured_is_a_row_with_the_reason() -> None:
     ("metric", "expected"),
     [
         ("motions_per_s", "motions/s"),
-        ("denoiser_rows_per_s", "rows/s"),
-        ("latency_p95_s", "s"),
+        ("evaluations_per_s", "rows/s"),
+        ("p95_s", "s"),
         ("cpu_s_per_motion of raylet", "s"),
-        ("latency_p95_s / documents-torch", ""),
+        ("p95_s / documents-torch", ""),
         ("fraction_of_raw_engine", ""),
         ("errors", ""),
     ],
