@@ -39,9 +39,9 @@ class Settings(BaseSettings):
     """Time that a request has which does not say how long its sender waits."""
     max_timeout_s: float = Field(3600.0, gt=0)
     """Longest time that a request may ask for."""
-    max_ongoing_requests: int = Field(16, ge=1)
+    max_ongoing_requests: int = Field(32, ge=1)
     max_queued_requests: int = Field(64, ge=0)
-    sampler_concurrency: int = Field(16, ge=1)
+    sampler_concurrency: int = Field(32, ge=1)
     """Requests that one sampler replica denoises at a time."""
     executor: Literal["requests", "waves"] = "waves"
     """How requests go through the denoiser: each on its own, or the rows of all together in waves."""
