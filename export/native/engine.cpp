@@ -57,7 +57,7 @@ class Engine {
     buffers_.push_back({sizes.count(1), Buffer::Scope::kOutput, 0});
     block_floats_ = sizes.count(0);
     call_floats_ = sizes.count(0);
-    block_rows_ = sizes.count(1, kContexts);
+    block_rows_ = sizes.count(1, kMostRows);
     for (int64_t left = sizes.count(0, 1 << 16); left; left--) {
       const bool call = sizes.count(0, 1) == 1;
       const int64_t floats = sizes.count(1), place = sizes.count(0);
@@ -73,7 +73,7 @@ class Engine {
     spent_.resize(call_operators_.size() + block_operators_.size());
     scratch_ = zeros(scratch);
     block_ = zeros(block_floats_ * block_rows_);
-    call_ = zeros(call_floats_ * kContexts);
+    call_ = zeros(call_floats_ * kMostRows);
   }
 
   void run(int64_t rows, const float* const* inputs, float* output) {
@@ -81,8 +81,8 @@ class Engine {
     const std::lock_guard<std::mutex> alone(mutex_);
     const FlushDenormals flush;
     std::vector<const float*> from(inputs, inputs + inputs_);
-    for (int64_t done = 0; done < rows; done += kContexts) {
-      const int64_t some = std::min(rows - done, kContexts);
+    for (int64_t done = 0; done < rows; done += kMostRows) {
+      const int64_t some = std::min(rows - done, kMostRows);
       run_some(some, from.data(), output);
       for (int64_t i = 0; i < inputs_; i++) from[i] += some * buffers_[i].floats;
       output += some * buffers_[inputs_].floats;
@@ -137,7 +137,7 @@ class Engine {
   }
 
   void run_some(int64_t rows, const float* const* inputs, float* output) {
-    Frame frame{inputs, output, block_.get(), call_.get(), scratch_.get(), 0, rows, block_rows_, kContexts};
+    Frame frame{inputs, output, block_.get(), call_.get(), scratch_.get(), 0, rows, block_rows_, kMostRows};
     run_all(call_operators_, frame, spent_.data());
     for (frame.first = 0; frame.first < rows; frame.first += frame.rows) {
       // Blocks as equal as can be: a last one of a single row would pay for all weights alone.

@@ -70,12 +70,13 @@ class _Surroundings:
         p.emit(Kind.POSTERIOR, *self._with_posterior(modes), self.wide, views)
         transformed = self._transform(views, 2 * channels, self.wide, inverse=True)
         padded = frames + -frames % network.config.factor
-        seen = p.buffer(padded * (4 * channels + 1 + self.spec.rhythm_channels))
+        widths = (2 * channels + self.spec.rhythm_channels, channels, channels + 1)
+        given = [p.buffer(padded * width) for width in widths]
         p.emit(
             Kind.ASSEMBLED, transformed, known_mask, p.input("prior"), p.input("rhythm"), real, frames, padded,
-            channels, self.spec.rhythm_channels, self.wide, seen,
+            channels, self.spec.rhythm_channels, self.wide, *given,
         )  # fmt: skip
-        correction = self._modes(network.body(seen))
+        correction = self._modes(network.body(given))
         corrected = p.buffer(frames * self.ld)
         p.emit(Kind.CORRECTED, *self._with_posterior(modes), correction, corrected)
         transformed = self._transform(corrected, channels, self.ld, inverse=True)
@@ -164,14 +165,13 @@ class _Network:
         panels, table = p.panels(np.concatenate(weights, axis=1)), p.columns(np.concatenate(tables, axis=1))
         p.emit(Kind.CONDITION, context, tokens, dim, len(self.attentions), *heads, panels, table, call=True)
 
-    def body(self, seen: Buffer) -> Buffer:
-        """(T, 2 C + C + C + 1 + R) -> (T, C), both with T padded."""
+    def body(self, given: list[Buffer]) -> Buffer:
+        """(T, 2 C + R), (T, C), (T, C + 1), see `Assembled` in kernels/posterior.h, -> (T, C), all with T padded."""
         p, network, config = self.program, self.network, self.config
         frames = self.spec.window + -self.spec.window % config.factor
         positions, width = frames // config.patch_frames, config.model_channels
         h: Map = (p.buffer(positions * width), width)
-        weight, bias = self._input_projection()
-        product(p, seen, 0, len(weight), positions, weight, h[0], 0, width, bias=bias)
+        self._input_projection(given, positions, h[0])
         skips = [h]
         for block in network.down:
             if isinstance(block, Downsample):
@@ -193,13 +193,19 @@ class _Network:
         product(p, normed, 0, h[1], positions, weight[0], out, 0, weight.shape[2], bias=bias)
         return out
 
-    def _input_projection(self) -> tuple[Matrix, Matrix]:
-        """With the pose axes of the first view, whose mean comes along them."""
+    def _input_projection(self, given: list[Buffer], positions: int, out: Buffer) -> None:
+        """With the pose axes of the first view, which comes along them. Most rows have no known frames or no prior."""
         weight, bias = _convolution(self.network.input_proj)
         by_frame = weight[0].reshape(self.config.patch_frames, -1, weight.shape[2]).copy()
         channels = self.config.channels
         by_frame[:, :channels] = self.axes.T @ by_frame[:, :channels]
-        return by_frame.reshape(-1, weight.shape[2]), bias
+        views, known, prior, rhythm = np.split(by_frame, np.cumsum([2 * channels, channels, channels + 1]), axis=1)
+        for i, (x, part) in enumerate(zip(given, (np.concatenate([views, rhythm], axis=1), known, prior), strict=True)):
+            matrix = part.reshape(-1, weight.shape[2])
+            product(
+                self.program, x, 0, len(matrix), positions, matrix, out, 0, weight.shape[2],
+                bias=None if i else bias, residual=out if i else None, sparse=i > 0,
+            )  # fmt: skip
 
     def _stage(self, block: nn.Module, maps: list[Map], positions: int) -> Map:
         if not isinstance(block, Stage):
@@ -353,14 +359,21 @@ def product(
     bias: Matrix | None = None,
     table: Matrix | None = None,
     residual: Buffer | None = None,
+    sparse: bool = False,
     call: bool = False,
 ) -> None:
-    """out = a weight (+ bias) (+ table) (+ residual): rows of `a` begin every `lda` floats, `weight` is (K, N)."""
+    """out = a weight (+ bias) (+ table) (+ residual): rows of `a` begin every `lda` floats, `weight` is (K, N).
+
+    Args:
+        sparse: where all of a row of `a` is zero, `out` is left as it is; it is the residual, too.
+    """
     k, n = weight.shape
     panels = program.panels(weight)
     extra: list[int | Weights] = [ABSENT if v is None else program.columns(v) for v in (bias, table)]
     rest = ABSENT if residual is None else residual
-    program.emit(Kind.PRODUCT, a, a_at, lda, positions, k, n, panels, *extra, rest, out, out_at, ldo, call=call)
+    program.emit(
+        Kind.PRODUCT, a, a_at, lda, positions, k, n, panels, *extra, rest, out, out_at, ldo, int(sparse), call=call
+    )
 
 
 def _query(attention: Attention, gain: Matrix, offset: Matrix) -> tuple[Matrix, Matrix]:

@@ -10,7 +10,7 @@
 
 namespace native {
 
-constexpr int64_t kContexts = 64;  // kept; a call has at most as many rows
+constexpr int64_t kContexts = kMostRows;  // kept: no fewer than a call has rows
 
 inline uint64_t hash(const float* values, int64_t floats) {
   uint64_t lanes[4] = {1, 2, 3, 4};

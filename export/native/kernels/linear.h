@@ -9,7 +9,8 @@ namespace native {
 constexpr int64_t kInputFloats = 128 << 10;  // half a megabyte
 
 // out (P, N) = a (P, K) w + bias + table + residual, for each row. Weights are panels of (K, kPanel). Overlapping or
-// skipping rows of `a` (lda other than K) make it a convolution.
+// skipping rows of `a` (lda other than K) make it a convolution. Where `sparse`, a row whose inputs are all zero is left
+// as it is: `out` is then the residual as well, so that there is nothing to be done.
 class Product final : public Operator {
  public:
   explicit Product(Reader& r)
@@ -25,6 +26,7 @@ class Product final : public Operator {
     out_ = r.target();
     out_at_ = r.count();
     ldo_ = r.count();
+    sparse_ = r.count(0, 1) == 1;
     fits(a_, a_at_, extent(positions_, lda_, k_));
     fits(out_, out_at_, extent(positions_, ldo_, n_));
   }
@@ -33,12 +35,14 @@ class Product final : public Operator {
     const Rows a = frame.rows_of(a_), out = frame.rows_of(out_);
     const Rows residual = has_residual_ ? frame.rows_of(residual_) : Rows{};
     int64_t outer = frame.rows, inner = positions_;
-    if (a.floats == inner * lda_ && out.floats == inner * ldo_ && !table_ &&
+    if (!sparse_ && a.floats == inner * lda_ && out.floats == inner * ldo_ && !table_ &&
         (!has_residual_ || residual.floats == inner * ldr_)) {
       inner *= outer;
       outer = 1;
     }
     // Rows whose inputs stay in the second-level cache beside the weights, while all panels of these go over them.
+    bool needed[kMostRows];
+    for (int64_t r = 0; r < outer; r++) needed[r] = !sparse_ || !zero(a.row(r) + a_at_, extent(positions_, lda_, k_));
     const int64_t some = kInputFloats / std::max<int64_t>(1, inner * lda_) + 1;
     for (int64_t begin = 0; begin < outer; begin += some) {
       const int64_t end = std::min(outer, begin + some);
@@ -46,7 +50,8 @@ class Product final : public Operator {
         const float* w = w_ + panel * kPanel * k_;
         Ahead ahead(w + kPanel * k_, kPanel * k_, (end - begin) * pieces(inner) * k_);
         const int64_t column = panel * kPanel, columns = std::min<int64_t>(kPanel, n_ - column);
-        for (int64_t r = begin; r < end; r++)
+        for (int64_t r = begin; r < end; r++) {
+          if (!needed[r]) continue;
           split(inner, [&](int64_t first, int64_t rows) {
             multiply(ahead.with({a.row(r) + a_at_ + first * lda_, lda_, w, kPanel, k_,
                                  out.row(r) + out_at_ + first * ldo_ + column, ldo_, columns,
@@ -55,15 +60,29 @@ class Product final : public Operator {
                                  has_residual_ ? residual.row(r) + first * ldr_ + column : nullptr, ldr_}),
                      rows);
           });
+        }
       }
     }
   }
 
  private:
+  static bool zero(const float* x, int64_t floats) {
+    int64_t i = 0;
+    for (; i + 4 * kLanes <= floats; i += 4 * kLanes) {
+      // The signs do not matter, and whatever has another bit is not zero, NaN included.
+      Int bits{};
+      for (int64_t j = 0; j < 4 * kLanes; j += kLanes) bits |= reinterpret_cast<Int>(load(x + i + j));
+      if (sum(__builtin_convertvector((bits & 0x7fffffff) != 0, Vec)) != 0) return false;
+    }
+    for (; i < floats; i++)
+      if (!(x[i] == 0)) return false;
+    return true;
+  }
+
   Buffer a_;
   int64_t a_at_, lda_, positions_, k_, n_, panels_;
   const float *w_, *bias_, *table_;
-  bool has_residual_ = false;
+  bool has_residual_ = false, sparse_ = false;
   Buffer residual_, out_;
   int64_t ldr_ = 0, out_at_ = 0, ldo_ = 0;
 };

@@ -192,53 +192,64 @@ class Corrected final : public Operator {
   Buffer correction_, out_;
 };
 
-// The network's input: two views of x_t from the transforms of their modes (T, 2 C) at stride ld, then known mask, prior
-// with its mask, and rhythm, (padded T, 2 C + C + C + 1 + R); frames that are not real are zero.
+// The network's input: two views of x_t from the transforms of their modes (T, 2 C) at stride ld, and rhythm, (padded T,
+// 2 C + R); the known mask, (padded T, C); prior and its mask, (padded T, C + 1). Frames that are not real are zero.
 class Assembled final : public Operator {
  public:
   explicit Assembled(Reader& r)
       : views_(r.source()), known_mask_(r.source()), prior_(r.source()), rhythm_(r.source()), frame_mask_(r.source()),
         frames_(r.count(1)), padded_(r.count(frames_)), channels_(r.count(1)), beats_(r.count(0)), ld_(r.count()),
-        out_(r.target()) {
+        seen_out_(r.target()), known_out_(r.target()), prior_out_(r.target()) {
     fits(views_, 0, extent(frames_, ld_, 2 * channels_));
     fits(known_mask_, 0, frames_ * channels_);
     fits(prior_, 0, frames_ * (channels_ + 1));
     fits(rhythm_, 0, frames_ * beats_);
     fits(frame_mask_, 0, frames_);
-    fits(out_, 0, padded_ * width());
+    fits(seen_out_, 0, padded_ * (2 * channels_ + beats_));
+    fits(known_out_, 0, padded_ * channels_);
+    fits(prior_out_, 0, padded_ * (channels_ + 1));
   }
   void run(const Frame& frame) override {
-    const int64_t half = frames_ / 2, odd = frames_ - half, c2 = 2 * channels_;
     for (int64_t r = 0; r < frame.rows; r++) {
-      const float *views = frame.rows_of(views_).row(r), *held = frame.rows_of(known_mask_).row(r);
-      const float *prior = frame.rows_of(prior_).row(r), *rhythm = frame.rows_of(rhythm_).row(r);
       const float* real = frame.rows_of(frame_mask_).row(r);
-      float* out = frame.rows_of(out_).row(r);
-      for (int64_t t = 0; t < frames_; t++) {
-        const bool first = t < odd;
-        const int64_t mirrored = first ? t : frames_ - 1 - t;
-        const float sign = mirrored == half ? 0.0f : first ? 1.0f : -1.0f;
-        const float *e = views + mirrored * ld_, *o = sign == 0 ? e : views + (odd + mirrored) * ld_;
-        const float there = real[t], *p = prior + t * (channels_ + 1), m = p[channels_];
-        float* to = out + t * width();
-        for (int64_t c = 0; c < c2; c++) to[c] = (e[c] + sign * o[c]) * there;
-        to += c2;
-        for (int64_t c = 0; c < channels_; c++) to[c] = held[t * channels_ + c] * there;
-        to += channels_;
-        for (int64_t c = 0; c < channels_; c++) to[c] = p[c] * m * there;
-        to[channels_] = m * there;
-        to += channels_ + 1;
-        for (int64_t c = 0; c < beats_; c++) to[c] = rhythm[t * beats_ + c] * there;
+      see(frame, r, real);
+      mask(frame.rows_of(known_mask_).row(r), channels_, real, frame.rows_of(known_out_).row(r));
+      const float* prior = frame.rows_of(prior_).row(r);
+      float* out = frame.rows_of(prior_out_).row(r);
+      for (int64_t t = 0; t < frames_; t++, prior += channels_ + 1, out += channels_ + 1) {
+        const float there = prior[channels_] * real[t];
+        for (int64_t c = 0; c < channels_; c++) out[c] = prior[c] * there;
+        out[channels_] = there;
       }
-      std::fill_n(out + frames_ * width(), (padded_ - frames_) * width(), 0.0f);
+      std::fill_n(out, (padded_ - frames_) * (channels_ + 1), 0.0f);
     }
   }
 
  private:
-  int64_t width() const { return 4 * channels_ + 1 + beats_; }
+  void see(const Frame& frame, int64_t r, const float* real) const {
+    const int64_t half = frames_ / 2, odd = frames_ - half, c2 = 2 * channels_;
+    const float *views = frame.rows_of(views_).row(r), *rhythm = frame.rows_of(rhythm_).row(r);
+    float* out = frame.rows_of(seen_out_).row(r);
+    for (int64_t t = 0; t < frames_; t++, out += c2 + beats_) {
+      const bool first = t < odd;
+      const int64_t mirrored = first ? t : frames_ - 1 - t;
+      const float sign = mirrored == half ? 0.0f : first ? 1.0f : -1.0f;
+      const float *e = views + mirrored * ld_, *o = sign == 0 ? e : views + (odd + mirrored) * ld_;
+      for (int64_t c = 0; c < c2; c++) out[c] = (e[c] + sign * o[c]) * real[t];
+      for (int64_t c = 0; c < beats_; c++) out[c2 + c] = rhythm[t * beats_ + c] * real[t];
+    }
+    std::fill_n(out, (padded_ - frames_) * (c2 + beats_), 0.0f);
+  }
+
+  void mask(const float* x, int64_t width, const float* real, float* out) const {
+    for (int64_t t = 0; t < frames_; t++, x += width, out += width)
+      for (int64_t c = 0; c < width; c++) out[c] = x[c] * real[t];
+    std::fill_n(out, (padded_ - frames_) * width, 0.0f);
+  }
+
   Buffer views_, known_mask_, prior_, rhythm_, frame_mask_;
   int64_t frames_, padded_, channels_, beats_, ld_;
-  Buffer out_;
+  Buffer seen_out_, known_out_, prior_out_;
 };
 
 // Known frames as they are given, others as x0 says, masked ones zero; as noise where that is what is predicted.

@@ -17,6 +17,7 @@ namespace native {
 
 constexpr char kMagic[8] = {'C', 'H', 'O', 'R', 'E', 'O', 'N', 'P'};
 constexpr uint32_t kVersion = 1;
+constexpr int64_t kMostRows = 64;  // of a call or block
 constexpr int64_t kMost = 1 << 24;  // of any size in a program: the product of two is far from overflow
 
 struct Failure : std::runtime_error {

@@ -101,6 +101,22 @@ def test_a_row_does_not_depend_on_who_shares_the_call(small: Any) -> None:
         assert np.array_equal(evaluate(session, {k: v[row : row + 1] for k, v in inputs.items()})[0], together[row])
 
 
+def test_rows_without_known_frames_or_prior(shipped: Any) -> None:
+    """What is left out of the first layer is what would have been zero."""
+    denoiser, spec, folder = shipped
+    session, inputs = NativeSession(folder), some_inputs(spec, 8)
+    inputs["known_mask"][[0, 1, 4]] = 0
+    inputs["prior"][[1, 2, 4]] = 0
+    inputs["prior"][4] = -0.0
+    inputs["prior"][5, ..., -1] = 0
+    inputs["known_mask"][6] = 0
+    inputs["known_mask"][6, -1, -1] = 1
+    out = evaluate(session, inputs)
+    np.testing.assert_allclose(out, torch_rows(denoiser, inputs), atol=CLOSE)
+    for row in range(8):
+        assert np.array_equal(evaluate(session, {k: v[row : row + 1] for k, v in inputs.items()})[0], out[row])
+
+
 def test_kept_contexts_change_nothing(shipped: Any) -> None:
     _, spec, folder = shipped
     inputs = some_inputs(spec, 40)

@@ -110,6 +110,24 @@ class TestProducts:
 
         close(run(build, (m, n), b=b), left @ b[..., :n])
 
+    @few
+    @given(positions=st.integers(1, 20), k=st.integers(1, 40), n=st.integers(1, 40), seed=st.integers(0, 99))
+    def test_sparse_rows_stay_as_they_are(
+        self, run: Callable[..., NDArray], positions: int, k: int, n: int, seed: int
+    ) -> None:
+        a, w, r = random(ROWS, positions, k), random(k, n), random(ROWS, positions, n)
+        a[np.random.default_rng(seed).random(ROWS) < 0.5] = 0
+        a[0] = 0
+        a[0, -1, -1] = 1e-30
+
+        def build(p: Program) -> None:
+            out = p.buffer(positions * n)
+            p.emit(Kind.PAD, p.input("r"), positions, n, 0, 0, out)
+            product(p, p.input("a"), 0, k, positions, w, out, 0, n, residual=out, sparse=True)
+            p.emit(Kind.PAD, out, positions, n, 0, 0, p.result())
+
+        close(run(build, (positions, n), a=a, r=r), a @ w + r)
+
 
 class TestNorms:
     @few
