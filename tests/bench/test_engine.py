@@ -10,12 +10,14 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
 from onnx import TensorProto, helper, numpy_helper
 from tiny_generator import tiny_spec, write_graphs
 
 from bench import engine, raw_engine
 from choreo.models.spec import ModelSpec
 from export.engine_options import EngineOptions
+from export.native.package import build_native
 from export.repository import RepositorySettings, graph_inputs, graph_outputs, write_repository
 
 SPEC = tiny_spec(window=16, channels=8, mean=(0.0,) * 8, std=(1.0,) * 8)
@@ -79,7 +81,21 @@ def test_every_contender_is_measured_at_every_batch(root: Path, capsys: pytest.C
     assert rows[engine.PRESENT, "largest error"] < 1e-5 < rows[engine.INT8, "largest error"] < 0.5
     profiled = {metric: value for (case, metric), value in rows.items() if case.startswith("profile of onnxruntime")}
     assert "MatMul" in profiled
+    assert (engine.NATIVE, "skipped") in rows
     assert sum(profiled.values()) == pytest.approx(1)
+
+
+@needs_compiler
+def test_the_compiled_engine_is_a_contender(tmp_path: Path) -> None:
+    denoiser, spec = small_denoiser()
+    build_native(denoiser, spec, tmp_path)
+    runs, inputs = engine._native(tmp_path, EngineOptions(instances=2)), some_inputs(spec, 5)
+    np.testing.assert_allclose(runs.pop(engine.NATIVE)(inputs), torch_rows(denoiser, inputs), atol=1e-5)
+    (renewed,) = runs.values()
+    assert not np.allclose(renewed(inputs), torch_rows(denoiser, inputs), atol=1e-5)
+    shares = engine.native_profile(tmp_path, inputs)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert {"product", "convolution", "self_attention", "cross_attention"} <= shares.keys()
 
 
 def test_without_openvino_there_is_a_row_that_says_so(
