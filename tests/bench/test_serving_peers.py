@@ -13,6 +13,7 @@ import pytest
 
 from bench.peers.process import Meter, PeerProcess
 from bench.peers.table import PEERS, Peer, peers
+from bench.raw_engine import Speed
 from bench.serving_load import Load, body, measure
 from choreo.errors import BackendUnavailable, InvalidInput
 from choreo.models.generator import CONFIG
@@ -22,6 +23,7 @@ from loadtest.bad_requests import GENERATE
 from serving.settings import Settings
 
 STEPS = 2
+AROUND = Speed(200.0, 0.008, 100.0)
 ORPHAN = """
 import os, sys, time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -116,11 +118,11 @@ def _measured(name: str, folder: Path) -> np.ndarray:
         motion = read_npz(process.answer(GENERATE, body(peer, 0, STEPS)))
         rows = motion.meta["rows"]["denoiser"]
         assert rows == 2 * STEPS
-        cell = asyncio.run(measure(process, Load(users=3), STEPS, 0.5, rows, seed=0))
+        cell = asyncio.run(measure(process, Load(users=3), STEPS, 0.5, rows, seed=0, before=AROUND))
         assert cell.figures.outcomes["served"] == cell.figures.requests >= 3
         assert sum(cell.cpu_s.values()) > 0
         assert cell.peak_mib > 50
-        open_loop = asyncio.run(measure(process, Load(rate=4.0, name="open"), STEPS, 1.0, rows, seed=0))
+        open_loop = asyncio.run(measure(process, Load(rate=4.0, name="open"), STEPS, 1.0, rows, seed=0, before=AROUND))
         assert open_loop.figures.outcomes["served"] == open_loop.figures.requests > 0
     assert process.processes() == []
     return motion.positions
