@@ -215,6 +215,10 @@ class Waves:
         if total <= PAIR:
             return PAIR
         parts = options.depth if total >= options.depth * options.worthwhile else options.instances
+        if total > options.instances * options.rows:
+            # As many for every instance, and all alike: a long song waits for its last wave at every step.
+            parts = -(-total // options.rows)
+            parts += -parts % options.instances
         return max(1, min(options.rows, -(-total // parts)))
 
     def _buffer(self, wanted: set[Seat]) -> WaveBuffer:

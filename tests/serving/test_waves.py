@@ -134,6 +134,15 @@ def test_a_lone_request_of_several_windows_gives_every_instance_something(
     assert engine.sizes == rows * 3
 
 
+def test_the_waves_of_a_long_song_are_alike_and_as_many_for_every_instance() -> None:
+    engine = FakeWaveEngine()
+    together([trajectory(196 + 132 * 54, num_steps=3)], engine, rows=32, instances=2)
+    assert sorted(engine.sizes) == sorted([28, 28, 28, 26] * 3)
+    engine = FakeWaveEngine()
+    together([trajectory(196 + 132 * 39, num_steps=2)], engine, rows=16, instances=4)
+    assert engine.sizes == [10] * 8 * 2
+
+
 def test_many_requests_keep_their_rows_together() -> None:
     engine = FakeWaveEngine()
     together([trajectory(num_steps=3, seed=seed) for seed in range(9)], engine, rows=32, instances=2)
