@@ -73,6 +73,29 @@ class TestOnnxEngine:
 
         without_hanging(run())
 
+    @pytest.mark.parametrize(("count", "parts"), [(1, [1]), (2, [1, 1]), (3, [3])])
+    def test_a_whole_call_stays_whole_but_for_the_two_rows_of_a_lone_window(
+        self, engine: OnnxEngine, count: int, parts: list[int], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[int] = []
+        run_part = engine._run
+
+        def counting(graph: Any, inputs: dict[str, NDArray[np.float32]], options: Any) -> Any:
+            seen.append(len(inputs["x"]))
+            return run_part(graph, inputs, options)
+
+        monkeypatch.setattr(engine, "_run", counting)
+        monkeypatch.setitem(engine._instances, "denoiser", 4)
+
+        async def run() -> None:
+            inputs = rows(count)
+            out = await engine.infer("denoiser", inputs, whole=True)
+            np.testing.assert_allclose(out["x0"], expected(inputs), rtol=1e-6)
+            await engine.close()
+
+        without_hanging(run())
+        assert seen == parts
+
     def test_a_folder_of_graphs(self, tmp_path: Path) -> None:
         async def run() -> None:
             write_graphs(tmp_path, SPEC)
