@@ -173,7 +173,8 @@ def test_long_files_are_computed_in_pieces(make_motion, monkeypatch):
     whole = bvh_positions(parse_bvh(text))
     monkeypatch.setattr("choreo.motion.formats.bvh_parser.CHUNK_JOINTS", 27 * 7)
     monkeypatch.setattr("choreo.motion.formats.bvh_parser.CHUNK_CHARS", 13)
-    assert (bvh_positions(parse_bvh(text)) == whole).all()
+    # On some processors the last bit of a sine depends on where in an array it stands.
+    np.testing.assert_allclose(bvh_positions(parse_bvh(text)), whole, rtol=0, atol=1e-9)
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
