@@ -73,7 +73,8 @@ class HandleStages:
 
     async def encode(self, job: Job, spec: ModelSpec) -> Conditioning:
         """See `Stages`."""
-        key = await asyncio.to_thread(conditioning_key, job, spec) if job.audio else conditioning_key(job, spec)
+        heard = job.audio is not None or job.features is not None  # megabytes are not hashed on the event loop
+        key = await asyncio.to_thread(conditioning_key, job, spec) if heard else conditioning_key(job, spec)
         known = self._cache.get(key)
         if known is None:
             known = await call(self._encoder.encode, job, spec)
