@@ -18,7 +18,7 @@ from choreo.music.synth import synthesize_song, write_wav
 from serving.report import versions
 from serving.settings import Settings
 from serving.stack import Stack
-from serving.triton_metrics import inference_counts, rows_counted
+from serving.triton_metrics import counted_rows
 
 SONG_TEMPO, SONG_SECONDS = 120.0, 12.0
 
@@ -43,10 +43,9 @@ def run_demo(
             stack = Stack(settings).__enter__()
         try:
             start = time.perf_counter() - began
-            before = inference_counts(stack.triton)
-            with console.status("dancing"):
+            with console.status("dancing"), counted_rows(stack.triton) as counted:
                 motion, headers = _request(stack.url, song, text, duration, seed, settings)
-            counts = rows_counted(stack.triton, before, motion.meta["rows"] if stack.triton else {})
+                counts = counted(motion.meta["rows"])
         finally:
             with console.status("stopping"):
                 stack.__exit__(None, None, None)

@@ -1,7 +1,8 @@
 """Triton's own counters, read from its Prometheus endpoint."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -27,14 +28,36 @@ def inference_counts(server: TritonServer | None) -> dict[str, int]:
     return counts
 
 
-def rows_counted(server: TritonServer | None, before: Mapping[str, int], sent: Mapping[str, int]) -> dict[str, int]:
-    """Rows that Triton counted since `before`, by model, once it has counted all that were `sent`.
+@contextmanager
+def counted_rows(server: TritonServer | None) -> Iterator[Callable[[Mapping[str, int]], dict[str, int]]]:
+    """Count what a server infers for its clients; no canary is among it.
 
-    Triton counts a row a moment after it has answered; what it counts beyond the rows sent shows in the result.
+    Yields:
+        A function of the rows sent, by model: the rows that Triton counted inside the block. Triton counts a row a
+        moment after it has answered, so it waits until all rows sent are there; what is counted beyond them shows.
     """
+    if server is None:
+        yield lambda _: {}
+        return
+    with server.without_canaries():
+        before = _settled(server)
+
+        def counted(sent: Mapping[str, int]) -> dict[str, int]:
+            until = time.monotonic() + SETTLE_S
+            while True:
+                counts = {model: count - before.get(model, 0) for model, count in _settled(server).items()}
+                if all(counts.get(model, 0) >= rows for model, rows in sent.items()) or time.monotonic() > until:
+                    return counts
+
+        yield counted
+
+
+def _settled(server: TritonServer) -> dict[str, int]:
+    """Counts that did not change from one look to the next, or the last ones seen."""
     until = time.monotonic() + SETTLE_S
+    counts = inference_counts(server)
     while True:
-        counts = {model: count - before.get(model, 0) for model, count in inference_counts(server).items()}
-        if all(counts.get(model, 0) >= rows for model, rows in sent.items()) or time.monotonic() > until:
-            return counts
         time.sleep(POLL_S)
+        earlier, counts = counts, inference_counts(server)
+        if counts == earlier or time.monotonic() > until:
+            return counts

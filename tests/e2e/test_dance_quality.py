@@ -27,7 +27,7 @@ from serving.settings import Settings
 from serving.stages import Result
 from serving.triton import TritonServer, TritonSettings
 from serving.triton_engine import TritonEngine
-from serving.triton_metrics import inference_counts, rows_counted
+from serving.triton_metrics import counted_rows
 
 pytestmark = pytest.mark.e2e
 
@@ -145,11 +145,9 @@ def test_it_makes_no_difference_who_shares_the_waves(real: Real) -> None:
 
 
 def test_triton_counts_exactly_the_rows_that_were_sent(real: Real) -> None:
-    # Triton's own canaries are rows too, but none is sent while real rows pass by.
-    before = inference_counts(real.server)
-    result = asyncio.run(real._run(PROMPTS[1], None, 9, False, {"num_steps": 7}))
-    counted = rows_counted(real.server, before, result.rows)
-    assert counted == result.rows == {"conditioner": 2, "denoiser": 14}
+    with counted_rows(real.server) as counted:
+        result = asyncio.run(real._run(PROMPTS[1], None, 9, False, {"num_steps": 7}))
+        assert counted(result.rows) == result.rows == {"conditioner": 2, "denoiser": 14}
 
 
 def test_a_triton_that_dies_in_the_middle_costs_nobody_a_dance(real: Real) -> None:

@@ -30,7 +30,7 @@ from serving.pipeline import Pipeline
 from serving.request import Attachments, make_job, parse_fields
 from serving.settings import Settings
 from serving.triton import TritonServer
-from serving.triton_metrics import inference_counts, rows_counted
+from serving.triton_metrics import counted_rows, inference_counts
 
 pytestmark = pytest.mark.e2e
 
@@ -158,9 +158,9 @@ def test_the_same_seed_gives_the_same_motion_in_process_and_through_the_servers(
 
 
 def test_triton_counts_the_rows_that_the_answer_tells(running: Running) -> None:
-    before = running.rows()
-    told = running.generate(guidance_scale=1.0).json()["meta"]["rows"]
-    assert rows_counted(running.triton, before, told) == told == {"conditioner": 1, "denoiser": STEPS}
+    with counted_rows(running.triton) as counted:
+        told = running.generate(guidance_scale=1.0).json()["meta"]["rows"]
+        assert counted(told) == told == {"conditioner": 1, "denoiser": STEPS}
 
 
 def test_a_long_motion_starts_where_it_is_told(running: Running) -> None:
@@ -184,12 +184,12 @@ def test_the_documents_endpoint(running: Running) -> None:
 
 
 def test_bad_requests_leave_the_server_as_healthy_as_before(running: Running) -> None:
-    before = running.rows()
-    wanted = running.generate(format="npz").content
-    sent = read_npz(wanted).meta["rows"]
-    assert sent["denoiser"] == 2 * STEPS
-    assert rows_counted(running.triton, before, sent) == sent
-    replicas, rows, restarts = running.replicas(), running.rows(), running.triton.restarts
+    with counted_rows(running.triton) as counted:
+        wanted = running.generate(format="npz").content
+        sent = read_npz(wanted).meta["rows"]
+        assert sent["denoiser"] == 2 * STEPS
+        assert counted(sent) == sent
+    replicas, restarts = running.replicas(), running.triton.restarts
     post = running.client.post
     json_header = {"Content-Type": "application/json"}
     bad: list[tuple[Callable[[], httpx.Response], int, str | None]] = [
@@ -213,14 +213,15 @@ def test_bad_requests_leave_the_server_as_healthy_as_before(running: Running) ->
         (lambda: running.client.get("/v1/generate"), 405, None),
         (lambda: running.client.get("/nothing"), 404, None),
     ]
-    for number, (send, status, field) in enumerate(bad):
-        answer = send()
-        assert answer.status_code == status, (number, answer.text)
-        assert answer.headers["content-type"] == "application/problem+json"
-        problem = answer.json()
-        assert problem.get("field") == field
-        assert problem["instance"] == answer.headers["x-request-id"]
-    assert running.rows() == rows
+    with counted_rows(running.triton) as counted:
+        for number, (send, status, field) in enumerate(bad):
+            answer = send()
+            assert answer.status_code == status, (number, answer.text)
+            assert answer.headers["content-type"] == "application/problem+json"
+            problem = answer.json()
+            assert problem.get("field") == field
+            assert problem["instance"] == answer.headers["x-request-id"]
+        assert counted({}) == dict.fromkeys(sent, 0)
     again, first = read_npz(running.generate(format="npz").content), read_npz(wanted)
     np.testing.assert_allclose(again.positions, first.positions, atol=SAME_M)
     assert running.client.get("/readyz").status_code == 200

@@ -26,11 +26,13 @@ from serving import triton
 from serving.onnx_engine import OnnxEngine
 from serving.triton import TritonServer, TritonSettings, triton_version
 from serving.triton_engine import TritonEngine
+from serving.triton_metrics import counted_rows, inference_counts
 from serving.triton_process import SHARED_MEMORY, owner_prefix, sweep_stale
 
 SPEC = tiny_spec()
 QUIET = TritonSettings(canary_period_s=3600, shared_memory_mib=2)
 """No canary disturbs the counters."""
+NOSY = TritonSettings(poll_s=0.01, canary_period_s=0.01, shared_memory_mib=2)
 WATCHFUL = TritonSettings(poll_s=0.05, canary_period_s=0.3, canary_timeout_s=1, shared_memory_mib=2)
 
 
@@ -191,6 +193,28 @@ class TestServing:
         assert triton_version().startswith("2.")
         server.start()
         assert server.restarts == 0
+
+
+@pytest.mark.e2e
+def test_rows_are_counted_without_canaries(repository: Path) -> None:
+    with TritonServer(repository, NOSY) as server:
+        before = inference_counts(server)
+        until(lambda: all(inference_counts(server)[graph] > before[graph] for graph in GRAPHS))
+        with counted_rows(server) as counted:
+            assert counted({}) == dict.fromkeys(GRAPHS, 0)
+
+            async def run(engine: TritonEngine) -> None:
+                await engine.infer("denoiser", rows(3))
+
+            using(server, run)
+            assert counted({"denoiser": 3}) == {"denoiser": 3, "conditioner": 0}
+        before = inference_counts(server)
+        until(lambda: inference_counts(server)["denoiser"] > before["denoiser"])
+
+
+def test_no_server_counts_nothing() -> None:
+    with counted_rows(None) as counted:
+        assert counted({"denoiser": 3}) == {}
 
 
 @pytest.mark.e2e
