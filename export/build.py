@@ -155,7 +155,7 @@ def _fingerprint(checkpoint: Path, profile: Profile, precision: Precision) -> st
     """Hash of everything that decides the repository: weights, configuration, networks, exporter, choices."""
     here, native = Path(__file__).parent, Path(loader.__file__).parent
     sources = [*Path(choreo.models.__file__).parent.glob("*.py"), *here.glob("*.py")]
-    sources += [file for kind in ("*.py", "*.cpp", "kernels/*.h") for file in native.glob(kind)]
+    sources += [file for kind in ("*.py", "*.cpp", "*.h", "kernels/*.h") for file in native.glob(kind)]
     return _digest([checkpoint / CONFIG, checkpoint / WEIGHTS, *sorted(sources)], f"{profile}|{precision}")
 
 

@@ -11,6 +11,7 @@ from tritonclient.utils import InferenceServerException
 
 from choreo.errors import BackendUnavailable, InvalidArtifact
 from choreo.models.spec import ModelSpec
+from export.native.backend import BACKEND
 from export.repository import GRAPHS, GraphName, graph_outputs, spec_of
 from serving.shared_region import NotShared, SharedRegion
 from serving.tensors import Tensors
@@ -53,8 +54,7 @@ class Connection:
             if any(spec != specs[0] for spec in specs):
                 raise InvalidArtifact(f"the models of Triton at {self.url} belong to different generators")
             max_rows: dict[str, int] = {g: max(1, c.max_batch_size) for g, c in configs.items()}
-            instances: dict[str, int] = {g: max(1, sum(i.count for i in c.instance_group)) for g, c in configs.items()}
-            self._known = Contract(specs[0], max_rows, instances)
+            self._known = Contract(specs[0], max_rows, {g: _instances(c) for g, c in configs.items()})
         return self._known
 
     async def infer(self, graph: GraphName, tensors: Tensors, expected: Contract, seconds: float) -> Tensors:
@@ -145,6 +145,12 @@ class Connection:
         if self._client is None:
             self._client = InferenceServerClient(self.url, channel_args=channel_options())
         return self._client
+
+
+def _instances(config: Any) -> int:
+    """Calls of a model that are computed beside each other."""
+    # Calls of the compiled engine are each shared out over all cores.
+    return 1 if config.backend == BACKEND else max(1, sum(group.count for group in config.instance_group))
 
 
 _SharedCall = tuple[list[InferInput], list[InferRequestedOutput]]

@@ -11,11 +11,11 @@ from typing import Final
 
 from choreo.errors import InvalidArtifact, MissingDependency
 
-SOURCE: Final = Path(__file__).parent / "engine.cpp"
+SOURCES: Final = tuple(Path(__file__).parent / name for name in ("engine.cpp", "triton_backend.cpp"))
 TIMEOUT_S: Final = 300.0
 FLAGS: Final = (
     "-std=c++17", "-O3", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
-    "-shared", "-fPIC", "-static-libstdc++", "-static-libgcc",
+    "-shared", "-fPIC", "-pthread", "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL",
 )  # fmt: skip
 
 CPU_FLAGS: Final = {
@@ -55,7 +55,7 @@ def compiled(processor: str = "native") -> Library:
     defined = {line.split()[1].strip("_") for line in macros.splitlines() if line.startswith("#define __")}
     with tempfile.TemporaryDirectory(prefix="choreo-native-") as folder:
         target = Path(folder) / "engine.so"
-        _output([compiler, *FLAGS, target_flag, str(SOURCE), "-o", str(target)])
+        _output([compiler, *FLAGS, target_flag, *map(str, SOURCES), "-o", str(target)])
         return Library(target.read_bytes(), tuple(sorted({flag for m, flag in CPU_FLAGS.items() if m in defined})))
 
 

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <new>
 
+#include "engine.h"
 #include "kernels/blocks.h"
 #include "kernels/condition.h"
 #include "kernels/linear.h"
@@ -88,6 +89,9 @@ class Engine {
       output += some * buffers_[inputs_].floats;
     }
   }
+
+  int64_t inputs() const { return inputs_; }
+  int64_t block_rows() const { return block_rows_; }
 
   int64_t profile(double* seconds, int64_t count) {
     for (int64_t i = 0; i < std::min<int64_t>(count, spent_.size()); i++) seconds[i] = spent_[i];
@@ -184,31 +188,25 @@ int guarded(char* error, int64_t size, F&& f) {
 }  // namespace
 }  // namespace native
 
-#pragma GCC visibility push(default)
-extern "C" {
-
-// Of program files; floats per vector that they must be packed for.
 int64_t choreo_native_version() { return native::kVersion; }
 int64_t choreo_native_lanes() { return native::kLanes; }
 
-// A handle, or null with a message in `error`.
 void* choreo_native_open(const char* path, char* error, int64_t size) {
   void* handle = nullptr;
   native::guarded(error, size, [&] { handle = new native::Engine(path); });
   return handle;
 }
 
-// Evaluate rows: inputs are (rows, ...) each, one after the other, and so is the output. 0, or 1 with a message.
 int choreo_native_run(void* handle, int64_t rows, const float* const* inputs, float* output, char* error,
                       int64_t size) {
   return native::guarded(error, size, [&] { static_cast<native::Engine*>(handle)->run(rows, inputs, output); });
 }
 
-// Seconds that each operator took since the last call of this, which also starts the measuring; how many there are.
+int64_t choreo_native_inputs(void* handle) { return static_cast<native::Engine*>(handle)->inputs(); }
+int64_t choreo_native_block_rows(void* handle) { return static_cast<native::Engine*>(handle)->block_rows(); }
+
 int64_t choreo_native_profile(void* handle, double* seconds, int64_t count) {
   return static_cast<native::Engine*>(handle)->profile(seconds, count);
 }
 
 void choreo_native_close(void* handle) { delete static_cast<native::Engine*>(handle); }
-}  // extern "C"
-#pragma GCC visibility pop

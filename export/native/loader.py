@@ -33,8 +33,8 @@ def is_there(folder: str | os.PathLike[str]) -> bool:
     return os.path.isfile(os.path.join(folder, MANIFEST))
 
 
-def check(folder: str | os.PathLike[str]) -> None:
-    """Whether the engine in a folder is whole and fits this machine.
+def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The manifest of the engine in a folder, which is whole and fits this machine.
 
     Raises:
         NativeUnavailable: it is not, or does not.
@@ -42,6 +42,7 @@ def check(folder: str | os.PathLike[str]) -> None:
     manifest = _manifest(folder)
     for part in ("library", "program"):
         _checked(folder, manifest[part])
+    return manifest
 
 
 def cpu_flags() -> frozenset[str]:

@@ -86,7 +86,7 @@ class TestChoice:
 
 @needs_compiler
 @pytest.mark.e2e
-def test_triton_serves_the_compiled_engine(tmp_path: Path) -> None:
+def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path) -> None:
     from serving.triton import TritonServer, TritonSettings
     from serving.triton_engine import TritonEngine
 
@@ -101,7 +101,8 @@ def test_triton_serves_the_compiled_engine(tmp_path: Path) -> None:
         finally:
             await engine.close()
 
-    with TritonServer(root, TritonSettings(canary_period_s=3600, shared_memory_mib=2)) as server:
+    settings = TritonSettings(canary_period_s=3600, shared_memory_mib=2, compiled_backend=False)
+    with TritonServer(root, settings) as server:
         assert which(inputs, asyncio.run(remote(server.grpc_url))) == "native"
 
 

@@ -196,7 +196,7 @@ class TestCompilers:
     def test_source_that_does_not_compile(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         source = tmp_path / "engine.cpp"
         source.write_text("int f( {")
-        monkeypatch.setattr(compiling, "SOURCE", source)
+        monkeypatch.setattr(compiling, "SOURCES", (source,))
         with pytest.raises(InvalidArtifact, match="does not compile"):
             compiled()
 

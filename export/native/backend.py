@@ -1,0 +1,69 @@
+"""The compiled engine as a backend of Triton's own, without Python between the server and it.
+
+A repository is portable as it was exported: its Python backend takes whichever engine fits the machine. A server on
+this machine is given another one, with the same models as links into it; those whose compiled engine fits are served by
+export/native/triton_backend.cpp.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from export.engine_options import EngineOptions
+from export.native import loader
+from export.triton_config import TritonModelConfig, render
+
+BACKEND: Final = "choreo"
+LIBRARY: Final = f"libtriton_{BACKEND}.so"
+LAYOUT: Final = "engine.txt"
+CALLS: Final = 2
+"""Calls in the engine at a time: one is shared out over all cores, the next one waits for parts of it to end."""
+
+_logger = logging.getLogger(__name__)
+
+
+def for_this_machine(root: Path, configs: Mapping[str, TritonModelConfig], folder: Path) -> Path:
+    """The repository that a server on this machine is given: `root`, or one in `folder` where an engine fits.
+
+    Args:
+        configs: those of the models in `root`.
+        folder: where nothing of that name is yet; it has to stay as long as the server.
+    """
+    manifests = {name: _manifest(root / name / "1", config) for name, config in configs.items()}
+    if not any(manifests.values()):
+        return root
+    folder.mkdir(parents=True)
+    for name, config in configs.items():
+        manifest = manifests[name]
+        if manifest is None:
+            (folder / name).symlink_to(root / name, target_is_directory=True)
+        else:
+            _link(root / name / "1", folder / name, config, manifest)
+    return folder
+
+
+def _manifest(version: Path, config: TritonModelConfig) -> dict[str, Any] | None:
+    """Manifest of a model's compiled engine, if that is what shall serve it and can."""
+    options = EngineOptions.from_parameters(config.parameters)
+    if config.backend != "python" or options.runtime == "onnxruntime" or not loader.is_there(version):
+        return None
+    try:
+        return loader.check(version)
+    except loader.NativeUnavailable as error:
+        _logger.warning("%s is served by ONNX Runtime, because %s", config.name, error)
+        return None
+
+
+def _link(version: Path, model: Path, config: TritonModelConfig, manifest: Mapping[str, Any]) -> None:
+    options = EngineOptions.from_parameters(config.parameters)
+    (model / "1").mkdir(parents=True)
+    (model / "1" / LIBRARY).symlink_to(version / manifest["library"]["file"])
+    tensors = [("input", *tensor) for tensor in manifest["inputs"]] + [("output", *manifest["output"])]
+    workers = options.instance_count() * options.threads()
+    lines = [f"program {version / manifest['program']['file']}", f"workers {workers}"]
+    lines += [" ".join(map(str, (role, name, *shape))) for role, name, shape in tensors]
+    (model / "1" / LAYOUT).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    groups = tuple(group.model_copy(update={"count": CALLS}) for group in config.instance_groups)
+    served = config.model_copy(update={"backend": BACKEND, "instance_groups": groups})
+    (model / "config.pbtxt").write_text(render(served), encoding="utf-8")

@@ -1,0 +1,197 @@
+"""The compiled engine as a backend of a real tritonserver. The graph beside it computes something else, so it shows."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from native_engine import Inputs, needs_compiler, small_denoiser, some_inputs, torch_rows
+from tiny_generator import write_graphs
+from tritonclient.grpc import InferenceServerClient
+from tritonclient.utils import InferenceServerException
+
+from choreo.errors import BackendUnavailable, NonFiniteOutput
+from export.engine_options import EngineOptions
+from export.native.backend import BACKEND, LAYOUT, LIBRARY, for_this_machine
+from export.native.loader import MANIFEST
+from export.native.package import build_native
+from export.repository import Profile, RepositorySettings, read_configs, write_config, write_repository
+from serving.triton import TritonServer, TritonSettings
+from serving.triton_engine import TritonEngine
+from serving.wave_engines import SharedWaves, wave_engine
+
+pytestmark = needs_compiler
+DENOISER, SPEC = small_denoiser()
+WORKERS = 3
+SETTINGS = TritonSettings(poll_s=0.05, canary_period_s=3600, shared_memory_mib=2)
+
+
+def repository(folder: Path) -> Path:
+    package, root = build_native(DENOISER, SPEC, folder / "native"), folder / "model_repo"
+    graphs = write_graphs(folder / "graphs", SPEC)
+    # As many threads as this are more than a row has parts, and not a divisor of what the tests send.
+    settings = RepositorySettings(engine=EngineOptions(instances=1, intra_op_threads=WORKERS))
+    write_repository(root, SPEC, graphs, settings=settings, beside={"denoiser": package.files})
+    return root
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return repository(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
+    with TritonServer(repository(tmp_path_factory.mktemp("backend")), SETTINGS) as server:
+        yield server
+
+
+def through(server: TritonServer, use: Callable[[TritonEngine], Awaitable[None]]) -> None:
+    async def main() -> None:
+        engine = TritonEngine([server.grpc_url], rounds=1)
+        try:
+            await use(engine)
+        finally:
+            await engine.close()
+
+    asyncio.run(main())
+
+
+def assert_right(inputs: Inputs, out: np.ndarray) -> None:
+    np.testing.assert_allclose(out, torch_rows(DENOISER, inputs), atol=1e-4)
+
+
+class TestRepository:
+    def test_links_into_the_exported_one(self, root: Path, tmp_path: Path) -> None:
+        configs = read_configs(root)
+        served = for_this_machine(root, configs, tmp_path / "served")
+        assert served == tmp_path / "served"
+        linked = read_configs(served)
+        assert linked["conditioner"] == configs["conditioner"]
+        assert (configs["denoiser"].backend, linked["denoiser"].backend) == ("python", BACKEND)
+        unchanged = {"inputs", "outputs", "parameters", "max_batch_size", "warmup", "dynamic_batching"}
+        assert linked["denoiser"].model_dump(include=unchanged) == configs["denoiser"].model_dump(include=unchanged)
+        assert (served / "denoiser" / "1" / LIBRARY).resolve().parent == root / "denoiser" / "1"
+        lines = (served / "denoiser" / "1" / LAYOUT).read_text().splitlines()
+        tensors = SPEC.denoiser_inputs() | {"x0": SPEC.denoiser_outputs()["x0"]}
+        assert f"program {root / 'denoiser' / '1' / 'native.bin'}" in lines
+        assert f"workers {WORKERS}" in lines
+        assert [line.split()[1:] for line in lines if line.split()[0] in ("input", "output")] == [
+            [name, *map(str, shape)] for name, shape in tensors.items()
+        ]
+
+    @pytest.mark.parametrize("why", ["options", "another processor", "cut short", "none"])
+    def test_where_it_cannot_or_shall_not(
+        self, root: Path, tmp_path: Path, why: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        version = root / "denoiser" / "1"
+        if why == "options":
+            other = RepositorySettings(engine=EngineOptions(runtime="onnxruntime"))
+            write_config(root, SPEC, "denoiser", Profile.CPU, other)
+        elif why == "another processor":
+            manifest = json.loads((version / MANIFEST).read_text())
+            (version / MANIFEST).write_text(json.dumps(manifest | {"cpu_flags": ["avx4096"]}))
+        elif why == "cut short":
+            (library,) = version.glob("*.so")
+            library.write_bytes(library.read_bytes()[:-1])
+        else:
+            (version / MANIFEST).unlink()
+        with caplog.at_level(logging.WARNING):
+            assert for_this_machine(root, read_configs(root), tmp_path / "served") == root
+        assert not (tmp_path / "served").exists()
+        assert bool(caplog.records) == (why in ("another processor", "cut short"))
+
+
+@pytest.mark.e2e
+class TestServer:
+    @pytest.mark.parametrize("rows", [1, 2, 5, 7, 13, 32, 70])
+    def test_rows_are_those_of_torch(self, server: TritonServer, rows: int) -> None:
+        inputs = some_inputs(SPEC, rows, seed=rows)
+
+        async def use(engine: TritonEngine) -> None:
+            assert await engine.instances() == 1
+            assert_right(inputs, (await engine.infer("denoiser", inputs))["x0"])
+
+        through(server, use)
+
+    def test_requests_that_share_batches_get_their_own_rows(self, server: TritonServer) -> None:
+        requests = [some_inputs(SPEC, 1 + seed % 4, seed) for seed in range(40)]
+
+        async def use(engine: TritonEngine) -> None:
+            before = await engine.executions(), await engine.statistics()
+            outs = await asyncio.gather(*(engine.infer("denoiser", inputs) for inputs in requests))
+            for inputs, out in zip(requests, outs, strict=True):
+                assert_right(inputs, out["x0"])
+            after = await engine.executions(), await engine.statistics()
+            batches, rows = (a["denoiser"] - b["denoiser"] for b, a in zip(before, after, strict=True))
+            assert rows == sum(len(inputs["x"]) for inputs in requests)
+            assert batches < len(requests)
+
+        through(server, use)
+
+    def test_waves_in_shared_memory(self, server: TritonServer) -> None:
+        async def use(engine: TritonEngine) -> None:
+            waves = wave_engine(engine, SPEC)
+            assert isinstance(waves, SharedWaves)
+            buffers = [(waves.inputs(16), some_inputs(SPEC, 9, seed)) for seed in range(3)]
+            for buffer, inputs in buffers:
+                for name, values in inputs.items():
+                    buffer[name][:9] = values
+            outs = await asyncio.gather(*(waves.evaluate(buffer, 9, None) for buffer, _ in buffers))
+            for (_, inputs), out in zip(buffers, outs, strict=True):
+                assert_right(inputs, out)
+            assert waves._works
+            await waves.close()
+
+        through(server, use)
+
+    def test_a_row_with_nan_spoils_no_other(self, server: TritonServer) -> None:
+        inputs = some_inputs(SPEC, 4)
+        inputs["x"][2] = np.nan
+
+        async def use(engine: TritonEngine) -> None:
+            with pytest.raises(NonFiniteOutput):
+                await engine.infer("denoiser", inputs)
+            good = {name: values[[0, 1, 3]] for name, values in inputs.items()}
+            assert_right(good, (await engine.infer("denoiser", good))["x0"])
+
+        through(server, use)
+
+    @pytest.mark.parametrize("wrong", ["missing", "rows", "shape", "type"])
+    def test_requests_that_do_not_fit(self, server: TritonServer, wrong: str) -> None:
+        from tritonclient.grpc import InferInput
+
+        arrays = {name: values.astype("<f4") for name, values in some_inputs(SPEC, 2).items()}
+        if wrong == "missing":
+            del arrays["prior"]
+        elif wrong == "rows":
+            arrays["prior"] = arrays["prior"][:1]
+        elif wrong == "shape":
+            arrays["prior"] = arrays["prior"][:, :-1]
+        else:
+            arrays["prior"] = arrays["prior"].astype(np.float64)
+        inputs = []
+        for name, values in arrays.items():
+            inputs.append(InferInput(name, values.shape, "FP64" if values.dtype == np.float64 else "FP32"))
+            inputs[-1].set_data_from_numpy(np.ascontiguousarray(values))
+        client = InferenceServerClient(server.grpc_url)
+        with pytest.raises(InferenceServerException) as caught:
+            client.infer("denoiser", inputs)
+        assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+        client.close()
+        assert server.healthy()
+
+    def test_a_server_that_is_stopped_has_ended(self, tmp_path: Path) -> None:
+        with TritonServer(repository(tmp_path), SETTINGS) as server:
+            assert server.healthy()
+        assert server.pid is None
+
+    def test_a_layout_that_says_something_else(self, root: Path) -> None:
+        manifest = root / "denoiser" / "1" / MANIFEST
+        document = json.loads(manifest.read_text())
+        manifest.write_text(json.dumps(document | {"inputs": document["inputs"][:-1]}))
+        with pytest.raises(BackendUnavailable, match="another number of inputs"):
+            TritonServer(root, SETTINGS).start()
