@@ -56,7 +56,8 @@ def test_every_phrase_of_a_chain_is_on_the_beat(tempos, start, seed) -> None:
         if not len(own):
             continue
         landed = (segment.first + np.interp(own, segment.times, np.arange(len(segment.times)))) / 30
-        assert np.abs(landed[:, None] - grid).min(1).max() < 0.5 / 30
+        # Half a frame, and what a line between two frames misses where the rate changes there.
+        assert np.abs(landed[:, None] - grid).min(1).max() < (0.5 + MAX_WARP / 2) / 30
 
 
 def test_no_phrase_is_left_too_early_or_repeated_by_a_beat() -> None:
