@@ -76,7 +76,7 @@ class Recording:
     def of(cls, positions: NDArray[np.floating]) -> "Recording":
         """The phrase of positions (T, 22, 3) at 30 fps."""
         fit = kinematics.fit(positions)
-        world = kinematics.world_rotations(fit.local)
+        world = fit.world
         toes = np.asarray(positions, np.float64)[:, support.TOES]
         return cls(Body(fit.root, world, toes, support.standing(toes)), _difference(world[:-1], world[1:]))
 

@@ -1,6 +1,7 @@
 """Forward kinematics and the rigid fit of joint positions to the canonical skeleton."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,26 +23,69 @@ from choreo.motion.skeleton import (
 Array = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Level:
+    """Joints of one depth of the tree, which only need those above.
+
+    Attributes:
+        joints, parents: the joints, and the parent of each; -1 for the pelvis.
+        links, ends: those with one child, and that child.
+        bodies: those with several.
+    """
+
+    joints: list[int]
+    parents: list[int]
+    links: list[int]
+    ends: list[int]
+    bodies: list[int]
+
+
+def _levels() -> tuple[Level, ...]:
+    levels, joints = [], [PELVIS]
+    while joints:
+        links = [joint for joint in joints if len(children(joint)) == 1]
+        ends = [children(joint)[0] for joint in links]
+        bodies = [joint for joint in joints if len(children(joint)) > 1]
+        levels.append(Level(joints, [PARENTS[joint] for joint in joints], links, ends, bodies))
+        joints = [child for joint in joints for child in children(joint)]
+    return tuple(levels)
+
+
+LEVELS: Final = _levels()
+"""The tree from the pelvis to the hands. A level is one operation: of short clips the number of them is what costs."""
+_BONES: Final = list(range(1, NUM_JOINTS))
+_STARTS: Final = list(PARENTS[1:])
+
+
 def forward_kinematics(root: NDArray[np.floating], local: NDArray[np.floating]) -> Array:
     """Joint positions from root positions (..., 3) and local rotations (..., 22, 3, 3) -> (..., 22, 3).
 
     p_j = p_parent + R_parent o_j and R_j = R_parent R_local,j with R_pelvis = R_local,pelvis.
     """
-    world = world_rotations(local)
-    positions = np.empty((*local.shape[:-3], NUM_JOINTS, 3))
+    return posed(root, world_rotations(local))
+
+
+def posed(root: NDArray[np.floating], world: NDArray[np.floating]) -> Array:
+    """Joint positions from root positions (..., 3) and world rotations (..., 22, 3, 3) -> (..., 22, 3)."""
+    positions = np.empty((*world.shape[:-3], NUM_JOINTS, 3))
     positions[..., PELVIS, :] = root
-    for joint in range(1, NUM_JOINTS):
-        parent = PARENTS[joint]
-        positions[..., joint, :] = positions[..., parent, :] + world[..., parent, :, :] @ REST_OFFSETS[joint]
+    positions[..., _BONES, :] = turned(world[..., _STARTS, :, :], REST_OFFSETS[_BONES])
+    for level in LEVELS[1:]:
+        positions[..., level.joints, :] += positions[..., level.parents, :]
     return positions
+
+
+def turned(rotations: NDArray[np.floating], vectors: NDArray[np.floating]) -> Array:
+    """R v for rotations (..., 3, 3) and vectors (..., 3), broadcast."""
+    return np.asarray((rotations @ vectors[..., None])[..., 0], np.float64)
 
 
 def world_rotations(local: NDArray[np.floating]) -> Array:
     """Accumulate local rotations (..., 22, 3, 3) down the tree."""
     world = np.empty(local.shape)
     world[..., PELVIS, :, :] = local[..., PELVIS, :, :]
-    for joint in range(1, NUM_JOINTS):
-        world[..., joint, :, :] = world[..., PARENTS[joint], :, :] @ local[..., joint, :, :]
+    for level in LEVELS[1:]:
+        world[..., level.joints, :, :] = world[..., level.parents, :, :] @ local[..., level.joints, :, :]
     return world
 
 
@@ -49,8 +93,7 @@ def local_rotations(world: NDArray[np.floating]) -> Array:
     """Inverse of `world_rotations`."""
     local = np.empty(world.shape)
     local[..., PELVIS, :, :] = world[..., PELVIS, :, :]
-    for joint in range(1, NUM_JOINTS):
-        local[..., joint, :, :] = np.swapaxes(world[..., PARENTS[joint], :, :], -1, -2) @ world[..., joint, :, :]
+    local[..., _BONES, :, :] = np.swapaxes(world[..., _STARTS, :, :], -1, -2) @ world[..., _BONES, :, :]
     return local
 
 
@@ -60,15 +103,20 @@ class RigidFit:
 
     Attributes:
         root: (T, 3) pelvis positions, metres.
-        local: (T, 22, 3, 3) local rotations; identity at the leaves, whose own rotation positions do not show.
+        world: (T, 22, 3, 3) world rotations; leaves have their parent's, for positions do not show their own.
         positions: (T, 22, 3) forward kinematics of the two.
         residual: mean distance between `positions` and the input, metres.
     """
 
     root: Array
-    local: Array
+    world: Array
     positions: Array
     residual: float
+
+    @property
+    def local(self) -> Array:
+        """(T, 22, 3, 3) local rotations; identity at the leaves."""
+        return local_rotations(self.world)
 
 
 def fit(positions: NDArray[np.floating]) -> RigidFit:
@@ -80,23 +128,24 @@ def fit(positions: NDArray[np.floating]) -> RigidFit:
     """
     positions = np.asarray(positions, np.float64)
     world = np.empty((len(positions), NUM_JOINTS, 3, 3))
-    for joint in range(NUM_JOINTS):
-        kids = children(joint)
-        inherited = world[:, PARENTS[joint]] if joint else np.broadcast_to(np.eye(3), (len(positions), 3, 3))
-        if not kids:
-            world[:, joint] = inherited
-            continue
-        target = positions[:, kids] - positions[:, [joint]]
-        if len(kids) == 1:
-            world[:, joint] = rot.shortest_arc(inherited @ REST_OFFSETS[kids[0]], target[:, 0]) @ inherited
-        else:
-            source, goal = rot.normalize(REST_OFFSETS[kids]), rot.normalize(target)
+    world[:, PELVIS] = np.eye(3)
+    for level in LEVELS:
+        if level.joints != [PELVIS]:
+            world[:, level.joints] = world[:, level.parents]
+        if level.links:
+            swing = rot.shortest_arc(
+                turned(world[:, level.links], REST_OFFSETS[level.ends]),
+                positions[:, level.ends] - positions[:, level.links],
+            )
+            world[:, level.links] = swing @ world[:, level.links]
+        for joint in level.bodies:
+            kids = children(joint)
+            source, goal = rot.normalize(REST_OFFSETS[kids]), rot.normalize(positions[:, kids] - positions[:, [joint]])
             weights = np.sqrt(_BODY_WEIGHTS[joint])[:, None]
             world[:, joint] = rot.procrustes(np.broadcast_to(source * weights, goal.shape), goal * weights)
-    local = local_rotations(world)
     root = positions[:, PELVIS]
-    fitted = forward_kinematics(root, local)
-    return RigidFit(root, local, fitted, float(np.linalg.norm(fitted - positions, axis=-1).mean()))
+    fitted = posed(root, world)
+    return RigidFit(root, world, fitted, float(np.linalg.norm(fitted - positions, axis=-1).mean()))
 
 
 # Hips decide the pelvis and shoulders (collars) the chest: spine and neck directions are the noisier ones in mocap.

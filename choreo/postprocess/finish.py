@@ -69,10 +69,10 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
     """
     raw = _checked(positions, fps)
     fitted = fit_rigid(raw) if options.bone_lengths else None
-    root, world = (fitted.root, kinematics.world_rotations(fitted.local)) if fitted else (raw[:, 0], None)
+    root, world = (fitted.root, fitted.world) if fitted else (raw[:, 0], None)
     if world is not None:
         root, world = smooth_pose(root, world, fps) if options.smooth else (root, world)
-        posed = kinematics.forward_kinematics(root, kinematics.local_rotations(world))
+        posed = kinematics.posed(root, world)
     else:
         posed = smooth(raw, fps) if options.smooth else raw
     floor = floor_curve(posed, fps)
@@ -83,8 +83,8 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
     final = lock_feet(grounded, contacts, fps) if options.foot_lock else grounded
     local = None
     if world is not None:
-        local = kinematics.local_rotations(turn_legs(world, grounded, final))
-        final = kinematics.forward_kinematics(final[:, 0], local)
+        world = turn_legs(world, grounded, final)
+        local, final = kinematics.local_rotations(world), kinematics.posed(final[:, 0], world)
     report = _report(_shifted_up(raw, -floor), grounded, final, contacts, floor, fps)
     report["fit_residual"] = residual = fitted.residual if fitted else None
     motion = Motion(

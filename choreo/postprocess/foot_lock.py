@@ -86,11 +86,10 @@ def turn_legs(world: NDArray[np.floating], before: Array, after: Array) -> Array
     Each leg bone gets the swing without twist that takes its old direction onto the new one.
     """
     out = np.array(world, np.float64)
-    for leg in LEGS:
-        for joint, child in pairwise(leg):
-            swing = rot.shortest_arc(before[:, child] - before[:, joint], after[:, child] - after[:, joint])
-            out[:, joint] = swing @ out[:, joint]
-        out[:, leg[-1]] = out[:, leg[-2]]
+    for joints, ends in pairwise((HIPS, KNEES, ANKLES, TOES)):  # both legs at a time
+        swing = rot.shortest_arc(before[:, ends] - before[:, joints], after[:, ends] - after[:, joints])
+        out[:, joints] = swing @ out[:, joints]
+    out[:, TOES] = out[:, ANKLES]
     return out
 
 
@@ -217,7 +216,7 @@ def knee_forward(positions: Array, ankle: Array, toe: Array) -> Array:
     """
     hips = positions[:, HIPS]
     up = positions[:, SPINE1] - hips.mean(axis=1)
-    front = rot.normalize(np.cross(hips[:, 0] - hips[:, 1], up))
+    front = rot.normalize(rot.cross(hips[:, 0] - hips[:, 1], up))
     leg = rot.normalize(ankle - hips)
     swung = (rot.shortest_arc(-up[:, None], leg) @ front[:, None, :, None])[..., 0]
     foot = toe - ankle

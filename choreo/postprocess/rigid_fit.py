@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from choreo.motion import kinematics
 from choreo.motion import rotations as rot
 from choreo.motion.kinematics import RigidFit
-from choreo.motion.skeleton import L_FOOT, NUM_JOINTS, PARENTS, PELVIS, R_FOOT, REST_OFFSETS, children
+from choreo.motion.skeleton import L_FOOT, PARENTS, PELVIS, R_FOOT, REST_OFFSETS, children
 
 TRUST: Final = 0.5
 """How far the start of an aim moves from the given to the fitted place: 0 keeps directions, 1 chases positions."""
@@ -26,20 +26,20 @@ KEEP_DIRECTION: Final = (L_FOOT, R_FOOT)
 def fit_rigid(positions: NDArray[np.floating]) -> RigidFit:
     """Fit the canonical skeleton to positions (T, 22, 3), metres; exact where they already are rigid."""
     given = np.asarray(positions, np.float64)
-    world = kinematics.world_rotations(kinematics.fit(given).local)
+    world = kinematics.fit(given).world
     fitted = np.empty_like(given)
     body = [PELVIS, *children(PELVIS)]
-    fitted[:, PELVIS] = (given[:, body] - (world[:, [PELVIS]] @ REST_OFFSETS[body][..., None])[..., 0]).mean(axis=1)
-    for joint in range(NUM_JOINTS):
-        parent, kids = PARENTS[joint], children(joint)
-        if joint:
-            fitted[:, joint] = fitted[:, parent] + world[:, parent] @ REST_OFFSETS[joint]
-        if len(kids) == 1:
-            trust = 0.0 if kids[0] in KEEP_DIRECTION else TRUST
-            start = given[:, joint] + trust * (fitted[:, joint] - given[:, joint])
-            swing = rot.shortest_arc(world[:, joint] @ REST_OFFSETS[kids[0]], given[:, kids[0]] - start)
-            world[:, joint] = swing @ world[:, joint]
-        elif not kids:
-            world[:, joint] = world[:, parent]
+    fitted[:, PELVIS] = (given[:, body] - kinematics.turned(world[:, [PELVIS]], REST_OFFSETS[body])).mean(axis=1)
+    for level in kinematics.LEVELS:
+        if level.joints != [PELVIS]:
+            bones = kinematics.turned(world[:, level.parents], REST_OFFSETS[level.joints])
+            fitted[:, level.joints] = fitted[:, level.parents] + bones
+            leaves = [joint for joint in level.joints if joint not in (*level.links, *level.bodies)]
+            world[:, leaves] = world[:, [PARENTS[joint] for joint in leaves]]
+        if level.links:
+            trust = np.array([0.0 if end in KEEP_DIRECTION else TRUST for end in level.ends])[:, None]
+            start = given[:, level.links] + trust * (fitted[:, level.links] - given[:, level.links])
+            rest = kinematics.turned(world[:, level.links], REST_OFFSETS[level.ends])
+            world[:, level.links] = rot.shortest_arc(rest, given[:, level.ends] - start) @ world[:, level.links]
     residual = float(np.linalg.norm(fitted - given, axis=-1).mean())
-    return RigidFit(fitted[:, PELVIS], kinematics.local_rotations(world), fitted, residual)
+    return RigidFit(fitted[:, PELVIS], world, fitted, residual)

@@ -64,6 +64,33 @@ def test_headings_follow_the_body() -> None:
         np.testing.assert_allclose(heading(rest @ rot.yaw(angle).T), angle, atol=1e-12)
 
 
+@given(seeds, st.sampled_from([0.0, 1e-12, 1e-9, 1e-6, 1e-3, 0.1, 1.0]), st.sampled_from([-1.0, 1.0]))
+def test_shortest_arcs_turn_one_direction_onto_the_other_without_twist(seed: int, off: float, sign: float) -> None:
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=(5, 3)) * 10.0 ** rng.uniform(-3, 3, (5, 1))
+    b = sign * rot.normalize(a) + off * rng.normal(size=(5, 3))
+    turn = rot.shortest_arc(a, b)
+    np.testing.assert_allclose((turn @ rot.normalize(a)[..., None])[..., 0], rot.normalize(b), atol=1e-9)
+    np.testing.assert_allclose(np.swapaxes(turn, -1, -2) @ turn, np.broadcast_to(np.eye(3), (5, 3, 3)), atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(turn), 1, atol=1e-9)
+    angle = Rotation.from_matrix(turn).magnitude()
+    expected = np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1))
+    np.testing.assert_allclose(angle, expected, atol=1e-6)
+
+
+def test_vectors_of_no_length_are_not_turned() -> None:
+    some = np.array([0.3, -2.0, 0.1])
+    for a, b in ((some, 0 * some), (0 * some, some), (0 * some, 0 * some)):
+        np.testing.assert_array_equal(rot.shortest_arc(a, b), np.eye(3))
+
+
+@given(seeds)
+def test_products_are_those_of_numpy(seed: int) -> None:
+    a, b = np.random.default_rng(seed).normal(size=(2, 4, 5, 3))
+    np.testing.assert_allclose(rot.cross(a, b[:, :1]), np.cross(a, b[:, :1]), atol=1e-12)
+    np.testing.assert_allclose(rot.dot(a, b), (a * b).sum(-1), atol=1e-12)
+
+
 def test_opposite_directions_have_a_shortest_arc() -> None:
     a = np.array([[1.0, 0, 0], [0, 1.0, 0], [0, 0, -1.0]])
     np.testing.assert_allclose((rot.shortest_arc(a, -a) @ a[..., None])[..., 0], -a, atol=1e-9)
