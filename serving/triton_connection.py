@@ -4,8 +4,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+import grpc.aio
 import numpy as np
-from tritonclient.grpc import InferInput, InferRequestedOutput
+from tritonclient.grpc import InferInput, service_pb2
 from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
@@ -20,6 +21,8 @@ from serving.triton_canary import channel_options
 UNKNOWN_REGION: Final = "Unable to find shared memory region"
 """What a server says of a region that was not registered with it."""
 FORGET_S: Final = 5.0
+INFER: Final = "/inference.GRPCInferenceService/ModelInfer"
+"""Name of the call in the inference protocol (KServe, version 2)."""
 _RETRIED: Final = frozenset(f"StatusCode.{name}" for name in ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"))
 
 
@@ -40,7 +43,9 @@ class Connection:
         self._client: Any = None
         self._known: Contract | None = None
         self._registered: set[str] = set()
-        self._shared_calls: dict[tuple[str, str, int, int], _SharedCall] = {}
+        self._channel: Any = None
+        self._send: Any = None
+        self._shared_calls: dict[tuple[str, str, int, int], bytes] = {}
 
     async def contract(self, seconds: float) -> Contract:
         """Read the models' configurations, once.
@@ -90,17 +95,17 @@ class Connection:
         await self._check(expected, seconds)
         key = inputs.name, outputs.name, rows.start, rows.stop
         if key not in self._shared_calls:  # the same at every step of everybody
-            self._shared_calls[key] = _shared_call(inputs, outputs, rows)
-        sent, wanted = self._shared_calls[key]
+            self._shared_calls[key] = _shared_call(graph, inputs, outputs, rows)
         for attempt in (1, 2):
             for region in (inputs, outputs):
                 await self._register(region, seconds)
             try:
-                await self._connected().infer(graph, sent, outputs=wanted, client_timeout=seconds)
+                # What comes of it is in the region; the client would make and read messages at every step.
+                await self._sender()(self._shared_calls[key], timeout=seconds)
                 return
-            except InferenceServerException as error:
-                if attempt == 2 or UNKNOWN_REGION not in str(error.message()):
-                    raise
+            except grpc.aio.AioRpcError as error:
+                if attempt == 2 or UNKNOWN_REGION not in str(error.details()):
+                    raise InferenceServerException(error.details(), str(error.code())) from error
                 self._registered.clear()  # the server was restarted, and has forgotten them
 
     async def forget(self, region: SharedRegion) -> None:
@@ -136,15 +141,23 @@ class Connection:
 
     async def close(self) -> None:
         """Close the connection."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.close()
+        (client, channel), self._client, self._channel, self._send = (self._client, self._channel), None, None, None
+        for connection in (client, channel):
+            if connection is not None:
+                await connection.close()
 
     def _connected(self) -> Any:
         # Not in the constructor: a gRPC channel belongs to the event loop that is running when it is made.
         if self._client is None:
             self._client = InferenceServerClient(self.url, channel_args=channel_options())
         return self._client
+
+    def _sender(self) -> Any:
+        """Inference by a message that is bytes already."""
+        if self._send is None:
+            self._channel = grpc.aio.insecure_channel(self.url, options=channel_options())
+            self._send = self._channel.unary_unary(INFER)
+        return self._send
 
 
 def _instances(config: Any) -> int:
@@ -153,21 +166,22 @@ def _instances(config: Any) -> int:
     return 1 if config.backend == BACKEND else max(1, sum(group.count for group in config.instance_group))
 
 
-_SharedCall = tuple[list[InferInput], list[InferRequestedOutput]]
-
-
-def _shared_call(inputs: SharedRegion, outputs: SharedRegion, rows: range) -> _SharedCall:
-    """Where a server finds some rows of a region, and where it puts what comes of them."""
-    sent, wanted = [], []
+def _shared_call(graph: GraphName, inputs: SharedRegion, outputs: SharedRegion, rows: range) -> bytes:
+    """The message that says where a server finds some rows of a region, and where it puts what comes of them."""
+    message = service_pb2.ModelInferRequest(model_name=graph)
     for name, values in inputs.arrays.items():
-        offset, size = inputs.place(name, rows)
-        sent.append(InferInput(name, (len(rows), *values.shape[1:]), "FP32"))
-        sent[-1].set_shared_memory(inputs.name, size, offset)
+        tensor = message.inputs.add(name=name, datatype="FP32", shape=(len(rows), *values.shape[1:]))
+        _place(tensor, inputs, name, rows)
     for name in outputs.arrays:
-        offset, size = outputs.place(name, rows)
-        wanted.append(InferRequestedOutput(name))
-        wanted[-1].set_shared_memory(outputs.name, size, offset)
-    return sent, wanted
+        _place(message.outputs.add(name=name), outputs, name, rows)
+    return bytes(message.SerializeToString())
+
+
+def _place(tensor: Any, region: SharedRegion, name: str, rows: range) -> None:
+    offset, size = region.place(name, rows)
+    tensor.parameters["shared_memory_region"].string_param = region.name
+    tensor.parameters["shared_memory_byte_size"].int64_param = size
+    tensor.parameters["shared_memory_offset"].int64_param = offset
 
 
 def may_heal(error: InferenceServerException) -> bool:
