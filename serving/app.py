@@ -1,5 +1,6 @@
 """The Ray Serve application, and the server that runs it on this machine or on a cluster."""
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -15,6 +16,7 @@ from ray.serve.schema import LoggingConfig
 from choreo.errors import BackendUnavailable, InvalidInput
 from serving.conditioning_cache import ConditioningCache
 from serving.handles import HandleStages
+from serving.http_server import HttpServer
 from serving.ingress import create_app
 from serving.ray_session import RaySession, uninterrupted, within
 from serving.replicas import EncoderReplica, FinisherReplica, RetrieverReplica, SamplerReplica
@@ -27,6 +29,8 @@ APPLICATION = "choreo"
 START_S = 300.0
 """Longest time until the first canary came through all stages."""
 STOP_S = 30.0
+GRACE_S = 5
+"""How long answers under way may take when a replica is stopped."""
 POLL_S = 0.2
 CPUS = 0.25
 """What an actor asks Ray for. It is about placement, not about speed: several share a core of a small machine."""
@@ -34,25 +38,46 @@ SPARE = 64
 """Requests beyond admission that may be inside the ingress: probes, and those that are being refused."""
 
 
-class IngressReplica:
-    """The HTTP surface over the deployments."""
+class ProxiedIngress:
+    """The HTTP surface over the deployments, behind Ray's proxies."""
 
-    def __init__(self, settings: Settings, encoder: Any, retriever: Any, sampler: Any, finisher: Any) -> None:
-        cache = ConditioningCache(settings.conditioning_cache_bytes)
-        stages = HandleStages(encoder, retriever, sampler, finisher, cache)
-        self._app = create_app(settings, stages, proxied=True)
+    def __init__(self, settings: Settings, *stages: Any) -> None:
+        self._app = create_app(settings, _stages(settings, *stages), proxied=True)
 
     def __serve_build_asgi_app__(self) -> Any:
         """The application; Ray asks for it in the replica."""
         return self._app
 
 
-def serve_app(settings: Settings, triton_urls: Sequence[str]) -> serve.Application:
+class ListeningIngress:
+    """The same on an address of its own: a proxy in front of a single ingress costs more than the ingress."""
+
+    def __init__(self, address: tuple[str, int], settings: Settings, *stages: Any) -> None:
+        self._server = HttpServer(create_app(settings, _stages(settings, *stages)), *address, patience_s=GRACE_S)
+        self._started = asyncio.get_running_loop().create_task(self._server.start())
+
+    async def check_health(self) -> None:
+        """Asked by Ray: whether the address could be listened on."""
+        await self._started
+
+    async def __del__(self) -> None:
+        """Called by Ray at the end."""
+        await self._server.stop()
+
+
+def _stages(settings: Settings, encoder: Any, retriever: Any, sampler: Any, finisher: Any) -> HandleStages:
+    return HandleStages(encoder, retriever, sampler, finisher, ConditioningCache(settings.conditioning_cache_bytes))
+
+
+def serve_app(
+    settings: Settings, triton_urls: Sequence[str], address: tuple[str, int] | None = None
+) -> serve.Application:
     """The five deployments, joined.
 
     Args:
         settings: limits and paths, as they are on the machines that run the replicas.
         triton_urls: gRPC addresses of the Triton servers.
+        address: host and port that the ingress listens on; None: Ray's proxies do.
     """
     running, queued = settings.max_ongoing_requests, settings.max_queued_requests
     # The ingress admits no more than these together, so a queue between stages never overflows by itself.
@@ -62,9 +87,11 @@ def serve_app(settings: Settings, triton_urls: Sequence[str]) -> serve.Applicati
     probed = stage | {"max_ongoing_requests": running + SPARE}  # canaries must not wait behind the work
     sampler = _deployment(SamplerReplica, "Sampler", **probed).bind(list(triton_urls), settings)
     finisher = _deployment(FinisherReplica, "Finisher", **stage).bind()
+    stages = settings, encoder, retriever, sampler, finisher
+    if address is not None:
+        return _deployment(ListeningIngress, "Ingress").bind(address, *stages)
     inside = {"max_ongoing_requests": running + queued + SPARE}
-    ingress = _deployment(serve.ingress()(IngressReplica), "Ingress", **inside)
-    return ingress.bind(settings, encoder, retriever, sampler, finisher)
+    return _deployment(serve.ingress()(ProxiedIngress), "Ingress", **inside).bind(*stages)
 
 
 class Server:
@@ -117,9 +144,12 @@ class Server:
         self._exit.callback(self._withdraw)
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
-        serve.start(proxy_location="HeadOnly", http_options={"host": host, "port": port}, logging_config=quiet)
+        # On a cluster that others use as well, its proxies find the replicas wherever they are.
+        proxied = bool(self.settings.ray_address)
+        location, options = ("HeadOnly", {"host": host, "port": port}) if proxied else ("Disabled", None)
+        serve.start(proxy_location=location, http_options=options, logging_config=quiet)
         try:
-            app = serve_app(self.settings, self._triton_urls)
+            app = serve_app(self.settings, self._triton_urls, None if proxied else (host, port))
             serve.run(app, name=APPLICATION, route_prefix="/", logging_config=quiet)
         except RuntimeError as error:
             raise BackendUnavailable(f"a deployment could not start: {error}") from error
@@ -163,7 +193,7 @@ def _deployment(replica: type, name: str, **options: Any) -> Any:
         name=name,
         ray_actor_options={"num_cpus": CPUS},
         graceful_shutdown_wait_loop_s=0.1,
-        graceful_shutdown_timeout_s=5,
+        graceful_shutdown_timeout_s=GRACE_S,
         health_check_period_s=10,
         health_check_timeout_s=30,
         **options,

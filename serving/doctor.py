@@ -128,7 +128,7 @@ def _phrases(settings: Settings) -> str:
 
 def _profile() -> Check:
     gpu = shutil.which("nvidia-smi") is not None and os.path.exists("/dev/nvidia0")
-    state = "gpu: an NVIDIA device is here" if gpu else "cpu: Triton's Python backend"
+    state = "gpu: an NVIDIA device is here" if gpu else "cpu: the compiled engine, or ONNX Runtime"
     return Check("profile", True, state, required=False)
 
 

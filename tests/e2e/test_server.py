@@ -102,6 +102,7 @@ def running(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     assert [name for name in os.listdir("/dev/shm") if f"-{os.getpid()}-" in name] == []
     port = urlsplit(server.url).port
     with socket.socket() as again:
+        again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the past may linger
         again.bind(("127.0.0.1", port))
 
 
@@ -269,6 +270,20 @@ def test_a_replica_that_dies_costs_nobody_a_dance(running: Running) -> None:
     again = read_npz(running.generate(format="npz").content)
     np.testing.assert_allclose(again.positions, read_npz(wanted).positions, atol=SAME_M)
     wait_for(lambda: running.replicas().get("Sampler", pid) != pid)
+
+
+def test_an_ingress_that_dies_listens_again(running: Running) -> None:
+    pid = running.replicas()["Ingress"]
+    os.kill(pid, signal.SIGKILL)
+
+    def ready() -> bool:
+        try:
+            return running.replicas().get("Ingress", pid) != pid and running.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    wait_for(ready)
+    assert running.generate().status_code == 200
 
 
 @contextmanager
