@@ -187,14 +187,16 @@ def test_a_short_request_does_not_wait_for_a_long_one() -> None:
         waves = Waves(engine, SPEC, WaveOptions(rows=16, queued=0))
         long = asyncio.create_task(waves.run(song))
         long.add_done_callback(lambda _: order.append("song"))
-        await asyncio.sleep(0.01)
+        while len(engine.sizes) < 3:
+            await asyncio.sleep(0)
+        before = len(engine.sizes)
         await waves.run(short)
-        order.append(f"short after {len(engine.sizes)}")
+        order.append(f"short after {len(engine.sizes) - before}")
         await long
 
     asyncio.run(run())
     assert order[0].startswith("short")
-    assert int(order[0].split()[-1]) < 20 < len(engine.sizes)
+    assert int(order[0].split()[-1]) < 15 < len(engine.sizes)
 
 
 def test_one_that_has_just_ended_is_no_row_of_the_next_wave() -> None:
