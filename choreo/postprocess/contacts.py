@@ -4,9 +4,9 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 
 from choreo.motion.skeleton import ANKLE_HEIGHT, CONTACT_JOINTS, FPS, TOE_HEIGHT
+from choreo.postprocess.savitzky_golay import savitzky_golay
 
 Bools = NDArray[np.bool_]
 
@@ -49,7 +49,7 @@ def horizontal_speed(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[
     if len(ground) < SPEED_WINDOW:
         velocity = np.gradient(ground, axis=0)
     else:
-        velocity = savgol_filter(ground, SPEED_WINDOW, 2, deriv=1, axis=0)
+        velocity = savitzky_golay(ground, SPEED_WINDOW, 2, deriv=1)
     return np.linalg.norm(velocity, axis=-1) * fps
 
 

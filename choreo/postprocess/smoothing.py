@@ -13,10 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
-from scipy.signal import savgol_coeffs, savgol_filter
 
 from choreo.motion import rotations as rot
 from choreo.motion.skeleton import FPS
+from choreo.postprocess.savitzky_golay import coefficients, savitzky_golay
 
 Array = NDArray[np.float64]
 
@@ -44,8 +44,8 @@ def smooth(signal: NDArray[np.floating], fps: float = FPS) -> Array:
         window = _window(frames, fps, len(out), at_least=order + 2)
         if window <= order + 1:
             break
-        below = savgol_filter(out, window, order, axis=0)
-        kernel = savgol_coeffs(window, order)
+        below = savitzky_golay(out, window, order)
+        kernel = coefficients(window, order)[0]
         band = above - below
         detail += _wiener_gain(band, noise * _energy_of_difference(identity, kernel), fps) * band
         identity, above = kernel, below
