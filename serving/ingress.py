@@ -36,6 +36,7 @@ from serving.request import (
 from serving.settings import Settings
 from serving.stages import ServingStages
 from serving.surface import Surface
+from serving.threads import aside
 
 T = TypeVar("T")
 
@@ -44,6 +45,7 @@ GRACE_S = 1.0
 READY_FOR_S = 1.0
 """How long an answer of the canary stands, so that probes cost nothing."""
 REQUEST_FIELDS = frozenset({*GenerateFields.model_fields, *ATTACHMENTS})
+NOTHING = Attachments()
 TO_COME = b"\0"
 """Stands for a song that is fetched only once everything else about the request is known to be right."""
 
@@ -66,21 +68,21 @@ class Service:
         """`POST /v1/generate`."""
         with self._admission.place():
             values, parts = await self._upload(read_generate(request))
-            job, url = await asyncio.to_thread(self._job, values, parts, request.state.request_id)
+            job, url = await aside(parts == NOTHING, self._job, values, parts, request.state.request_id)
             return await _unless_gone(request, self._work(job, url, self._delivered))
 
     async def generate_legacy(self, request: Request) -> Response:
         """`POST /generate`, the documents' endpoint."""
         with self._admission.place():
             values = legacy.translate(await self._upload(read_json(request)))
-            job, url = await asyncio.to_thread(self._job, values, Attachments(), request.state.request_id)
+            job, url = self._job(values, NOTHING, request.state.request_id)
             return await _unless_gone(request, self._work(job, url, self._generated_legacy))
 
     async def search(self, request: Request) -> Response:
         """`POST /v1/phrases/search`."""
         with self._admission.place():
             values, parts = await self._upload(read_search(request))
-            job, top_n, url = await asyncio.to_thread(self._search, values, parts, request.state.request_id)
+            job, top_n, url = await aside(parts == NOTHING, self._search, values, parts, request.state.request_id)
 
             async def answer(job: Job) -> Response:
                 return JSONResponse(found_document(job, *await self._pipeline.search(job, top_n)))
@@ -113,7 +115,7 @@ class Service:
             raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT, "slow-upload", message, "body") from error
 
     def _job(self, values: dict[str, Any], parts: Attachments, request_id: str) -> tuple[Job, str | None]:
-        """The job, and the address of its song if that is still to be fetched. Blocking: it reads archives."""
+        """The job, and the address of its song if that is still to be fetched. Blocking if there are parts to read."""
         fields = parse_fields(values)
         parts = self._expecting(fields, parts)
         return replace(make_job(fields, parts, self._settings), request_id=request_id), fields.audio_url

@@ -1,6 +1,5 @@
 """The sampling stage: a request becomes a trajectory, which an executor takes through the denoiser."""
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -22,6 +21,7 @@ from serving.executors import Executor, MakeExecutor, requests
 from serving.request import Job
 from serving.stages import Conditioning, Prior, Sampled
 from serving.tensors import Tensors
+from serving.threads import aside
 from serving.trajectory import OVERLAP, Plan, Trajectory
 from serving.windows import timeline_length, window_starts
 
@@ -92,7 +92,7 @@ class Sampler:
         """The trajectory, and the rows of the conditioner that were computed for it."""
         starts = window_starts(conditioning.num_frames, spec.window, OVERLAP)
         length = timeline_length(starts, spec.window)
-        known, known_mask = await asyncio.to_thread(_known_frames, job.start, length, spec)
+        known, known_mask = await aside(job.start is None, _known_frames, job.start, length, spec)
         context, computed = await self._context(conditioning, starts, spec, plan)
         timelines = {"prior": _normalized_prior(prior, length, spec), "rhythm": _extended(conditioning.rhythm, length)}
         timelines |= {"known": known, "known_mask": known_mask}

@@ -22,3 +22,8 @@ class Threads:
     def close(self) -> None:
         """Take no more work and drop what has not begun; threads end when what they are at is done."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def aside(quick: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do the work in another thread, unless it is quick: then it is done before a thread would have begun."""
+    return work(*args, **kwargs) if quick else await asyncio.to_thread(work, *args, **kwargs)

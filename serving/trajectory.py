@@ -6,6 +6,7 @@ added to one timeline as they come, in any order, and the step is complete when 
 agree in their overlap at every step, and memory grows with the timeline, not with the rows.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from choreo.diffusion.noise import INITIAL, gaussian
 from choreo.diffusion.schedule import NoiseSchedule
 from choreo.diffusion.step import Sampler, Weights
-from choreo.models.spec import ModelSpec, Prediction
+from choreo.models.spec import ModelSpec, Prediction, ScheduleName
 from serving.windows import shares, timeline_length
 
 OVERLAP: Final = 64
@@ -97,9 +98,7 @@ class Trajectory:
         self.x = np.concatenate([self._noise(slice(first, first + AT_ONCE), INITIAL) for first in parts])
         self._x0 = np.zeros_like(self.x) if method.multistep else self.x[:0]
         self._schedule = NoiseSchedule.make(self.spec.schedule, self.spec.num_train_timesteps)
-        self._pairs = method.timesteps(self._schedule, self.plan.num_steps)
-        t, t_prev = self._pairs.T
-        self._weights = method.weights(self._schedule, t, t_prev, np.concatenate([[-1], t[:-1]]))
+        self._pairs, self._weights = _course(method, self.spec.schedule, len(self._schedule.betas), self.plan.num_steps)
         self._shares = shares(self.starts, self.spec.window, OVERLAP)
         self._total = np.zeros((self.length, self.spec.channels), np.float32 if len(self.starts) == 1 else np.float64)
         self._begin()
@@ -193,3 +192,14 @@ class Trajectory:
         end = min(frames.stop, self.length)
         at = self.index if step is None else step
         return gaussian(self.plan.seed, frames.start, end - frames.start, self.spec.channels, at)
+
+
+@functools.lru_cache(maxsize=64)
+def _course(
+    method: Sampler, schedule: ScheduleName, num_train_timesteps: int, num_steps: int
+) -> tuple[NDArray[np.int64], Weights]:
+    """Timesteps (S, 2) of a process and the weights of its steps: the same for everybody who asks for as many."""
+    of = NoiseSchedule.make(schedule, num_train_timesteps)
+    pairs = method.timesteps(of, num_steps)
+    t, t_prev = pairs.T
+    return pairs, method.weights(of, t, t_prev, np.concatenate([[-1], t[:-1]]))
