@@ -21,7 +21,7 @@ enum TRITONSERVER_DataType : int { kFloat32 = 11 };
 enum TRITONSERVER_MemoryType : int { kCpu = 0, kCpuPinned = 1, kGpu = 2 };
 enum TRITONSERVER_LogLevel : int { kLogError = 2 };
 constexpr uint32_t kReleaseAll = 1, kFinalResponse = 1;
-constexpr uint32_t kApiMajor = 1, kApiMinor = 10;
+constexpr uint32_t kApiMajor = 1, kApiMinor = 19;
 
 #define FROM_TRITON __attribute__((weak, visibility("default")))
 

@@ -101,9 +101,10 @@ class Condition final : public Operator {
       one.context = std::make_unique<float[]>(floats);
       one.made = std::make_unique<float[]>(to_.floats + kLanes);
     }
+    // All of it from the copy: the caller's memory may be shared, and change when nobody waits for this call any more.
     std::copy_n(context, floats, one.context.get());
-    make(context, scratch, one.made.get());
-    one.hash = key;
+    make(one.context.get(), scratch, one.made.get());
+    one.hash = hash(one.context.get(), floats);
     one.used = to_.clock;
     return one;
   }
