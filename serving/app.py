@@ -53,8 +53,7 @@ class ListeningIngress:
     """The same on an address of its own: a proxy in front of a single ingress costs more than the ingress."""
 
     def __init__(self, address: tuple[str, int], settings: Settings, *stages: Any) -> None:
-        # A call costs half the processor time as a message of gRPC, instead of a task of an actor. The environment says
-        # so too, but handles are made where Ray Serve was imported before there was a session.
+        # A call costs half the processor time as a message of gRPC, instead of a task of an actor.
         near = [stage.options(_by_reference=False) for stage in stages]
         self._server = HttpServer(create_app(settings, _stages(settings, *near)), *address, patience_s=GRACE_S)
         self._started = asyncio.get_running_loop().create_task(self._server.start())

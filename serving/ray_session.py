@@ -36,11 +36,10 @@ _ENVIRONMENT = (
     # By default replicas are as nice as batch work: the one that composes waves would wait for the processor behind
     # those that compute them, at every step.
     ("RAY_worker_niceness", "0"),
-    # A call between replicas costs half the processor time as a message of gRPC, instead of a task of an actor, and
-    # without threads for each of Ray's own loops. The length is that of the file of an hour of motion, and more.
+    # A call between replicas costs less without threads for each of Ray's own loops. The length of a message is that of
+    # the file of an hour of motion, and more.
     ("RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD", "0"),
     ("RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP", "0"),
-    ("RAY_SERVE_USE_GRPC_BY_DEFAULT", "1"),
     ("RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH", str(1 << 30)),
     # Ten times a second by default, for as long as nothing changes.
     ("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5"),

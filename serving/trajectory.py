@@ -97,8 +97,9 @@ class Trajectory:
         parts = range(0, self.length, AT_ONCE)
         self.x = np.concatenate([self._noise(slice(first, first + AT_ONCE), INITIAL) for first in parts])
         self._x0 = np.zeros_like(self.x) if method.multistep else self.x[:0]
-        self._schedule = NoiseSchedule.make(self.spec.schedule, self.spec.num_train_timesteps)
-        self._pairs, self._weights = _course(method, self.spec.schedule, len(self._schedule.betas), self.plan.num_steps)
+        self._schedule, self._pairs, self._weights = _course(
+            method, self.spec.schedule, self.spec.num_train_timesteps, self.plan.num_steps
+        )
         self._shares = shares(self.starts, self.spec.window, OVERLAP)
         self._total = np.zeros((self.length, self.spec.channels), np.float32 if len(self.starts) == 1 else np.float64)
         self._begin()
@@ -196,10 +197,10 @@ class Trajectory:
 
 @functools.lru_cache(maxsize=64)
 def _course(
-    method: Sampler, schedule: ScheduleName, num_train_timesteps: int, num_steps: int
-) -> tuple[NDArray[np.int64], Weights]:
-    """Timesteps (S, 2) of a process and the weights of its steps: the same for everybody who asks for as many."""
-    of = NoiseSchedule.make(schedule, num_train_timesteps)
-    pairs = method.timesteps(of, num_steps)
+    method: Sampler, name: ScheduleName, num_train_timesteps: int, num_steps: int
+) -> tuple[NoiseSchedule, NDArray[np.int64], Weights]:
+    """Schedule, timesteps (S, 2) and weights of the steps: the same for everybody who asks for as many."""
+    schedule = NoiseSchedule.make(name, num_train_timesteps)
+    pairs = method.timesteps(schedule, num_steps)
     t, t_prev = pairs.T
-    return pairs, method.weights(of, t, t_prev, np.concatenate([[-1], t[:-1]]))
+    return schedule, pairs, method.weights(schedule, t, t_prev, np.concatenate([[-1], t[:-1]]))

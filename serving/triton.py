@@ -61,8 +61,6 @@ class TritonSettings(BaseModel):
     grpc_port: int = Field(default=0, ge=0, le=65535)
     """Loopback port; 0 takes a free one, which later restarts keep."""
     metrics_port: int = Field(default=0, ge=0, le=65535)
-    compiled_backend: bool = True
-    """Whether models with a compiled engine that fits are served by it without Python between."""
     log_file: Path | None = None
     """Where the server's output goes; None keeps it with the temporary files, which are removed at the end."""
     shared_memory_mib: int = Field(default=16, ge=1)
@@ -349,10 +347,8 @@ class _Launch:
     ) -> None:
         self.configs, self.prefix = configs, prefix
         self._installation, self._work = installation, work
+        self._repository = for_this_machine(repository, configs, work / "models")
         self._log, self._settings = log, settings
-        self._repository = repository
-        if settings.compiled_backend:
-            self._repository = for_this_machine(repository, configs, work / "models")
         self._backends = installation.link_backend(work)
 
     def spawn(self, ports: tuple[int, int]) -> subprocess.Popen[bytes]:

@@ -45,7 +45,7 @@ class Connection:
         self._registered: set[str] = set()
         self._channel: Any = None
         self._send: Any = None
-        self._shared_calls: dict[tuple[str, str, int, int], bytes] = {}
+        self._shared_calls: dict[tuple[str, str, str, int, int], bytes] = {}
 
     async def contract(self, seconds: float) -> Contract:
         """Read the models' configurations, once.
@@ -93,7 +93,7 @@ class Connection:
             NotShared: this server cannot map the regions.
         """
         await self._check(expected, seconds)
-        key = inputs.name, outputs.name, rows.start, rows.stop
+        key = inputs.name, outputs.name, graph, rows.start, rows.stop
         if key not in self._shared_calls:  # the same at every step of everybody
             self._shared_calls[key] = _shared_call(graph, inputs, outputs, rows)
         for attempt in (1, 2):

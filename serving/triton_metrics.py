@@ -13,10 +13,8 @@ INFERENCE_COUNT = "nv_inference_count"
 SETTLE_S, POLL_S = 5.0, 0.05
 
 
-def inference_counts(server: TritonServer | None) -> dict[str, int]:
-    """Rows inferred so far by model, as Triton counts them; empty for a server that is not ours."""
-    if server is None:
-        return {}
+def inference_counts(server: TritonServer) -> dict[str, int]:
+    """Rows inferred so far by model, as Triton counts them."""
     answer = httpx.get(server.metrics_url, timeout=10, trust_env=False)
     answer.raise_for_status()
     counts: dict[str, int] = {}
@@ -30,7 +28,7 @@ def inference_counts(server: TritonServer | None) -> dict[str, int]:
 
 @contextmanager
 def counted_rows(server: TritonServer | None) -> Iterator[Callable[[Mapping[str, int]], dict[str, int]]]:
-    """Count what a server infers for its clients; no canary is among it.
+    """Count what a server infers for its clients; no canary is among it. Nothing is counted of one that is not ours.
 
     Yields:
         A function of the rows sent, by model: the rows that Triton counted inside the block. Triton counts a row a

@@ -31,6 +31,7 @@ class Level:
         joints, parents: the joints, and the parent of each; -1 for the pelvis.
         links, ends: those with one child, and that child.
         bodies: those with several.
+        leaves: those with none.
     """
 
     joints: list[int]
@@ -38,6 +39,7 @@ class Level:
     links: list[int]
     ends: list[int]
     bodies: list[int]
+    leaves: list[int]
 
 
 def _levels() -> tuple[Level, ...]:
@@ -46,7 +48,8 @@ def _levels() -> tuple[Level, ...]:
         links = [joint for joint in joints if len(children(joint)) == 1]
         ends = [children(joint)[0] for joint in links]
         bodies = [joint for joint in joints if len(children(joint)) > 1]
-        levels.append(Level(joints, [PARENTS[joint] for joint in joints], links, ends, bodies))
+        leaves = [joint for joint in joints if not children(joint)]
+        levels.append(Level(joints, [PARENTS[joint] for joint in joints], links, ends, bodies, leaves))
         joints = [child for joint in joints for child in children(joint)]
     return tuple(levels)
 
@@ -128,9 +131,8 @@ def fit(positions: NDArray[np.floating]) -> RigidFit:
     """
     positions = np.asarray(positions, np.float64)
     world = np.empty((len(positions), NUM_JOINTS, 3, 3))
-    world[:, PELVIS] = np.eye(3)
     for level in LEVELS:
-        if level.joints != [PELVIS]:
+        if level.joints != [PELVIS]:  # a body, which owes its parent nothing
             world[:, level.joints] = world[:, level.parents]
         if level.links:
             swing = rot.shortest_arc(

@@ -75,10 +75,10 @@ def shortest_arc(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array:
 def _half_turn(a: Array, b: Array) -> Array:
     """`shortest_arc` of unit vectors (N, 3) that are nearly opposite; opposite ones have any perpendicular axis."""
     v = cross(a, b)
-    sin = np.linalg.norm(v, axis=-1)
+    sin = np.sqrt(dot(v, v))
     helper = np.where(np.abs(a[:, :1]) < 0.9, np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
     axis = np.where((sin < EPS)[:, None], normalize(cross(a, helper)), v / np.maximum(sin, EPS)[:, None])
-    return axis_angle(axis, np.arctan2(sin, (a * b).sum(-1)))
+    return axis_angle(axis, np.arctan2(sin, dot(a, b)))
 
 
 def procrustes(source: NDArray[np.floating], target: NDArray[np.floating]) -> Array:

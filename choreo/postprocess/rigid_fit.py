@@ -34,8 +34,7 @@ def fit_rigid(positions: NDArray[np.floating]) -> RigidFit:
         if level.joints != [PELVIS]:
             bones = kinematics.turned(world[:, level.parents], REST_OFFSETS[level.joints])
             fitted[:, level.joints] = fitted[:, level.parents] + bones
-            leaves = [joint for joint in level.joints if joint not in (*level.links, *level.bodies)]
-            world[:, leaves] = world[:, [PARENTS[joint] for joint in leaves]]
+            world[:, level.leaves] = world[:, [PARENTS[joint] for joint in level.leaves]]
         if level.links:
             trust = np.array([0.0 if end in KEEP_DIRECTION else TRUST for end in level.ends])[:, None]
             start = given[:, level.links] + trust * (fitted[:, level.links] - given[:, level.links])

@@ -56,10 +56,10 @@ def _manifest(version: Path, config: TritonModelConfig) -> dict[str, Any] | None
 
 
 def _link(version: Path, model: Path, config: TritonModelConfig, manifest: Mapping[str, Any]) -> None:
-    options = EngineOptions.from_parameters(config.parameters)
     (model / "1").mkdir(parents=True)
     (model / "1" / LIBRARY).symlink_to(version / manifest["library"]["file"])
     tensors = [("input", *tensor) for tensor in manifest["inputs"]] + [("output", *manifest["output"])]
+    options = EngineOptions.from_parameters(config.parameters)
     workers = options.instance_count() * options.threads()
     lines = [f"program {version / manifest['program']['file']}", f"workers {workers}"]
     lines += [" ".join(map(str, (role, name, *shape))) for role, name, shape in tensors]

@@ -86,7 +86,8 @@ class TestChoice:
 
 @needs_compiler
 @pytest.mark.e2e
-def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path) -> None:
+def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a server of somebody else, which is given the repository as it was exported."""
     from serving.triton import TritonServer, TritonSettings
     from serving.triton_engine import TritonEngine
 
@@ -101,8 +102,8 @@ def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path) -> None:
         finally:
             await engine.close()
 
-    settings = TritonSettings(canary_period_s=3600, shared_memory_mib=2, compiled_backend=False)
-    with TritonServer(root, settings) as server:
+    monkeypatch.setattr("serving.triton.for_this_machine", lambda repository, configs, folder: repository)
+    with TritonServer(root, TritonSettings(canary_period_s=3600, shared_memory_mib=2)) as server:
         assert which(inputs, asyncio.run(remote(server.grpc_url))) == "native"
 
 
