@@ -346,8 +346,7 @@ class _Launch:
         settings: TritonSettings,
     ) -> None:
         self.configs, self.prefix = configs, prefix
-        self._installation, self._work = installation, work
-        self._repository = for_this_machine(repository, configs, work / "models")
+        self._installation, self._repository, self._work = installation, repository, work
         self._log, self._settings = log, settings
         self._backends = installation.link_backend(work)
 
@@ -355,9 +354,13 @@ class _Launch:
         """Start the server on a gRPC and a metrics port; must be called from the supervisor's thread."""
         if self._log.is_file() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_name(self._log.name + ".1"))
-        return spawn(self._command(ports), self._installation.environment(), self._work, self._log)
+        # At every start: an export meanwhile has put other files where the links of the last one lead.
+        models = self._work / "models"
+        shutil.rmtree(models, ignore_errors=True)
+        repository = for_this_machine(self._repository, self.configs, models)
+        return spawn(self._command(repository, ports), self._installation.environment(), self._work, self._log)
 
-    def _command(self, ports: tuple[int, int]) -> list[str]:
+    def _command(self, repository: Path, ports: tuple[int, int]) -> list[str]:
         settings, memory = self._settings, self._settings.shared_memory_mib << 20
         python = {
             "shm-region-prefix-name": self.prefix,
@@ -368,7 +371,7 @@ class _Launch:
         return [
             str(self._installation.binary),
             f"--id={self.prefix}",
-            f"--model-repository={self._repository}",
+            f"--model-repository={repository}",
             f"--backend-directory={self._backends}",
             f"--cache-directory={self._installation.caches}",
             "--disable-auto-complete-config",

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import logging
+import os
+import signal
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -192,6 +195,29 @@ class TestServer:
         with TritonServer(repository(tmp_path), SETTINGS) as server:
             assert server.healthy()
         assert server.pid is None
+
+    def test_a_server_that_starts_again_serves_what_is_there_then(self, root: Path) -> None:
+        inputs = some_inputs(SPEC, 3, x=np.abs)
+
+        async def infer() -> np.ndarray:
+            engine = TritonEngine([server.grpc_url])
+            try:
+                return (await engine.infer("denoiser", inputs))["x0"]
+            finally:
+                await engine.close()
+
+        with TritonServer(root, SETTINGS) as server:
+            assert_right(inputs, asyncio.run(infer()))
+            # As after an export without a compiler: the links of the first start lead nowhere.
+            for file in (root / "denoiser" / "1").glob("native*"):
+                file.unlink()
+            assert server.pid is not None
+            os.kill(server.pid, signal.SIGKILL)
+            until = time.monotonic() + 60
+            while not (server.restarts and server.healthy()):
+                assert time.monotonic() < until, "it did not come back"
+                time.sleep(0.05)
+            np.testing.assert_allclose(asyncio.run(infer()), np.sqrt(inputs["x"]) / 2, atol=1e-5)
 
     def test_a_layout_that_says_something_else(self, root: Path) -> None:
         manifest = root / "denoiser" / "1" / MANIFEST
