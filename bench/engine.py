@@ -31,16 +31,16 @@ from numpy.typing import NDArray
 from bench.raw_engine import gflop_per_row, sgemm_gflops
 from bench.report import Row, say, show, skipped
 from choreo.errors import ChoreoError, InvalidInput
-from choreo.models.generator import load_generator
-from choreo.models.spec import ModelSpec
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.spec import ModelSpec
 from export.build import build_repository
 from export.engine_options import EngineOptions, cores
 from export.native.loader import NativeSession, NativeUnavailable
 from export.onnx_graphs import sample_inputs
 from export.repository import read_configs
 from export.tuning import PAUSE_S, changes, contenders
+from serving.engines.tensors import part, parts_of
 from serving.settings import Settings
-from serving.tensors import part, parts_of
 
 Inputs = dict[str, NDArray[np.float32]]
 Run = Callable[[Inputs], NDArray[np.float32]]

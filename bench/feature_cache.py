@@ -24,9 +24,9 @@ from bench.held_out import GUIDANCE, Dances, apart, open_windows, parser, rows_o
 from bench.report import Row, say, seconds, show
 from choreo.diffusion.presets import PRESETS, Preset
 from choreo.errors import ChoreoError, InvalidInput
-from choreo.models.generator import Generator, load_generator
-from choreo.models.spec import ModelSpec
-from choreo.models.unet import Downsample, MotionUNet
+from choreo.generators.checkpoint import Generator, load_generator
+from choreo.generators.spec import ModelSpec
+from choreo.generators.unet.network import Downsample, MotionUNet
 from choreo.training.held_out_dances import HeldOutDances
 from serving.settings import Settings
 

@@ -17,7 +17,7 @@ from bench.held_out import GUIDANCE, Dances, apart, open_windows, parser, rows_o
 from bench.report import Row, say, show, skipped
 from choreo.diffusion.presets import PRESETS, Preset
 from choreo.errors import ChoreoError, InvalidInput
-from choreo.models.generator import Generator, load_generator
+from choreo.generators.checkpoint import Generator, load_generator
 from choreo.training.held_out_dances import HeldOutDances
 from serving.settings import Settings
 

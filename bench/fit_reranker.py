@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from bench.phrase_pool import Item, MemoryLibrary, PhrasePool, Question, encoded, read_pool
-from choreo.data.packs import is_validation
+from choreo.data.layouts.packs import is_validation
 from choreo.text.encoders import TextEncoder, text_encoder
-from retrieval.embedding import Query
-from retrieval.finder import CANDIDATES
-from retrieval.rerank import FeatureReranker, Scorer
+from retrieval.library.embedding import Query
+from retrieval.search.finder import CANDIDATES
+from retrieval.search.rerank import FeatureReranker, Scorer
 
 Array = NDArray[np.float64]
 

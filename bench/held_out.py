@@ -12,18 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report import Row
-from choreo.data.songs import HELD_OUT_SEED, loops
-from choreo.data.windows import Windows, caption_table
+from choreo.data.synthetic.songs import HELD_OUT_SEED, loops
+from choreo.data.windows.windows import Windows, caption_table
 from choreo.diffusion.presets import PRESETS
 from choreo.errors import InvalidInput
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
 from choreo.text.encoders import text_encoder
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
 from choreo.training.recipe import DataConfig
 from choreo.training.run import VALIDATION_WINDOWS, augmented
 from choreo.training.sides import read_sides
+from retrieval.prior.training_priors import from_library
 from serving.settings import Settings
-from serving.training_priors import from_library
 
 Dances = Sequence[NDArray[np.float64]]
 

@@ -14,15 +14,15 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.data.packs import DataPack, family_of, group_of, is_validation
+from choreo.data.layouts.packs import DataPack, family_of, group_of, is_validation
 from choreo.motion.skeleton import FPS
 from choreo.text.encoders import TextEncoder
-from retrieval.cutting import Cutting, cut
-from retrieval.embedding import EmbeddingConfig, Music, PhraseColumns, Query, QueryEmbedder, Weights
-from retrieval.filters import PhraseFilter
-from retrieval.library import Hit
-from retrieval.phrases import Phrase, beat_strength, describe, words
-from retrieval.song_summary import song_summary
+from retrieval.building.cutting import Cutting, cut
+from retrieval.library.embedding import EmbeddingConfig, Music, PhraseColumns, Query, QueryEmbedder, Weights
+from retrieval.library.filters import PhraseFilter
+from retrieval.library.library import Hit
+from retrieval.library.phrases import Phrase, beat_strength, describe, words
+from retrieval.library.song_summary import song_summary
 
 GENRES: Final = {"W": "waltz", "R": "rumba", "C": "cha-cha", "T": "tango"}
 CUTTING: Final = Cutting(phrase_frames=(32, 240))

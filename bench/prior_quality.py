@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report import Row, say, show
-from choreo.data.packs import DataPack, group_of, is_validation
+from choreo.data.layouts.packs import DataPack, group_of, is_validation
 from choreo.evaluation.beat_alignment import beat_alignment_score, motion_beat_alignment
 from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.kinematics import bone_length_deviation, jerk
@@ -27,14 +27,14 @@ from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.beats import tempo_of
 from choreo.text.encoders import TextEncoder, text_encoder
-from retrieval.build import build_library
-from retrieval.embedding import Music, Query
-from retrieval.finder import PhraseFinder, PhraseRequest
-from retrieval.library import Hit, PhraseLibrary
-from retrieval.phrases import Phrase
-from retrieval.prior import build_prior
-from retrieval.song_summary import song_summary
-from retrieval.sources import open_sources
+from retrieval.building.build import build_library
+from retrieval.building.sources import open_sources
+from retrieval.library.embedding import Music, Query
+from retrieval.library.library import Hit, PhraseLibrary
+from retrieval.library.phrases import Phrase
+from retrieval.library.song_summary import song_summary
+from retrieval.prior.prior import build_prior
+from retrieval.search.finder import PhraseFinder, PhraseRequest
 
 Array = NDArray[np.float64]
 

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.report import seconds
-from choreo.models.generator import load_generator
+from choreo.generators.checkpoint import load_generator
 from export.engine_options import cores
 from export.onnx_graphs import sample_inputs
 from export.repository import read_spec
-from serving.local import LocalStages
-from serving.onnx_engine import OnnxEngine
-from serving.pipeline import Pipeline
-from serving.request import Attachments, make_job, parse_fields
+from serving.engines.local import OnnxEngine
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
+from serving.stages.local import LocalStages
 
 BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
 SQUARES: Final = (1024, 1536, 2048)
@@ -111,7 +111,7 @@ class RawEngine:
 
     def motion(self, body: dict[str, Any]) -> tuple[NDArray[np.float32], float]:
         """Positions for a request, and the seconds that it took, without a server between."""
-        job = make_job(parse_fields(body), Attachments(), self._settings)
+        job = validated_request(parse_fields(body), Attachments(), self._settings)
         began = time.perf_counter()
         result = asyncio.run(self._pipeline.run(job))
         return result.motion.positions, time.perf_counter() - began

@@ -26,17 +26,17 @@ from bench.report import Row, say, show, skipped
 from bench.synthetic_phrases import QUESTIONS, SyntheticPhrases
 from choreo.errors import ChoreoError, InvalidInput
 from choreo.text.encoders import text_encoder
-from retrieval import manifest as files
-from retrieval.build import build_library
-from retrieval.index import FlatIndex
+from retrieval.building.build import build_library
+from retrieval.building.sources import open_sources
+from retrieval.building.table_stream import TableWriter
 from retrieval.indices.base import RECALL_AT
 from retrieval.indices.device import find_device
 from retrieval.indices.hnsw import HnswIndex
+from retrieval.indices.index import FlatIndex
 from retrieval.indices.ivf import TRAINING, IvfIndex
 from retrieval.indices.recall import TIE
-from retrieval.library import PhraseLibrary
-from retrieval.sources import open_sources
-from retrieval.table_stream import TableWriter
+from retrieval.library import manifest as files
+from retrieval.library.library import PhraseLibrary
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 QUICK: Final = (2_000, 20_000)

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from bench.report import anonymous_mib, say, seconds
 from choreo.errors import InvalidArtifact
-from retrieval import manifest as files
-from retrieval.embedding import Music, Query
-from retrieval.index import build_index
 from retrieval.indices.base import RECALL_AT
-from retrieval.library import PhraseLibrary
-from retrieval.manifest import Manifest, entries
+from retrieval.indices.index import build_index
+from retrieval.library import manifest as files
+from retrieval.library.embedding import Music, Query
+from retrieval.library.library import PhraseLibrary
+from retrieval.library.manifest import Manifest, entries
 
 BATCH: Final = 64
 _SINGLES: Final = 96

@@ -25,13 +25,13 @@ from scipy.stats import hypergeom
 from bench.fit_reranker import Rows, fit, joined, text_rows
 from bench.phrase_pool import Item, MemoryLibrary, PhrasePool, Question, encoded, read_pool
 from bench.report import Row, say, show, skipped
-from choreo.data.packs import is_validation
+from choreo.data.layouts.packs import is_validation
 from choreo.errors import MissingDependency
 from choreo.text.encoders import TextEncoder, text_encoder
-from retrieval.cross_encoder import CrossEncoderReranker
-from retrieval.embedding import Query, Weights
-from retrieval.finder import CANDIDATES
-from retrieval.rerank import SCORERS, FeatureReranker, Reranker, Scorer
+from retrieval.library.embedding import Query, Weights
+from retrieval.search.cross_encoder import CrossEncoderReranker
+from retrieval.search.finder import CANDIDATES
+from retrieval.search.rerank import SCORERS, FeatureReranker, Reranker, Scorer
 
 Array = NDArray[np.float64]
 Order = Callable[[Question, Query, MemoryLibrary], list[Item]]

@@ -1,4 +1,4 @@
-"""Waves without servers: what `serving.waves` itself costs, over an engine of known speed.
+"""StepBatchRunner without servers: what `serving.sampling.runner` itself costs, over an engine of known speed.
 
 The engine is simulated: it takes a known time per wave and per row, one wave after the other, so that whatever is
 missing from the ideal rate is the waves' own. `rows/N` keeps N rows in flight; `queued/N` lets N requests wait, as many
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from bench.report import Row, anonymous_mib, say, show
 from choreo.diffusion.samplers import sampler
+from choreo.diffusion.trajectory import TIMELINES, Plan, Trajectory
 from choreo.errors import InvalidInput
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
+from serving.engines.tensors import Tensors
+from serving.sampling.runner import BatchOptions, StepBatchRunner
+from serving.sampling.step_buffer import denoiser_inputs
 from serving.settings import Settings
-from serving.tensors import Tensors
-from serving.trajectory import TIMELINES, Plan, Trajectory
-from serving.wave_buffer import denoiser_inputs
-from serving.waves import WaveOptions, Waves
 
 SPEC: Final = ModelSpec(name="simulated", context_dim=128, mean=(0.0,) * 66, std=(1.0,) * 66)
 WAVE_S: Final = 0.002
@@ -37,7 +37,7 @@ STEPS: Final = 4
 
 
 class SimulatedEngine:
-    """Takes a known time for a wave, without computing anything; see `serving.waves.WaveEngine`.
+    """Takes a known time for a wave, without computing anything; see `serving.sampling.runner.BatchTransport`.
 
     Args:
         wave_s, row_s: cost of a wave and of each row in it, seconds.
@@ -115,7 +115,7 @@ async def _rate(rows: int, wave_rows: int, seconds: float) -> list[Row]:
     engine = SimulatedEngine(WAVE_S, ROW_S)
     ideal = engine.best_rate(min(rows, wave_rows))
     steps = min(max(round(seconds * ideal / rows), 4), SPEC.num_train_timesteps)
-    waves = Waves(engine, SPEC, WaveOptions(rows=wave_rows))
+    waves = StepBatchRunner(engine, SPEC, BatchOptions(rows=wave_rows))
     trajectories = [_trajectory(seed, steps) for seed in range(rows // 2)]
     began, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(waves.run(trajectory) for trajectory in trajectories))
@@ -129,9 +129,9 @@ async def _rate(rows: int, wave_rows: int, seconds: float) -> list[Row]:
 
 
 async def _queue(count: int, at_a_time: int, wave_rows: int) -> list[Row]:
-    """Cost of each of many requests that wait for their turn as in `serving.replicas.SamplerReplica`."""
+    """Cost of each of many requests that wait for their turn as in `serving.ray.replicas.SamplerReplica`."""
     engine = SimulatedEngine(WAVE_S / 100, ROW_S / 100)
-    waves, turns = Waves(engine, SPEC, WaveOptions(rows=wave_rows)), asyncio.Semaphore(at_a_time)
+    waves, turns = StepBatchRunner(engine, SPEC, BatchOptions(rows=wave_rows)), asyncio.Semaphore(at_a_time)
     most = anonymous_mib()
 
     async def one(seed: int) -> None:

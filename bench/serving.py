@@ -26,14 +26,14 @@ from bench.raw_engine import BATCHES, RawEngine, Speed
 from bench.report import say, show
 from bench.serving_figures import Findings, Round, rows_of
 from bench.serving_load import FRACTIONS, Load, body, measure, order, sweep, warm_up
+from choreo.diffusion.trajectory import OVERLAP
+from choreo.diffusion.windows import window_starts
 from choreo.errors import BackendUnavailable, ChoreoError, InvalidInput
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.skeleton import FPS, WINDOW
 from export.build import build_repository
 from loadtest.bad_requests import GENERATE
 from serving.settings import Settings
-from serving.trajectory import OVERLAP
-from serving.windows import window_starts
 
 CONCURRENCY: Final = (1, 4, 16, 64)
 SONG_S: Final = 240

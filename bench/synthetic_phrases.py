@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.text.encoders import TextEncoder
-from retrieval.embedding import Music, PhraseColumns, Query, QueryEmbedder
 from retrieval.indices.recall import Parts
-from retrieval.library import PhraseLibrary
-from retrieval.phrases import Phrase
+from retrieval.library.embedding import Music, PhraseColumns, Query, QueryEmbedder
+from retrieval.library.library import PhraseLibrary
+from retrieval.library.phrases import Phrase
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]

@@ -15,11 +15,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import choreo.models
+import choreo.generators
 from choreo.errors import ChoreoError, InvalidArtifact, InvalidInput, MissingDependency
-from choreo.models.generator import CONFIG, WEIGHTS, Generator, load_generator
-from choreo.models.spec import ModelSpec
-from choreo.motion.formats.atomic import atomic_write
+from choreo.files import atomic_write
+from choreo.generators.checkpoint import CONFIG, WEIGHTS, Generator, load_generator
+from choreo.generators.spec import ModelSpec
 from export.engine_options import EngineOptions
 from export.native import loader
 from export.native.package import build_native
@@ -154,7 +154,7 @@ def _choice(field: str, value: str, kind: type[Profile] | type[Precision]) -> An
 def _fingerprint(checkpoint: Path, profile: Profile, precision: Precision) -> str:
     """Hash of everything that decides the repository: weights, configuration, networks, exporter, choices."""
     here, native = Path(__file__).parent, Path(loader.__file__).parent
-    sources = [*Path(choreo.models.__file__).parent.glob("*.py"), *here.glob("*.py")]
+    sources = [*Path(choreo.generators.__file__).parent.glob("*.py"), *here.glob("*.py")]
     sources += [file for kind in ("*.py", "*.cpp", "*.h", "kernels/*.h") for file in native.glob(kind)]
     return _digest([checkpoint / CONFIG, checkpoint / WEIGHTS, *sorted(sources)], f"{profile}|{precision}")
 

@@ -15,7 +15,7 @@ Runtime = Literal["auto", "native", "onnxruntime"]
 """What evaluates the denoiser: the engine compiled at export (export/native) or ONNX Runtime. `auto` is the compiled
 one where it was built and fits the machine; ONNX Runtime is what remains where it cannot be loaded."""
 
-MOST_INSTANCES: Final = 8
+MAX_INSTANCES: Final = 8
 """Every instance is a process under Triton, with the weights and working memory of its own."""
 
 
@@ -34,7 +34,7 @@ class EngineOptions(BaseModel):
 
     runtime: Runtime = "auto"
     instances: int = Field(default=0, ge=0, le=256)
-    """Evaluations that run at a time; 0: one per core, at most `MOST_INSTANCES`. Small operators gain little from a
+    """Evaluations that run at a time; 0: one per core, at most `MAX_INSTANCES`. Small operators gain little from a
     second thread, and rows are independent: two halves beside each other are done sooner than one after the other."""
     intra_op_threads: int = Field(default=0, ge=0, le=1024)
     """Threads of one evaluation; 0: the instances share all cores. What follows is of ONNX Runtime alone."""
@@ -64,7 +64,7 @@ class EngineOptions(BaseModel):
 
     def instance_count(self) -> int:
         """Evaluations that run at a time on this machine."""
-        return self.instances or min(cores(), MOST_INSTANCES)
+        return self.instances or min(cores(), MAX_INSTANCES)
 
     def threads(self) -> int:
         """Threads of one evaluation on this machine."""

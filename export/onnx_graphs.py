@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from choreo.errors import InvalidArtifact
-from choreo.models.generator import Generator
-from choreo.models.spec import ModelSpec
+from choreo.generators.checkpoint import Generator
+from choreo.generators.spec import ModelSpec
 from export.fused_attention import fused_copy
 from export.half import half_copy
 

@@ -20,8 +20,8 @@ import onnx
 from pydantic import BaseModel, ConfigDict, Field
 
 from choreo.errors import InvalidArtifact, MissingDependency
-from choreo.models.spec import ModelSpec
-from choreo.motion.formats.atomic import atomic_write
+from choreo.files import atomic_write
+from choreo.generators.spec import ModelSpec
 from export.engine_options import EngineOptions
 from export.triton_config import (
     Accelerator,

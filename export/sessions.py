@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact
 from export.engine_options import EngineOptions
-from export.native.loader import NativeSession, NativeUnavailable, is_there
+from export.native.loader import NativeSession, NativeUnavailable, exists
 
 _logger = logging.getLogger(__name__)
 
@@ -50,4 +50,4 @@ def open_session(graph: Path, options: EngineOptions) -> Session:
 
 def is_native(graph: Path, options: EngineOptions) -> bool:
     """Whether the options ask for the compiled engine: "native" also where there is none beside the graph."""
-    return options.runtime != "onnxruntime" and (options.runtime == "native" or is_there(graph.parent))
+    return options.runtime != "onnxruntime" and (options.runtime == "native" or exists(graph.parent))

@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
 from export.engine_options import EngineOptions, cores
-from export.native.loader import is_there
+from export.native.loader import exists
 from export.onnx_graphs import sample_inputs
 from export.sessions import open_session
 
-LEAST_GAIN: Final = 1.02
+MIN_GAIN: Final = 1.02
 """An option leaves its default only for this much more speed."""
-MOST_CPU: Final = 1.05
+MAX_CPU: Final = 1.05
 """And only if a row then costs at most this much more processor time: the rest of the server needs some too."""
 NEAR_BEST: Final = 0.97
 """The smallest batch with this share of the best batch's speed is taken."""
@@ -127,7 +127,7 @@ def compare(options: EngineOptions, samples: Sequence[Sample], defaults: Sequenc
 
 def is_better(comparison: Comparison) -> bool:
     """Faster by enough, for no more processor time than is worth it."""
-    return comparison.speed >= LEAST_GAIN and comparison.cpu <= MOST_CPU
+    return comparison.speed >= MIN_GAIN and comparison.cpu <= MAX_CPU
 
 
 def joined(screened: Sequence[Comparison]) -> EngineOptions:
@@ -171,7 +171,7 @@ def tune(
         return left
 
     rows = min(SCREENING_ROWS, max_batch)
-    cases = [_Case(graph, spec, options, rows) for options in contenders(is_there(graph.parent))]
+    cases = [_Case(graph, spec, options, rows) for options in contenders(exists(graph.parent))]
     samples = _alternate(cases, until(_SCREENING_SHARE))
     screened = tuple(compare(c.options, s, samples[0]) for c, s in zip(cases[1:], samples[1:], strict=True))
     options, together = joined(screened), None

@@ -15,7 +15,7 @@ from loadtest.scenarios import LoadRequest
 
 MAX_BODY: Final = 256 << 20
 """Bytes of an answer that are read."""
-LONGEST_PAUSE_S: Final = 60.0
+MAX_PAUSE_S: Final = 60.0
 UNREACHED_PAUSE_S: Final = 1.0
 """What a caller waits that could not reach the server."""
 PROBLEM: Final = "application/problem+json"
@@ -70,7 +70,7 @@ def _failed(status: int, body: bytes, error: str) -> Answer:
 
 def _pause(retry_after: str) -> float:
     """Seconds of a Retry-After header; a date is not understood and counts as the shortest."""
-    return min(float(retry_after), LONGEST_PAUSE_S) if retry_after.isascii() and retry_after.isdigit() else 1.0
+    return min(float(retry_after), MAX_PAUSE_S) if retry_after.isascii() and retry_after.isdigit() else 1.0
 
 
 def _problem(body: bytes) -> dict[str, Any]:

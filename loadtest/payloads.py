@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.data.captions import ATTRIBUTES
+from choreo.data.windows.captions import ATTRIBUTES
 from choreo.motion.skeleton import FPS
 from choreo.music.synth import SAMPLE_RATE, styles, synthesize_song
 

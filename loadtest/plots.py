@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 COLOURS: Final = ("#2f6f9f", "#d1603d", "#4f9d69", "#c9a227", "#7b5ea7", "#9aa0a6")
 WRONG: Final = "#b42318"
-MOST_ERRORS: Final = 12
+MAX_ERRORS: Final = 12
 _TICKS: Final = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
 
 
@@ -73,7 +73,7 @@ def errors_by_kind(runs: Sequence[Run]) -> str:
     counts: Counter[str] = Counter()
     for run in runs:
         counts.update(run.figures.errors)
-    most = counts.most_common(MOST_ERRORS)
+    most = counts.most_common(MAX_ERRORS)
     axis.barh([name for name, _ in most], [count for _, count in most], color=WRONG)
     axis.invert_yaxis()
     axis.set_xlabel("requests")

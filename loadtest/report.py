@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from choreo.motion.formats.atomic import atomic_write
+from choreo.files import atomic_write
 from loadtest import plots
 from loadtest.figures import Figures
 from loadtest.runs import Run

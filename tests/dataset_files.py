@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from choreo.data.coco17 import DIRECT, KEYPOINTS
-from choreo.data.synthetic import MOVES, synthesize_dance
+from choreo.data.layouts.coco17 import DIRECT, KEYPOINTS
+from choreo.data.synthetic.dances import MOVES, synthesize_dance
 from choreo.motion import rotations as rot
 from choreo.motion.clip import Motion
 from choreo.motion.formats.bvh import write_bvh

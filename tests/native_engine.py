@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from choreo.errors import MissingDependency
-from choreo.models.denoiser import Denoiser
-from choreo.models.spec import ModelSpec, Prediction
-from choreo.models.unet import MotionUNet, UNetConfig
+from choreo.generators.spec import ModelSpec, Prediction
+from choreo.generators.unet.denoiser import Denoiser
+from choreo.generators.unet.network import MotionUNet, UNetConfig
 from export.native.compiling import find_compiler
 from export.onnx_graphs import sample_inputs
 

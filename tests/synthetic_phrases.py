@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from choreo.data.synthetic import MOVES, synthesize_dance
-from retrieval.build import PhraseSource
-from retrieval.phrases import KINETIC, STATS, Phrase
+from choreo.data.synthetic.dances import MOVES, synthesize_dance
+from retrieval.building.build import PhraseSource
+from retrieval.library.phrases import KINETIC, STATS, Phrase
 
 
 class WordEncoder:

@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
 from export.engine_options import EngineOptions
 from export.repository import GRAPHS, GraphName, RepositorySettings, graph_inputs, graph_outputs, write_repository
 

@@ -9,10 +9,10 @@ from scipy.spatial.transform import Rotation
 from torch.utils.data import Dataset
 
 from choreo.data.clip import Caption, Clip
-from choreo.data.windows import Window, Windows
+from choreo.data.windows.windows import Window, Windows
 from choreo.diffusion.presets import Preset
+from choreo.generators.unet.network import UNetConfig
 from choreo.models.conditioner import ConditionerConfig
-from choreo.models.unet import UNetConfig
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.representation import encode
 from choreo.music.beats import beat_phase_channels

@@ -2,8 +2,8 @@
 
 import os
 
+from serving.ray.stack import Stack
 from serving.settings import Settings
-from serving.stack import Stack
 
 
 def serve(port: int) -> None:

@@ -6,11 +6,11 @@ from typing import Protocol
 import numpy as np
 
 from choreo.errors import MissingDependency
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
 from export.engine_options import EngineOptions, cores
 from export.repository import GRAPHS, GraphName, graph_outputs, read_configs, read_spec
 from export.sessions import Session, open_session
-from serving.tensors import Tensors
+from serving.engines.tensors import Tensors
 
 
 class Graphs(Protocol):
@@ -32,7 +32,7 @@ class TorchGraphs:
     def __init__(self, weights: Path) -> None:
         import torch
 
-        from choreo.models.generator import load_generator
+        from choreo.generators.checkpoint import load_generator
 
         torch.set_num_threads(cores())
         self._torch, self._generator = torch, load_generator(weights)

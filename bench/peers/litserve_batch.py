@@ -10,7 +10,7 @@ from bench.peers.graphs import OnnxGraphs
 from bench.peers.request_sampler import RequestSampler
 from choreo.motion.formats.files import Format
 from loadtest.bad_requests import GENERATE
-from serving.request import Job
+from serving.pipeline.request import MotionRequest
 from serving.settings import Settings
 
 
@@ -21,11 +21,11 @@ class MotionApi(litserve.LitAPI):
         """Load the graphs."""
         self._sampler = RequestSampler(OnnxGraphs(Settings().model_repo), joined=True)
 
-    def decode_request(self, request: dict[str, Any]) -> Job:
+    def decode_request(self, request: dict[str, Any]) -> MotionRequest:
         """The request of a body."""
         return self._sampler.job(request)
 
-    def predict(self, jobs: list[Job]) -> list[bytes]:
+    def predict(self, jobs: list[MotionRequest]) -> list[bytes]:
         """A batch, from the first step to the last."""
         return self._sampler.generate(jobs)
 

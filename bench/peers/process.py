@@ -16,8 +16,8 @@ import psutil
 
 from bench.peers.table import Peer
 from choreo.errors import BackendUnavailable
-from serving.ray_session import uninterrupted
-from serving.triton_process import end, exited, free_ports, spawn
+from serving.ray.session import uninterrupted
+from serving.triton.process import end, exited, free_ports, spawn
 
 START_S: Final = 300.0
 STOP_S: Final = 60.0

@@ -13,8 +13,8 @@ from bench.peers.graphs import OnnxGraphs
 from bench.peers.request_sampler import RequestSampler
 from choreo.motion.formats.files import Format
 from loadtest.bad_requests import GENERATE
-from serving.ray_session import RaySession, within
-from serving.request import Job
+from serving.pipeline.request import MotionRequest
+from serving.ray.session import RaySession, within
 from serving.settings import Settings
 
 WAITING = 1000
@@ -34,7 +34,7 @@ class MotionReplica:
         return Response(await self._generate(job), media_type=Format.NPZ.media_type)
 
     @ray_serve.batch(max_batch_size=MAX_REQUESTS, batch_wait_timeout_s=WAIT_S)
-    async def _generate(self, jobs: list[Job]) -> list[bytes]:
+    async def _generate(self, jobs: list[MotionRequest]) -> list[bytes]:
         return await asyncio.to_thread(self._sampler.generate, jobs)
 
 

@@ -17,12 +17,12 @@ from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import InvalidInput
 from choreo.motion.formats.npz import npz_bytes
 from choreo.text.encoders import text_encoder
-from serving.finisher import finish_motion
-from serving.request import Attachments, Job, make_job, parse_fields
+from serving.engines.tensors import Tensors
+from serving.pipeline.contracts import SamplingResult
+from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.sampling.step_buffer import denoiser_inputs
 from serving.settings import Settings
-from serving.stages import Sampled
-from serving.tensors import Tensors
-from serving.wave_buffer import denoiser_inputs
+from serving.stages.finisher import finish_motion
 
 Array = NDArray[np.floating]
 
@@ -42,18 +42,18 @@ class RequestSampler:
         self._encoder = text_encoder(graphs.spec.text_encoder)
         self._encoder.encode(["dance"])
 
-    def job(self, values: dict[str, object]) -> Job:
+    def job(self, values: dict[str, object]) -> MotionRequest:
         """The request of a JSON body.
 
         Raises:
             InvalidInput: a field is wrong; or it is not a prompt for one window of DDIM, which is all that peers do.
         """
-        job = make_job(parse_fields(values), Attachments(), self._settings)
+        job = validated_request(parse_fields(values), Attachments(), self._settings)
         if job.text is None or job.sampler != "ddim" or (job.num_frames or 0) > self._graphs.spec.window:
             raise InvalidInput("text_prompt", "peers take prompts only, for one window, sampled by ddim")
         return job
 
-    def generate(self, jobs: Sequence[Job]) -> list[bytes]:
+    def generate(self, jobs: Sequence[MotionRequest]) -> list[bytes]:
         """Motion as NPZ for each of some requests with equal numbers of steps. Blocking.
 
         Raises:
@@ -67,11 +67,11 @@ class RequestSampler:
         answers = []
         for job, values in zip(jobs, x, strict=True):
             features = spec.denormalize(values[: job.num_frames or spec.window]).astype(np.float32)
-            motion, _ = finish_motion(job, Sampled(features, spec.name, rows), spec.fps, {"rows": rows})
+            motion, _ = finish_motion(job, SamplingResult(features, spec.name, rows), spec.fps, {"rows": rows})
             answers.append(npz_bytes(motion))
         return answers
 
-    def _denoise(self, jobs: Sequence[Job], steps: int) -> Array:
+    def _denoise(self, jobs: Sequence[MotionRequest], steps: int) -> Array:
         """Timelines (requests, window, C) in the network's units."""
         spec, count, method = self._graphs.spec, len(jobs), sampler("ddim")
         inputs = self._inputs(jobs)
@@ -94,7 +94,7 @@ class RequestSampler:
         halves = ({key: v[:count] for key, v in inputs.items()}, {key: v[count:] for key, v in inputs.items()})
         return np.concatenate([self._graphs.run("denoiser", half)[name] for half in halves])
 
-    def _inputs(self, jobs: Sequence[Job]) -> Tensors:
+    def _inputs(self, jobs: Sequence[MotionRequest]) -> Tensors:
         """The denoiser's inputs for a conditional and an unconditional row per request; x and t are still to come."""
         spec, count = self._graphs.spec, len(jobs)
         asked = {name: np.zeros((2 * count, *dims), np.float32) for name, dims in spec.conditioner_inputs().items()}

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from choreo.data.clip import Clip
 from choreo.data.datasets import open_dataset
-from choreo.data.leaks import LeakReport, find_leaks
-from choreo.data.splits import Split, shared_groups
+from choreo.data.splits.leaks import LeakReport, find_leaks
+from choreo.data.splits.split import Split, shared_groups
 from choreo.errors import ChoreoError
 
 LISTED = 20

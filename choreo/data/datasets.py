@@ -6,15 +6,15 @@ from typing import Final, Protocol
 
 import numpy as np
 
-from choreo.data.aist import Aist
-from choreo.data.amass import Amass
 from choreo.data.clip import Clip
-from choreo.data.cmu_bvh import CmuBvh
-from choreo.data.humanml3d import HumanML3D
-from choreo.data.packs import DataPack, group_of, is_validation
-from choreo.data.plain_npz import PlainNpz
-from choreo.data.recording import Recording, Skipped, to_clip
-from choreo.data.splits import Split, hashed_split, published_split
+from choreo.data.layouts.aist import Aist
+from choreo.data.layouts.amass import Amass
+from choreo.data.layouts.cmu_bvh import CmuBvh
+from choreo.data.layouts.humanml3d import HumanML3D
+from choreo.data.layouts.packs import DataPack, group_of, is_validation
+from choreo.data.layouts.plain_npz import PlainNpz
+from choreo.data.layouts.recording import Recording, Skipped, to_clip
+from choreo.data.splits.split import Split, hashed_split, published_split
 from choreo.errors import InvalidInput
 
 Progress = Callable[[int, int, str], None]
@@ -44,7 +44,7 @@ class Layout(Protocol):
 
 
 class _Pack:
-    """`choreo.data.packs.DataPack` as a layout."""
+    """`choreo.data.layouts.packs.DataPack` as a layout."""
 
     name = "data-pack"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.models.spec import Prediction, ScheduleName
+from choreo.generators.spec import Prediction, ScheduleName
 
 Array = NDArray[np.floating]
 Rows = NDArray[np.integer]

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from choreo.data.captioned import motion_input, pad
+from choreo.data.windows.captioned import motion_input, pad
 from choreo.errors import InvalidInput
 from choreo.models.tmr import TextMotionModel, load_text_motion
 from choreo.motion.clip import check_positions

@@ -18,8 +18,8 @@ LEAVE_HEIGHT: Final = 0.055
 ENTER_SPEED: Final = 0.3
 LEAVE_SPEED: Final = 0.6
 """A contact begins below and ends above this horizontal speed, m/s."""
-SHORTEST_SECONDS: Final = 0.12
-LONGEST_GAP_SECONDS: Final = 0.07
+MIN_SECONDS: Final = 0.12
+MAX_GAP_SECONDS: Final = 0.07
 SPEED_WINDOW: Final = 7
 
 
@@ -36,8 +36,8 @@ def detect_contacts(positions: NDArray[np.floating], fps: float = FPS) -> Bools:
         enter=(height < ENTER_HEIGHT) & (speed < ENTER_SPEED), leave=(height > LEAVE_HEIGHT) | (speed > LEAVE_SPEED)
     )
     for column in flags.T:
-        _set_short_runs(column, False, round(LONGEST_GAP_SECONDS * fps))
-        _set_short_runs(column, True, round(SHORTEST_SECONDS * fps) - 1)
+        _set_short_runs(column, False, round(MAX_GAP_SECONDS * fps))
+        _set_short_runs(column, True, round(MIN_SECONDS * fps) - 1)
     return flags
 
 

@@ -27,9 +27,9 @@ Bools = NDArray[np.bool_]
 
 BLEND_SECONDS: Final = 0.2
 """A correction fades in before a contact and out after it for so long."""
-LONGEST_CORRECTION: Final = 0.08
+MAX_CORRECTION: Final = 0.08
 """A foot is not held further than this from where it was, metres: one that travels more glides on purpose."""
-LONGEST_TURN: Final = 0.03
+MAX_TURN: Final = 0.03
 """The same for an ankle whose toe is planted: more would tilt the foot rather than hold it."""
 MEDIAN_STEPS: Final = 8
 FASTEST_BLEND: Final = 0.7
@@ -99,13 +99,13 @@ def _foot_targets(positions: Array, contacts: Bools, fps: float) -> tuple[Array,
     length = np.linalg.norm(toe - ankle, axis=-1, keepdims=True)
     on_ankle, on_toe = contacts[:, :2], contacts[:, 2:]
     for side in range(2):
-        shift = _correction(toe[:, side], on_toe[:, side], TOE_REST, np.full(len(toe), LONGEST_CORRECTION), fps)
+        shift = _correction(toe[:, side], on_toe[:, side], TOE_REST, np.full(len(toe), MAX_CORRECTION), fps)
         toe[:, side] += shift
         ankle[:, side] += shift
     weight = _fade(on_toe, fps)
     planted = weight[..., None]
     for side in range(2):
-        longest = LONGEST_CORRECTION + weight[:, side] * (LONGEST_TURN - LONGEST_CORRECTION)
+        longest = MAX_CORRECTION + weight[:, side] * (MAX_TURN - MAX_CORRECTION)
         shift = _correction(ankle[:, side], on_ankle[:, side], ANKLE_REST, longest, fps)
         ankle[:, side] += shift
         # A foot on its heel alone moves as one; a planted toe stays and the foot turns about it.

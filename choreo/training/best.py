@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from choreo.evaluation.scorecard import METRICS, Better
-from choreo.motion.formats.atomic import atomic_write
+from choreo.files import atomic_write
 from choreo.training.losses import TERMS
 
 SCORES: Final = "scores.json"

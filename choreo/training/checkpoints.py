@@ -93,7 +93,7 @@ def newest_usable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
 
 
 @contextmanager
-def outliving_a_full_disk(what: str, last: bool) -> Iterator[None]:
+def tolerate_disk_full(what: str, last: bool) -> Iterator[None]:
     """Let a run go on when something could not be saved, unless nothing will be saved after it.
 
     Raises:

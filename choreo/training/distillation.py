@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from choreo.diffusion.schedule import NoiseSchedule
 from choreo.diffusion.timesteps import even_in_log_snr
-from choreo.models.generator import Generator
+from choreo.generators.checkpoint import Generator
 from choreo.training.ema import Ema
 from choreo.training.held_out_dances import NULL
 from choreo.training.losses import MotionLoss

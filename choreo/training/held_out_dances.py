@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from choreo.data.windows import Window, WindowOptions, collate
+from choreo.data.windows.windows import Window, WindowOptions, collate
 from choreo.diffusion.guidance import guide
 from choreo.diffusion.noise import INITIAL, gaussian
 from choreo.diffusion.presets import Preset
@@ -25,8 +25,8 @@ from choreo.diffusion.timesteps import Pairs
 from choreo.errors import InvalidInput
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import score
-from choreo.models.generator import Generator
-from choreo.models.spec import ModelSpec
+from choreo.generators.checkpoint import Generator
+from choreo.generators.spec import ModelSpec
 from choreo.motion.representation import decode
 from choreo.music.beats import beats_of
 from choreo.training.normalized import Batch, normalized

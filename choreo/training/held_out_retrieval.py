@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.data.captioned import CaptionedMotion
+from choreo.data.windows.captioned import CaptionedMotion
 from choreo.evaluation.retrieval_precision import POOL, TOPS, r_precision
 from choreo.evaluation.text_motion import encode_features, encode_sentences
 from choreo.models.tmr import TextMotionModel

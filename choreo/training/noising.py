@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from choreo.diffusion.schedule import NoiseSchedule
-from choreo.models.generator import Generator
-from choreo.models.spec import Prediction
+from choreo.generators.checkpoint import Generator
+from choreo.generators.spec import Prediction
 from choreo.training.losses import NoiseLevel
 
-LEAST_ERROR: Final = 3e-4
+MIN_ERROR: Final = 3e-4
 """Squared error, of normalised features, below which less noise does not make errors count more."""
 
 
@@ -46,4 +46,4 @@ class Noising:
         """What errors of x0 count for at t."""
         a = self._table[t]
         error, velocity_error = self._gaussian.expected_errors(a)
-        return NoiseLevel(a, error.clamp(min=LEAST_ERROR), velocity_error.clamp(min=LEAST_ERROR))
+        return NoiseLevel(a, error.clamp(min=MIN_ERROR), velocity_error.clamp(min=MIN_ERROR))

@@ -7,7 +7,7 @@ Batch = dict[str, Tensor]
 
 
 def normalized(batch: Batch, mean: Tensor, std: Tensor) -> Batch:
-    """A batch of `choreo.data.windows` with `x0`, `known` and `prior` normalised, and zero where nothing is known.
+    """A batch of `data.windows.windows` with `x0`, `known` and `prior` normalised, and zero where nothing is known.
 
     Args:
         batch: shapes as in `ModelSpec`, with a batch axis.

@@ -7,11 +7,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from choreo.errors import InvalidArtifact, InvalidInput
+from choreo.generators.checkpoint import read_config
+from choreo.generators.spec import NAME, Prediction, ScheduleName
+from choreo.generators.unet.network import UNetConfig
 from choreo.models.conditioner import ConditionerConfig
-from choreo.models.generator import read_config
-from choreo.models.spec import NAME, Prediction, ScheduleName
 from choreo.models.tmr import TextMotionConfig
-from choreo.models.unet import UNetConfig
 from choreo.motion.skeleton import WINDOW
 from choreo.training.best import BETTER
 from choreo.training.contrastive import ContrastiveWeights

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import ValidationError
 
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.models.generator import GeneratorConfig
+from choreo.generators.checkpoint import GeneratorConfig
 from choreo.training.recipe import Recipe
 
 SAME: Final = ("architecture", "denoiser", "conditioner", "prediction", "schedule", "num_train_timesteps")

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.data.beat_pairing import paired_clips
 from choreo.data.clip import Clip
-from choreo.data.purge import without_leaks
-from choreo.data.songs import HELD_OUT_SEED, BeatSong, loops, synthesized_songs
-from choreo.data.synthetic_clips import synthetic_clips
-from choreo.data.windows import WindowOptions, Windows, caption_table, feature_statistics
+from choreo.data.splits.purge import without_leaks
+from choreo.data.synthetic.beat_pairing import paired_clips
+from choreo.data.synthetic.clips import synthetic_clips
+from choreo.data.synthetic.songs import HELD_OUT_SEED, BeatSong, loops, synthesized_songs
+from choreo.data.windows.windows import WindowOptions, Windows, caption_table, feature_statistics
 from choreo.diffusion.presets import Preset
 from choreo.errors import InvalidInput
-from choreo.models.generator import Distilled, Generator, GeneratorConfig, load_generator
-from choreo.models.spec import ModelSpec
-from choreo.motion.formats.atomic import atomic_write
+from choreo.files import atomic_write
+from choreo.generators.checkpoint import Distilled, Generator, GeneratorConfig, load_generator
+from choreo.generators.spec import ModelSpec
 from choreo.text.encoders import TextEncoder
 from choreo.text.minilm import MiniLmEncoder
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances

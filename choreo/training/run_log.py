@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from choreo.training.checkpoints import outliving_a_full_disk
+from choreo.training.checkpoints import tolerate_disk_full
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class RunLog:
         self._say(step, "  ".join([f"{k} {values[k]:.3g}" for k in SHOWN if k in values] + [f"best at {best_step}"]))
 
     def _track(self, step: int, values: Mapping[str, float]) -> None:
-        with outliving_a_full_disk("the tracker's log", last=False):
+        with tolerate_disk_full("the tracker's log", last=False):
             self._accelerator.log(values, step=step)
 
     def _say(self, step: int, note: str) -> None:

@@ -12,8 +12,8 @@ from rich.progress import Progress
 
 from choreo.data.clip import Clip
 from choreo.data.datasets import Dataset, open_dataset
-from choreo.data.recording import Skipped
-from choreo.data.windows import WindowOptions
+from choreo.data.layouts.recording import Skipped
+from choreo.data.windows.windows import WindowOptions
 from choreo.errors import InvalidInput
 from choreo.motion.representation import CHANNELS
 from choreo.music.beats import RHYTHM_CHANNELS

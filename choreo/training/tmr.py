@@ -9,9 +9,9 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
-from choreo.data.captioned import CaptionedWindows, Sentences, canonical_statistics, captioned_motions
 from choreo.data.clip import Clip
-from choreo.data.windows import collate
+from choreo.data.windows.captioned import CaptionedWindows, Sentences, canonical_statistics, captioned_motions
+from choreo.data.windows.windows import collate
 from choreo.errors import InvalidArtifact, InvalidInput, NonFiniteOutput
 from choreo.models.tmr import MotionDecoder, TextMotionModel, TextMotionSpec, save_text_motion
 from choreo.text.encoders import TextEncoder

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from choreo.data.windows import collate
+from choreo.data.windows.windows import collate
 from choreo.errors import InvalidInput, MissingDependency, NonFiniteOutput
-from choreo.models.generator import Generator, GeneratorConfig, save_generator
-from choreo.models.spec import ModelSpec
+from choreo.generators.checkpoint import Generator, GeneratorConfig, save_generator
+from choreo.generators.spec import ModelSpec
 from choreo.training.best import LOSS, SCORES, Best, best_generator
-from choreo.training.checkpoints import newest_usable, outliving_a_full_disk, save_checkpoint, sweep
+from choreo.training.checkpoints import newest_usable, save_checkpoint, sweep, tolerate_disk_full
 from choreo.training.distillation import Distillation, TeacherPath
 from choreo.training.ema import Ema
 from choreo.training.held_out_dances import HeldOutDances
@@ -112,7 +112,7 @@ class Trainer:
                 self.step += 1
                 self._bookkeeping(terms, last)
                 self.log.advance(self.step)
-        with outliving_a_full_disk("the tracker's log", last=False):
+        with tolerate_disk_full("the tracker's log", last=False):
             self.accelerator.end_training()
         return self.folder / MODEL
 
@@ -209,7 +209,7 @@ class Trainer:
         """Report a validation, and put its weights into `model` when they are the best so far."""
         folder = self.folder / MODEL
         if self.accelerator.is_main_process:
-            with outliving_a_full_disk("the best averaged weights", last=self.step == last):
+            with tolerate_disk_full("the best averaged weights", last=self.step == last):
                 self.best.offer(self.step, values, folder, lambda: save_generator(folder, self.config, self.ema.shadow))
         self.log.validated(self.step, values, self.best.step)
 
@@ -232,12 +232,12 @@ class Trainer:
             "ema": self.ema.state_dict(),
         }
         # The checkpoint comes last: a run that goes on from it need not write again what belongs to its step.
-        with outliving_a_full_disk("the averaged weights", last=self.step == last):
+        with tolerate_disk_full("the averaged weights", last=self.step == last):
             save_generator(self.folder / LAST, self.config, self.ema.shadow)
             if not self.best.step:
                 (self.folder / MODEL / SCORES).unlink(missing_ok=True)
                 save_generator(self.folder / MODEL, self.config, self.ema.shadow)
-        with outliving_a_full_disk(f"the checkpoint of step {self.step}", last=self.step == last):
+        with tolerate_disk_full(f"the checkpoint of step {self.step}", last=self.step == last):
             folder, keep = self.folder / CHECKPOINTS, self.recipe.train.keep_checkpoints
             save_checkpoint(folder, self.step, state | self.best.state(), keep)
 

@@ -46,7 +46,7 @@ def for_this_machine(root: Path, configs: Mapping[str, TritonModelConfig], folde
 def _manifest(version: Path, config: TritonModelConfig) -> dict[str, Any] | None:
     """Manifest of a model's compiled engine, if that is what shall serve it and can."""
     options = EngineOptions.from_parameters(config.parameters)
-    if config.backend != "python" or options.runtime == "onnxruntime" or not loader.is_there(version):
+    if config.backend != "python" or options.runtime == "onnxruntime" or not loader.exists(version):
         return None
     try:
         return loader.check(version)

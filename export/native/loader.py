@@ -28,7 +28,7 @@ class NativeUnavailable(RuntimeError):
     """The compiled engine in a folder cannot be used on this machine; the message says why."""
 
 
-def is_there(folder: str | os.PathLike[str]) -> bool:
+def exists(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder has a compiled engine, fit for this machine or not."""
     return os.path.isfile(os.path.join(folder, MANIFEST))
 

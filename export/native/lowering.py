@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from choreo.generators.spec import ModelSpec, Prediction
+from choreo.generators.unet.denoiser import Denoiser
+from choreo.generators.unet.network import AttentionBlock, Downsample, MotionUNet, ResBlock, Stage, Upsample
 from choreo.models.conditioner import token_frames
-from choreo.models.denoiser import Denoiser
 from choreo.models.layers import Attention, sinusoid
-from choreo.models.spec import ModelSpec, Prediction
-from choreo.models.unet import AttentionBlock, Downsample, MotionUNet, ResBlock, Stage, Upsample
 from export.native.program import ABSENT, Buffer, CannotLower, Kind, Layout, Parameter, Program, Weights
 
 Matrix = NDArray[np.float64]

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from choreo.errors import InvalidArtifact
-from choreo.models.spec import ModelSpec
-from choreo.motion.formats.atomic import atomic_write
+from choreo.files import atomic_write
+from choreo.generators.spec import ModelSpec
 from export.native import loader
 from export.native.compiling import Library, compiled
 from export.native.lowering import lower

@@ -15,18 +15,18 @@ import numpy as np
 import torch
 
 from choreo.errors import BackendUnavailable, InvalidInput
-from choreo.models.generator import Generator, load_generator, save_generator
+from choreo.generators.checkpoint import Generator, load_generator, save_generator
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
 from export.build import build_repository
+from serving.engines.local import OnnxEngine
 from serving.evaluation.stretches import Positions, Stretch
-from serving.local import LocalStages
-from serving.onnx_engine import OnnxEngine
-from serving.pipeline import Pipeline
-from serving.request import Attachments, make_job, parse_fields
-from serving.retriever import Retriever
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
+from serving.stages.local import LocalStages
+from serving.stages.retriever import Retriever
 
 PATIENCE_S: Final = 600.0
 """What a server may take for one dance; it is under nobody else's load, but it may be a small machine."""
@@ -88,7 +88,7 @@ class InProcess:
 
     async def dance(self, stretch: Stretch, options: DanceOptions, seed: int) -> Dance:
         """See `Dancer`."""
-        job = make_job(parse_fields(options.fields(stretch, seed)), Attachments(), self._settings)
+        job = validated_request(parse_fields(options.fields(stretch, seed)), Attachments(), self._settings)
         result = await self._pipeline.run(dataclasses.replace(job, features=stretch.music))
         prior = result.retrieved.prior
         before = None if prior is None else decode(prior.features).astype(np.float32)

@@ -36,7 +36,7 @@ AT_ONCE: Final = 8
 
 
 @dataclass(frozen=True)
-class Wish:
+class EvaluationRequest:
     """What is to be evaluated.
 
     Attributes:
@@ -70,7 +70,7 @@ class Evaluation:
         dances: of the first replication.
     """
 
-    wish: Wish
+    wish: EvaluationRequest
     rows: list[Row]
     verdicts: list[Verdict]
     stretches: list[Stretch]
@@ -107,7 +107,7 @@ def open_scene(data: Path, samples: int, settings: Settings) -> Scene:
     return Scene(Judge(stretches, embedder), reference)
 
 
-async def evaluate(wish: Wish, settings: Settings) -> Evaluation:
+async def evaluate(wish: EvaluationRequest, settings: Settings) -> Evaluation:
     """Dance and score. Subjects beside those of `serving.evaluation.subjects`: untrained, the same network before its
     training.
 
@@ -167,7 +167,7 @@ async def all_dances(
 
 
 async def _danced(
-    wish: Wish, stretches: Sequence[Stretch], settings: Settings
+    wish: EvaluationRequest, stretches: Sequence[Stretch], settings: Settings
 ) -> tuple[list[list[Dance]], list[Dance]]:
     """Dances of each replication, and of the untrained network."""
 

@@ -12,8 +12,8 @@ from rich.table import Table
 
 from choreo.diffusion.presets import preset
 from choreo.evaluation.scorecard import METRICS, Row
+from choreo.files import atomic_write
 from choreo.motion.clip import Motion
-from choreo.motion.formats.atomic import atomic_write
 from choreo.motion.formats.mp4 import write_preview
 from choreo.motion.skeleton import FPS
 from serving.evaluation import plots

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.data.beat_pairing import paired_clips
-from choreo.data.captions import attributes
 from choreo.data.clip import Clip
-from choreo.data.songs import HELD_OUT_SEED, loops, synthesized_songs
-from choreo.data.windows import caption_key
+from choreo.data.synthetic.beat_pairing import paired_clips
+from choreo.data.synthetic.songs import HELD_OUT_SEED, loops, synthesized_songs
+from choreo.data.windows.captions import attributes
+from choreo.data.windows.windows import caption_key
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.beats import beats_of

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from synthetic_phrases import WordEncoder, dance
 
-from retrieval.build import build_library
-from retrieval.library import PhraseLibrary
+from retrieval.building.build import build_library
+from retrieval.library.library import PhraseLibrary
 
 
 @pytest.fixture(scope="session")

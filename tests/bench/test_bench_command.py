@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from choreo.errors import InvalidInput
-from serving import bench
+from serving.cli import bench
 
-CHOREO = [sys.executable, "-m", "serving.cli", "bench"]
+CHOREO = [sys.executable, "-m", "serving.cli.main", "bench"]
 
 
 def run(*args: str) -> subprocess.CompletedProcess[str]:

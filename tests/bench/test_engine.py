@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny_generator import tiny_spec, write_graphs
 
 from bench import engine, raw_engine
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
 from export.engine_options import EngineOptions
 from export.native.package import build_native
 from export.repository import RepositorySettings, graph_inputs, graph_outputs, write_repository

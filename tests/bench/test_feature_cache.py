@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import feature_cache
 from bench.feature_cache import CachedUNet, cached
-from choreo.models.generator import Generator, save_generator
-from choreo.models.unet import MotionUNet
+from choreo.generators.checkpoint import Generator, save_generator
+from choreo.generators.unet.network import MotionUNet
 from choreo.training.run import generator_config
 
 

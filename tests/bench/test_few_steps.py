@@ -11,7 +11,7 @@ from tiny_training import clips, dances, recipe
 
 from bench import few_steps, held_out
 from choreo.errors import InvalidInput
-from choreo.models.generator import Generator, save_generator
+from choreo.generators.checkpoint import Generator, save_generator
 from choreo.training.run import generator_config
 from serving.settings import Settings
 

@@ -10,7 +10,7 @@ from synthetic_phrases import WordEncoder
 from bench import retrieval
 from bench.synthetic_phrases import PARTS, QUESTIONS, SyntheticPhrases
 from retrieval.indices.recall import Parts
-from retrieval.library import PhraseLibrary
+from retrieval.library.library import PhraseLibrary
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from bench.serving_load import FRACTIONS, Cell, Load, body, order, request, swee
 from choreo.errors import InvalidInput
 from loadtest.figures import figures
 from loadtest.samples import Outcome, Sample
-from serving.request import Attachments, make_job, parse_fields
+from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
 
 AROUND = Speed(200.0, 0.008, 100.0)
@@ -146,7 +146,7 @@ def test_units_follow_from_names(metric: str, expected: str) -> None:
 
 
 def test_all_peers_are_asked_for_the_same_and_may_be_asked_for_it() -> None:
-    jobs = {peer.name: make_job(parse_fields(body(peer, 3, 50)), Attachments(), Settings()) for peer in PEERS}
+    jobs = {peer.name: validated_request(parse_fields(body(peer, 3, 50)), Attachments(), Settings()) for peer in PEERS}
     fast = jobs.pop("choreo-fast")
     assert (fast.sampler, fast.num_steps) == ("dpm++2m", 6)
     assert len({(job.text, job.seed, job.num_steps, job.sampler, job.num_frames) for job in jobs.values()}) == 1

@@ -16,7 +16,7 @@ from bench.peers.table import PEERS, Peer, peers
 from bench.raw_engine import Speed
 from bench.serving_load import Load, body, measure
 from choreo.errors import BackendUnavailable, InvalidInput
-from choreo.models.generator import CONFIG
+from choreo.generators.checkpoint import CONFIG
 from choreo.motion.formats.npz import read_npz
 from export.build import build_repository
 from loadtest.bad_requests import GENERATE

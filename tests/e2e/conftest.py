@@ -11,7 +11,7 @@ from serving.settings import Settings
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model repository whose generator takes and makes motion of 66 channels."""
-    from choreo.models.generator import CONFIG
+    from choreo.generators.checkpoint import CONFIG
     from export.build import build_repository
 
     settings = Settings()
@@ -26,10 +26,10 @@ def _save_untrained(folder: Path) -> None:
     """Write a generator of a few thousand random weights whose output decodes to motion of human size."""
     import torch
 
+    from choreo.generators.checkpoint import Generator, GeneratorConfig, save_generator
+    from choreo.generators.spec import ModelSpec
+    from choreo.generators.unet.network import UNetConfig
     from choreo.models.conditioner import ConditionerConfig
-    from choreo.models.generator import Generator, GeneratorConfig, save_generator
-    from choreo.models.spec import ModelSpec
-    from choreo.models.unet import UNetConfig
 
     mean, std = _statistics()
     config = GeneratorConfig(

@@ -11,23 +11,23 @@ import numpy as np
 import pytest
 from tests_data import data_pack
 
-from choreo.data.packs import load_packs
+from choreo.data.layouts.packs import load_packs
 from choreo.evaluation.kinematics import bone_length_deviation, kinetic_energy
 from choreo.motion.clip import Motion
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, L_FOOT, R_FOOT
 from choreo.music.synth import synthesize_song, write_wav
 from export.build import build_repository
-from serving.engine import Engine
-from serving.local import LocalStages
-from serving.onnx_engine import OnnxEngine
-from serving.pipeline import Pipeline
-from serving.request import Attachments, make_job, parse_fields
+from serving.engines.base import Engine
+from serving.engines.local import OnnxEngine
+from serving.engines.triton import TritonEngine
+from serving.pipeline.contracts import Result
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
-from serving.stages import Result
-from serving.triton import TritonServer, TritonSettings
-from serving.triton_engine import TritonEngine
-from serving.triton_metrics import counted_rows
+from serving.stages.local import LocalStages
+from serving.triton.metrics import counted_rows
+from serving.triton.supervisor import TritonServer, TritonSettings
 
 pytestmark = pytest.mark.e2e
 
@@ -63,7 +63,7 @@ class Real:
         """Dances to fields and songs, all at a time; the engine is closed after them."""
         plain = {"use_rag": False, "duration": 196 / 30}
         jobs = [
-            make_job(parse_fields(plain | fields), Attachments(audio=self.songs.get(song or "")), settings)
+            validated_request(parse_fields(plain | fields), Attachments(audio=self.songs.get(song or "")), settings)
             for fields, song in wishes
         ]
         stages = LocalStages(engine, settings)

@@ -15,19 +15,19 @@ import httpx
 import numpy as np
 import pytest
 
-from choreo.data.synthetic import synthesize_dance
+from choreo.data.synthetic.dances import synthesize_dance
 from choreo.motion.formats.npz import npz_bytes, read_npz
 from choreo.music.synth import synthesize_song, write_wav
 from export.repository import read_spec
-from retrieval.library import PhraseLibrary
-from serving.app import Server
-from serving.local import LocalStages
-from serving.onnx_engine import OnnxEngine
-from serving.pipeline import Pipeline
-from serving.request import Attachments, make_job, parse_fields
-from serving.retriever import Retriever
+from retrieval.library.library import PhraseLibrary
+from serving.engines.local import OnnxEngine
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.ray.app import Server
 from serving.settings import Settings
-from serving.triton import TritonServer
+from serving.stages.local import LocalStages
+from serving.stages.retriever import Retriever
+from serving.triton.supervisor import TritonServer
 
 pytestmark = pytest.mark.e2e
 
@@ -45,7 +45,7 @@ def build(moves: list[str], out: Path) -> PhraseLibrary:
         about = {"caption": caption, "beats": beats.tolist()}
         (folder / f"{move}.meta.json").write_text(json.dumps(about))
     words = ["phrases", "build", str(folder), "--out", str(out), "--genre", "synthetic", "--licence", "apache-2.0"]
-    subprocess.run([sys.executable, "-m", "serving.cli", *words], check=True, capture_output=True, timeout=300)
+    subprocess.run([sys.executable, "-m", "serving.cli.main", *words], check=True, capture_output=True, timeout=300)
     return PhraseLibrary.open(out)
 
 
@@ -118,7 +118,9 @@ def test_in_process_the_same_phrases_are_used_and_the_motion_is_the_same(running
         engine = OnnxEngine(running.repository, read_spec(running.repository))
         retriever = Retriever(running.folder)
         try:
-            job = make_job(parse_fields(DANCE | {"foot_lock": False}), Attachments(audio=running.song), Settings())
+            job = validated_request(
+                parse_fields(DANCE | {"foot_lock": False}), Attachments(audio=running.song), Settings()
+            )
             return await Pipeline(LocalStages(engine, Settings(), retriever)).run(job)
         finally:
             retriever.close()

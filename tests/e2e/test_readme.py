@@ -15,10 +15,10 @@ import pytest
 from leftovers import Leftovers
 from tests_data import data_pack
 
-from choreo.data.synthetic import synthesize_dance
+from choreo.data.synthetic.dances import synthesize_dance
 from choreo.motion.formats.npz import npz_bytes
 from choreo.music.synth import synthesize_song, write_wav
-from serving.triton_process import free_ports
+from serving.triton.process import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

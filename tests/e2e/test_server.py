@@ -23,14 +23,14 @@ from choreo.motion.formats.bvh import read_bvh
 from choreo.motion.formats.npz import read_npz
 from choreo.music.synth import synthesize_song, write_wav
 from export.repository import read_spec
-from serving.app import Server
-from serving.local import LocalStages
-from serving.onnx_engine import OnnxEngine
-from serving.pipeline import Pipeline
-from serving.request import Attachments, make_job, parse_fields
+from serving.engines.local import OnnxEngine
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.ray.app import Server
 from serving.settings import Settings
-from serving.triton import TritonServer
-from serving.triton_metrics import counted_rows, inference_counts
+from serving.stages.local import LocalStages
+from serving.triton.metrics import counted_rows, inference_counts
+from serving.triton.supervisor import TritonServer
 
 pytestmark = pytest.mark.e2e
 
@@ -149,7 +149,9 @@ def test_the_same_seed_gives_the_same_motion_in_process_and_through_the_servers(
         engine = OnnxEngine(running.repository, read_spec(running.repository))
         settings = Settings()
         try:
-            job = make_job(parse_fields(DANCE | {"foot_lock": False}), Attachments(audio=running.song), settings)
+            job = validated_request(
+                parse_fields(DANCE | {"foot_lock": False}), Attachments(audio=running.song), settings
+            )
             return (await Pipeline(LocalStages(engine, settings)).run(job)).motion.positions
         finally:
             await engine.close()

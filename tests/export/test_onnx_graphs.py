@@ -8,11 +8,11 @@ import torch
 from native_engine import needs_compiler
 
 from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency
+from choreo.generators.checkpoint import Generator, GeneratorConfig, save_generator
+from choreo.generators.spec import ModelSpec
+from choreo.generators.unet.network import UNetConfig
 from choreo.models.conditioner import ConditionerConfig
-from choreo.models.generator import Generator, GeneratorConfig, save_generator
 from choreo.models.layers import Attention
-from choreo.models.spec import ModelSpec
-from choreo.models.unet import UNetConfig
 from export import build
 from export.build import build_repository
 from export.native import loader
@@ -118,7 +118,7 @@ def test_a_compiled_engine_is_built_beside_the_denoiser(checkpoint: Path, tmp_pa
     folder = tmp_path / "denoiser" / "1"
     assert max(built.parity["native"].values()) <= TOLERANCE["float32"]
     loader.check(folder)
-    assert not loader.is_there(tmp_path / "conditioner" / "1")
+    assert not loader.exists(tmp_path / "conditioner" / "1")
     assert build_repository(checkpoint, tmp_path).reused
     (folder / "native.bin").unlink()
     assert not build_repository(checkpoint, tmp_path).reused
@@ -137,7 +137,7 @@ def test_without_one_the_graph_is_served(
         built = build_repository(checkpoint, tmp_path, precision="float16" if "half" in why else "float32")
     assert ("no compiler" in caplog.text) is (why == "no compiler")
     assert "native" not in built.parity
-    assert not loader.is_there(tmp_path / "denoiser" / "1")
+    assert not loader.exists(tmp_path / "denoiser" / "1")
     assert build_repository(checkpoint, tmp_path, precision=built.precision).reused
     # The text of the configuration is the same on every machine.
     assert read_configs(tmp_path)["denoiser"].parameters["runtime"] == "auto"

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from tiny_generator import tiny_spec, write_graphs
 
 from choreo.errors import InvalidArtifact, MissingDependency
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
 from export import repository
 from export.engine_options import EngineOptions
 from export.repository import (

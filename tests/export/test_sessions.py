@@ -16,7 +16,7 @@ from export.native.loader import MANIFEST
 from export.native.package import build_native
 from export.repository import Profile, RepositorySettings, write_config, write_repository
 from export.sessions import open_session
-from serving.onnx_engine import OnnxEngine
+from serving.engines.local import OnnxEngine
 
 SPEC = small_denoiser()[1]
 
@@ -88,8 +88,8 @@ class TestChoice:
 @pytest.mark.e2e
 def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a server of somebody else, which is given the repository as it was exported."""
-    from serving.triton import TritonServer, TritonSettings
-    from serving.triton_engine import TritonEngine
+    from serving.engines.triton import TritonEngine
+    from serving.triton.supervisor import TritonServer, TritonSettings
 
     package, root = build_native(*small_denoiser(), tmp_path / "native"), tmp_path / "model_repo"
     write_repository(root, SPEC, write_graphs(tmp_path / "graphs", SPEC), beside={"denoiser": package.files})
@@ -102,7 +102,7 @@ def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path, monkeypat
         finally:
             await engine.close()
 
-    monkeypatch.setattr("serving.triton.for_this_machine", lambda repository, configs, folder: repository)
+    monkeypatch.setattr("serving.triton.supervisor.for_this_machine", lambda repository, configs, folder: repository)
     with TritonServer(root, TritonSettings(canary_period_s=3600, shared_memory_mib=2)) as server:
         assert which(inputs, asyncio.run(remote(server.grpc_url))) == "native"
 

@@ -18,7 +18,7 @@ from tiny_generator import tiny_inputs, tiny_repository, tiny_spec, write_graphs
 from typer.testing import CliRunner
 
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
 from export import build, tuning
 from export.build import RECORD, build_repository
 from export.engine_options import EngineOptions
@@ -326,7 +326,7 @@ class TestExport:
         assert build_repository(checkpoint, root).reused
 
     def test_the_command(self, checkpoint: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        from serving.cli import app
+        from serving.cli.main import app
 
         monkeypatch.setattr(tuning, "tune", partial(tune, seconds=1e-3))
         argv = ["export", "--checkpoint", str(checkpoint), "--out", str(root), "--tune", "--json"]
@@ -346,9 +346,9 @@ def fail(*_: Any, **__: Any) -> Any:
 def test_triton_serves_with_the_options(tmp_path: Path, options: EngineOptions) -> None:
     import asyncio
 
-    from serving.onnx_engine import OnnxEngine
-    from serving.triton import TritonServer, TritonSettings
-    from serving.triton_engine import TritonEngine
+    from serving.engines.local import OnnxEngine
+    from serving.engines.triton import TritonEngine
+    from serving.triton.supervisor import TritonServer, TritonSettings
 
     root, spec = tiny_repository(tmp_path / "model_repo"), tiny_spec()
     write_config(root, spec, "denoiser", Profile.CPU, RepositorySettings(engine=options))

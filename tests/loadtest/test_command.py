@@ -15,7 +15,7 @@ import pytest
 from loadtest.__main__ import main
 from loadtest.samples import Outcome, read_samples
 
-CHOREO = [sys.executable, "-m", "serving.cli", "loadtest"]
+CHOREO = [sys.executable, "-m", "serving.cli.main", "loadtest"]
 OPEN = ["--rate", "25", "--seconds", "1", "--max-lag", "60"]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from choreo.errors import InvalidInput
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
 from choreo.motion.formats.files import Format
 from choreo.music.audio import decode_audio
 from choreo.music.isolated import decode_audio_isolated
@@ -20,8 +20,8 @@ from loadtest.bad_requests import bad_requests
 from loadtest.payloads import Songs, prompt
 from loadtest.samples import Outcome
 from loadtest.scenarios import BAD_SHARE, SHORT, LoadRequest, Requests, Scenario, requests_of
-from serving.ingress import create_app
-from serving.request import Job
+from serving.http.ingress import create_app
+from serving.pipeline.request import MotionRequest
 from serving.settings import Settings
 
 
@@ -33,7 +33,7 @@ class FakeStages:
             raise InvalidInput("model", "is not served")
         return ModelSpec(name="fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
 
-    async def encode(self, job: Job, spec: ModelSpec) -> None:
+    async def encode(self, job: MotionRequest, spec: ModelSpec) -> None:
         assert job.audio is not None
         await asyncio.to_thread(decode_audio_isolated, job.audio, max_seconds=1)
 

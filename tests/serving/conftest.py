@@ -14,25 +14,33 @@ from numpy.typing import NDArray
 from synthetic_phrases import WordEncoder, dance
 
 from choreo.errors import InvalidInput
-from choreo.models.spec import ModelSpec
+from choreo.generators.spec import ModelSpec
 from choreo.motion.clip import Motion
 from choreo.motion.formats.files import Format, encode
 from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.skeleton import NUM_JOINTS, WINDOW
-from retrieval.build import build_library
-from serving.audio_url import AudioFetcher
-from serving.ingress import create_app
-from serving.request import Job
+from retrieval.building.build import build_library
+from serving.http.audio_url import AudioFetcher
+from serving.http.ingress import create_app
+from serving.pipeline.contracts import (
+    Conditioning,
+    LibraryFacts,
+    MotionFile,
+    Prior,
+    RetrievalResult,
+    SamplingResult,
+    SearchResult,
+)
+from serving.pipeline.request import MotionRequest
 from serving.settings import Settings
-from serving.stages import Conditioning, Found, LibraryFacts, MotionFile, Prior, Retrieved, Sampled
 
 SPEC = ModelSpec(name="fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
 
-Action = Callable[[Job], Awaitable[None]]
+Action = Callable[[MotionRequest], Awaitable[None]]
 
 
-async def nothing(job: Job) -> None:
+async def nothing(job: MotionRequest) -> None:
     """The default action."""
 
 
@@ -55,11 +63,11 @@ class FakeStages:
     not_ready: Exception | None = None
     broken: bool = False
     probes: int = 0
-    jobs: list[Job] = field(default_factory=list)
+    jobs: list[MotionRequest] = field(default_factory=list)
     rendered: list[tuple[Format, bytes | None, str]] = field(default_factory=list)
-    retrieved: Retrieved = field(default_factory=lambda: Retrieved(None, "there is no phrase library"))
-    found: Found = field(default_factory=lambda: Found([], None, "there is no phrase library"))
-    searches: list[tuple[Job, int]] = field(default_factory=list)
+    retrieved: RetrievalResult = field(default_factory=lambda: RetrievalResult(None, "there is no phrase library"))
+    found: SearchResult = field(default_factory=lambda: SearchResult([], None, "there is no phrase library"))
+    searches: list[tuple[MotionRequest, int]] = field(default_factory=list)
 
     async def models(self) -> dict[str, ModelSpec]:
         return {SPEC.name: SPEC}
@@ -69,28 +77,30 @@ class FakeStages:
             raise InvalidInput("model", f"must be one of fake, got {model!r}")
         return SPEC
 
-    async def encode(self, job: Job, spec: ModelSpec) -> Conditioning:
+    async def encode(self, job: MotionRequest, spec: ModelSpec) -> Conditioning:
         self.jobs.append(job)
         frames = job.num_frames or WINDOW
         rhythm = np.zeros((frames, spec.rhythm_channels), np.float32)
         return Conditioning(frames, None, rhythm, None, np.zeros(0), 0.0, None)
 
-    async def retrieve(self, job: Job, conditioning: Conditioning) -> Retrieved:
+    async def retrieve(self, job: MotionRequest, conditioning: Conditioning) -> RetrievalResult:
         return self.retrieved
 
-    async def search(self, job: Job, conditioning: Conditioning, top_n: int) -> Found:
+    async def search(self, job: MotionRequest, conditioning: Conditioning, top_n: int) -> SearchResult:
         self.searches.append((job, top_n))
         return self.found
 
     async def library(self) -> LibraryFacts | None:
         return self.found.library
 
-    async def sample(self, job: Job, conditioning: Conditioning, prior: Prior | None) -> Sampled:
+    async def sample(self, job: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
         await self.action(job)
         features = np.zeros((conditioning.num_frames, 66), np.float32)
-        return Sampled(features, SPEC.name, {"conditioner": 2, "denoiser": 2 * job.num_steps})
+        return SamplingResult(features, SPEC.name, {"conditioner": 2, "denoiser": 2 * job.num_steps})
 
-    async def finish(self, job: Job, sampled: Sampled, meta: dict[str, Any]) -> tuple[Motion, NDArray[np.float32]]:
+    async def finish(
+        self, job: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
+    ) -> tuple[Motion, NDArray[np.float32]]:
         frames = len(sampled.features)
         rotations = np.tile(np.eye(3), (frames, NUM_JOINTS, 1, 1))
         positions = forward_kinematics(np.tile([0, 0.95, 0], (frames, 1)), rotations).astype(np.float32)
@@ -99,7 +109,7 @@ class FakeStages:
             motion.positions[0, 0, 0] = np.nan
         return motion, positions
 
-    async def deliver(self, job: Job, sampled: Sampled, meta: dict[str, Any]) -> MotionFile:
+    async def deliver(self, job: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
         if "seconds" in meta:
             meta = meta | {"seconds": meta["seconds"] | {"finish": 0.0}}
         motion, _ = await self.finish(job, sampled, meta)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
+from choreo.files import atomic_write
 from choreo.motion import kinematics
 from choreo.motion.clip import Motion
-from choreo.motion.formats.atomic import atomic_write
 from choreo.motion.formats.bvh_mapping import joint_weights
 from choreo.motion.formats.bvh_parser import MAX_CHARS, Bvh, bvh_positions, joint_rotations, parse_bvh, position_chunks
 from choreo.motion.resample import resample

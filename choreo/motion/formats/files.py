@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from choreo.errors import InvalidInput
+from choreo.files import atomic_write
 from choreo.motion.clip import Motion
-from choreo.motion.formats.atomic import atomic_write
 from choreo.motion.formats.bvh import bvh_text
 from choreo.motion.formats.json_format import json_bytes
 from choreo.motion.formats.npz import npz_bytes

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from choreo.errors import InvalidInput, NonFiniteOutput
+from choreo.files import atomic_write
 from choreo.motion.clip import Motion
-from choreo.motion.formats.atomic import atomic_write
 
 MAX_FILE_BYTES = 256 * 2**20
 """Largest document that is read; an hour of motion has about 50 MiB."""

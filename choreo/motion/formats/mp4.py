@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from choreo.errors import ChoreoError, InvalidInput, MissingDependency
+from choreo.files import replacing
 from choreo.motion.clip import Motion
-from choreo.motion.formats.atomic import replacing
 from choreo.motion.formats.camera import frame_motion
 from choreo.motion.formats.preview import Painter
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
+from choreo.files import atomic_write
 from choreo.motion import kinematics
 from choreo.motion.clip import MAX_FRAMES, Motion, check_positions
-from choreo.motion.formats.atomic import atomic_write
 from choreo.motion.formats.json_format import json_safe
 from choreo.motion.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, PELVIS
 

@@ -1,5 +1,5 @@
-// Operators of choreo.models.denoiser.Denoiser: known frames, the cosine transform in its even and odd half, and the
-// posterior of the Gaussian model of motion (choreo.models.gaussian.GaussianModel). Modes have their even frequencies
+// Operators of choreo.generators.unet.denoiser.Denoiser: known frames, the cosine transform in its even and odd half, and the
+// posterior of the Gaussian model of motion (choreo.generators.unet.gaussian.GaussianModel). Modes have their even frequencies
 // first, then the odd ones.
 #pragma once
 

@@ -7,7 +7,7 @@ from dataset_files import write_humanml3d
 
 from choreo.data.check_split import check_split, family_shares, main
 from choreo.data.datasets import open_dataset
-from choreo.data.splits import Split
+from choreo.data.splits.split import Split
 
 
 def data_set(root: Path) -> Path:

@@ -8,8 +8,8 @@ from tests_data import data_pack
 
 from choreo.data.clip import Clip
 from choreo.data.datasets import open_dataset
-from choreo.data.packs import is_validation
-from choreo.data.recording import Recording, Sentence, Song, to_clip
+from choreo.data.layouts.packs import is_validation
+from choreo.data.layouts.recording import Recording, Sentence, Song, to_clip
 from choreo.errors import InvalidInput
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests_data import data_pack
 
-from choreo.data.packs import DataPack
+from choreo.data.layouts.packs import DataPack
 from choreo.errors import InvalidInput
 from choreo.evaluation.beat_alignment import beat_alignment_score
 from choreo.evaluation.foot_skating import foot_skating_ratio

@@ -5,7 +5,7 @@ import pytest
 from tests_data import data_pack
 from tiny_text_motion import FakeSentenceEncoder, model, swinging
 
-from choreo.data.packs import DataPack
+from choreo.data.layouts.packs import DataPack
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.evaluation.text_motion import TextMotionEncoder
 from choreo.motion.rotations import yaw

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_text_motion import NETWORK, SPEC, model, swinging
 
-from choreo.data.captioned import motion_input, pad
+from choreo.data.windows.captioned import motion_input, pad
 from choreo.errors import InvalidArtifact
 from choreo.models.tmr import MotionDecoder, TextMotionConfig, TextMotionModel, load_text_motion, save_text_motion
 

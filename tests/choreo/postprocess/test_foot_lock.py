@@ -8,7 +8,7 @@ import pytest
 from choreo.motion import kinematics
 from choreo.motion.skeleton import BONE_LENGTHS, CONTACT_JOINTS, PARENTS
 from choreo.postprocess.contacts import detect_contacts
-from choreo.postprocess.foot_lock import LONGEST_CORRECTION, lock_feet, turn_legs
+from choreo.postprocess.foot_lock import MAX_CORRECTION, lock_feet, turn_legs
 
 from .synthetic_walk import noisy, peak_acceleration, slid, stance, standing, walk
 
@@ -87,7 +87,7 @@ def test_a_long_glide_is_not_held_back() -> None:
     glide = standing(90)
     glide[..., 2] += np.linspace(0, 0.6, 90)[:, None]
     after = lock_feet(glide, np.ones((90, 4), bool))
-    assert np.linalg.norm(after - glide, axis=-1).max() < LONGEST_CORRECTION + 0.03
+    assert np.linalg.norm(after - glide, axis=-1).max() < MAX_CORRECTION + 0.03
 
 
 def test_a_heel_contact_holds_the_heel() -> None:

@@ -11,13 +11,13 @@ import pytest
 import torch
 from tiny_training import FakeText, clips, dances, recipe
 
-from choreo.data.windows import Windows, collate
+from choreo.data.windows.windows import Windows, collate
 from choreo.diffusion.ddim import Ddim
 from choreo.diffusion.lcm import Lcm
 from choreo.diffusion.presets import Preset
 from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import InvalidInput
-from choreo.models.generator import Distilled, Generator, load_generator, save_generator
+from choreo.generators.checkpoint import Distilled, Generator, load_generator, save_generator
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.distillation import Distillation, DistillationConfig, TeacherPath
 from choreo.training.ema import Ema
@@ -242,7 +242,17 @@ def test_the_network_of_the_recipe_is_the_teachers(tmp_path: Path) -> None:
 
 
 def test_the_shipped_recipe_by_the_command_line(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "serving.cli", "train", str(RECIPE), "--smoke", "--json", "--out", str(tmp_path)]
+    words = [
+        sys.executable,
+        "-m",
+        "serving.cli.main",
+        "train",
+        str(RECIPE),
+        "--smoke",
+        "--json",
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     made = load_generator(Path(json.loads(done.stdout)["checkpoint"]))

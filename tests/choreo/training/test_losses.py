@@ -3,7 +3,7 @@ import pytest
 import torch
 from tiny_training import clips
 
-from choreo.data.windows import feature_statistics
+from choreo.data.windows.windows import feature_statistics
 from choreo.training.losses import LossWeights, MotionLoss, NoiseLevel
 
 

@@ -6,8 +6,14 @@ import pytest
 import torch
 from tiny_text_motion import NETWORK, FakeSentenceEncoder, clip, model
 
-from choreo.data.captioned import CaptionedWindows, PairOptions, Sentences, canonical_statistics, captioned_motions
 from choreo.data.clip import Clip
+from choreo.data.windows.captioned import (
+    CaptionedWindows,
+    PairOptions,
+    Sentences,
+    canonical_statistics,
+    captioned_motions,
+)
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.evaluation.retrieval_precision import recall_at
 from choreo.evaluation.text_motion import encode_features, encode_sentences

@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny_training import FakeText, clips, recipe, trainer
 
-from choreo.data.captions import ATTRIBUTES, mirrored
-from choreo.data.windows import Windows, caption_key, feature_statistics, mirror
+from choreo.data.windows.captions import ATTRIBUTES, mirrored
+from choreo.data.windows.windows import Windows, caption_key, feature_statistics, mirror
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.models.generator import load_generator
+from choreo.generators.checkpoint import load_generator
 from choreo.motion.representation import rotate
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.recipe import TrainConfig, load_recipe
@@ -126,7 +126,7 @@ def test_windows_are_functions_of_seed_and_index() -> None:
 
 
 def test_dropping_everything_drops_music_text_prior_and_rhythm() -> None:
-    from choreo.data.windows import WindowOptions
+    from choreo.data.windows.windows import WindowOptions
 
     windows = Windows(clips(), FakeText(), 20, 0, WindowOptions(drop_all=1.0, prior=1.0))
     for i in range(20):

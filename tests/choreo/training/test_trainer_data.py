@@ -12,9 +12,9 @@ from tiny_text_motion import FakeSentenceEncoder
 from tiny_training import recipe
 
 import choreo.training.run
-from choreo.data.packs import DataPack, is_validation
+from choreo.data.layouts.packs import DataPack, is_validation
 from choreo.errors import InvalidInput
-from choreo.models.generator import load_generator
+from choreo.generators.checkpoint import load_generator
 from choreo.training.recipe import Recipe
 from choreo.training.run import train
 from choreo.training.sides import read_sides

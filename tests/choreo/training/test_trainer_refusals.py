@@ -12,9 +12,9 @@ from tiny_training import clips, recipe, trainer
 
 from choreo.data.clip import Clip
 from choreo.errors import InvalidArtifact, InvalidInput
+from choreo.generators.spec import Prediction, ScheduleName
+from choreo.generators.unet.network import UNetConfig
 from choreo.models.conditioner import ConditionerConfig
-from choreo.models.spec import Prediction, ScheduleName
-from choreo.models.unet import UNetConfig
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.recipe import Recipe, load_recipe
 from choreo.training.resuming import last_step, refuse_another_run

@@ -12,9 +12,9 @@ import pytest
 import torch
 from tiny_training import recipe, trainer
 
-import choreo.models.generator
+import choreo.generators.checkpoint
 from choreo.errors import InvalidArtifact, NotSaved
-from choreo.models.generator import load_generator
+from choreo.generators.checkpoint import load_generator
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parents[3]
@@ -71,7 +71,7 @@ def test_weights_on_a_full_disk_are_those_of_before(
     run = trainer(tmp_path, recipe(save_every=1, validate_every=100), held_out=False)
     run.run(until=1)
     before = load_generator(tmp_path / "model").state_dict()
-    monkeypatch.setattr(choreo.models.generator, "save", FakeFullDisk(choreo.models.generator.save, {1}))
+    monkeypatch.setattr(choreo.generators.checkpoint, "save", FakeFullDisk(choreo.generators.checkpoint.save, {1}))
     with caplog.at_level(logging.WARNING):
         trainer(tmp_path, recipe(save_every=1, validate_every=100), held_out=False).run(until=3)
     assert "the averaged weights could not be written" in caplog.text
@@ -81,7 +81,7 @@ def test_weights_on_a_full_disk_are_those_of_before(
 
 
 def test_the_best_weights_survive_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choreo.models.generator, "save", FakeFullDisk(choreo.models.generator.save, {1}))
+    monkeypatch.setattr(choreo.generators.checkpoint, "save", FakeFullDisk(choreo.generators.checkpoint.save, {1}))
     run = trainer(tmp_path, recipe(save_every=100, validate_every=1, validation_dances=0))
     run.run(until=4)
     assert run.best.step > 1
@@ -97,7 +97,7 @@ def test_a_last_save_that_fails_is_a_typed_error(tmp_path: Path, monkeypatch: py
         if what == "checkpoint":
             patched.setattr(torch, "save", FakeFullDisk(torch.save, {1}))
         else:
-            patched.setattr(choreo.models.generator, "save", FakeFullDisk(choreo.models.generator.save, {1}))
+            patched.setattr(choreo.generators.checkpoint, "save", FakeFullDisk(choreo.generators.checkpoint.save, {1}))
         with pytest.raises(NotSaved, match=r"could not be written: No space left on device\. Make room"):
             trainer(tmp_path, r, held_out=False).run(until=3)
     assert steps(tmp_path) == ["step_00000002"]

@@ -11,8 +11,8 @@ from tiny_training import clips, dances, recipe, trainer
 
 from choreo.diffusion.presets import Preset
 from choreo.errors import InvalidInput
-from choreo.models.generator import Generator, load_generator
-from choreo.models.spec import Prediction
+from choreo.generators.checkpoint import Generator, load_generator
+from choreo.generators.spec import Prediction
 from choreo.training.best import Best, best_generator
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.held_out_dances import HeldOutDances

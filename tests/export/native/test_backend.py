@@ -22,9 +22,9 @@ from export.native.backend import BACKEND, LAYOUT, LIBRARY, for_this_machine
 from export.native.loader import MANIFEST
 from export.native.package import build_native
 from export.repository import Profile, RepositorySettings, read_configs, write_config, write_repository
-from serving.triton import TritonServer, TritonSettings
-from serving.triton_engine import TritonEngine
-from serving.wave_engines import SharedWaves, wave_engine
+from serving.engines.triton import TritonEngine
+from serving.sampling.transports import SharedMemoryTransport, transport_for
+from serving.triton.supervisor import TritonServer, TritonSettings
 
 pytestmark = needs_compiler
 DENOISER, SPEC = small_denoiser()
@@ -141,8 +141,8 @@ class TestServer:
 
     def test_waves_in_shared_memory(self, server: TritonServer) -> None:
         async def use(engine: TritonEngine) -> None:
-            waves = wave_engine(engine, SPEC)
-            assert isinstance(waves, SharedWaves)
+            waves = transport_for(engine, SPEC)
+            assert isinstance(waves, SharedMemoryTransport)
             buffers = [(waves.inputs(16), some_inputs(SPEC, 9, seed)) for seed in range(3)]
             for buffer, inputs in buffers:
                 for name, values in inputs.items():

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
 
-from choreo.models.generator import load_generator
-from choreo.models.spec import Prediction
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.spec import Prediction
 from export.native import loader
 from export.native.loader import NativeSession
 from export.native.package import build_native

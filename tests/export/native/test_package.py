@@ -50,7 +50,7 @@ def changed(folder: Path, **fields: Any) -> Path:
 @needs_compiler
 class TestFiles:
     def test_a_whole_one_is_loaded(self, folder: Path) -> None:
-        assert loader.is_there(folder)
+        assert loader.exists(folder)
         loader.check(folder)
         NativeSession(folder).close()
 

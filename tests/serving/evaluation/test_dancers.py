@@ -6,7 +6,7 @@ import httpx
 import numpy as np
 import pytest
 
-from choreo.data.synthetic_clips import synthetic_clips
+from choreo.data.synthetic.clips import synthetic_clips
 from choreo.errors import BackendUnavailable, InvalidInput
 from choreo.motion.skeleton import WINDOW
 from serving.evaluation.dancers import DanceOptions, Server, server

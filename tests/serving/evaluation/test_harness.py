@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from choreo.data.synthetic_clips import synthetic_clips
+from choreo.data.synthetic.clips import synthetic_clips
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.representation import decode
 from serving.evaluation.dancers import DanceOptions
-from serving.evaluation.harness import Evaluation, Wish, evaluate
+from serving.evaluation.harness import Evaluation, EvaluationRequest, evaluate
 from serving.evaluation.report import write_report
 from serving.settings import Settings
 
@@ -25,7 +25,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
         (folder / f"dance_{i}.npz").write_bytes(npz_bytes(Motion(decode(clip.features).astype(np.float32))))
         (folder / f"dance_{i}.txt").write_text(clip.captions[0].text)
         np.save(folder / f"dance_{i}.dsp35.npy", clip.music)
-    wish = Wish(folder, samples=4, replications=2, options=DanceOptions(num_steps=2))
+    wish = EvaluationRequest(folder, samples=4, replications=2, options=DanceOptions(num_steps=2))
     return asyncio.run(evaluate(wish, Settings()))
 
 
@@ -64,4 +64,4 @@ def test_a_report_has_tables_plots_and_clips(found: Evaluation, tmp_path: Path) 
 
 def test_a_folder_that_is_no_data_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="data"):
-        asyncio.run(evaluate(Wish(tmp_path), Settings()))
+        asyncio.run(evaluate(EvaluationRequest(tmp_path), Settings()))

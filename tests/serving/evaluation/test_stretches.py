@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 
-from choreo.data.synthetic_clips import synthetic_clips
+from choreo.data.synthetic.clips import synthetic_clips
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.encoders import precomputed
 from serving.evaluation.stretches import PLAIN_CAPTION, held_out_stretches, windows

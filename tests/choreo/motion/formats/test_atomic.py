@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from choreo.motion.formats.atomic import atomic_write, replacing
+from choreo.files import atomic_write, replacing
 
 
 def test_writes_and_replaces(tmp_path):

@@ -1,0 +1,1 @@
+"""Readers of motion data sets, one layout a file."""

@@ -1,0 +1,223 @@
+"""Loader of the data pack: CMU and Tang mocap (int16 millimetres), music features and captions.
+
+Layout, field by field: `motion/{cmu,tang}.npz` one int16 array (T, 22, 3) per key; `music/tang_features.npz` with
+`<key>` (T, 35), `<key>/beats` seconds and `<key>/tempo`; `captions.csv` with clip, start_s, end_s, source, split,
+caption.
+"""
+
+import csv
+import zipfile
+import zlib
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
+
+from choreo.data.clip import Caption, Clip
+from choreo.data.layouts.recording import Recording, Sentence, Skipped, Song, to_clip
+from choreo.errors import InvalidInput
+from choreo.motion.clip import MAX_FRAMES, check_positions
+from choreo.motion.retarget import retarget
+from choreo.motion.skeleton import FPS, NUM_JOINTS
+from choreo.music.encoders import precomputed
+from choreo.postprocess.floor import levelled
+
+NOT_DANCING = frozenset({"01"})
+"""CMU subjects left out: 01 climbs and hangs, so its feet say nothing about a floor."""
+TWINS = {"T_9": "T_1"}
+"""Tang dances that are nearly the same recording; they share a group."""
+LICENCES = {"cmu": "cmu-mocap", "tang": "research-mit"}
+"""Licence tag by the name of the motion file."""
+GENRES = {"W": "waltz", "R": "rumba", "C": "cha-cha", "T": "tango", "salsa": "salsa", "94": "Indian dance",
+          "05": "modern dance", "135": "martial arts"}  # fmt: skip
+"""Kind of dance by family; the rest is everyday motion."""
+METERS = {"W": 3}
+"""Beats per bar where they are not four."""
+MAX_ARRAY_BYTES = MAX_FRAMES * NUM_JOINTS * 3 * 4 + 4096
+"""Largest array that is unpacked."""
+
+
+@dataclass(frozen=True)
+class PackRecording:
+    """One recording of the pack, on the canonical skeleton and on a level floor.
+
+    Attributes:
+        key: name within the pack.
+        positions: (T, 22, 3) metres, 30 fps.
+        residual: mean distance of the rigid fit from the recording, metres.
+        captions: of stretches of it.
+        licence: tag of its terms.
+        music: dsp35 features float32 (T, 35), or None.
+        beats: seconds from the first frame (n,), empty without music.
+    """
+
+    key: str
+    positions: NDArray[np.float64]
+    residual: float
+    captions: tuple[Caption, ...]
+    licence: str
+    music: NDArray[np.float32] | None
+    beats: NDArray[np.float64]
+
+    def as_recording(self) -> Recording:
+        """The recording in the form that every layout returns, the input of `recording.to_clip`."""
+        return Recording(
+            key=self.key,
+            group=group_of(self.key),
+            family=family_of(self.key),
+            positions=self.positions,
+            fps=FPS,
+            licence=self.licence,
+            sentences=tuple(Sentence(c.text, c.start / FPS, c.end / FPS) for c in self.captions),
+            song=None if self.music is None else Song(self.music, self.beats),
+            residual=self.residual,
+        )
+
+
+class DataPack:
+    """The pack in a folder; recordings are read and retargeted one at a time.
+
+    Attributes:
+        skipped: what of the captions and the music is about no motion of the pack.
+
+    Raises:
+        InvalidInput: the folder is not a data pack.
+    """
+
+    def __init__(self, root: Path) -> None:
+        motion = {name: root / f"motion/{name}.npz" for name in LICENCES}
+        music, table = root / "music/tang_features.npz", root / "captions.csv"
+        self.files = (*motion.values(), music, table)
+        """Everything that is read."""
+        for path in self.files:
+            if not path.is_file():
+                raise InvalidInput("data", f"{path} is missing; this is not a data pack")
+        self._captions = _captions(table)
+        self._motion = {name: _opened(path) for name, path in motion.items()}
+        self._music = _opened(music)
+        self._pack_of = {
+            key: name
+            for name, pack in self._motion.items()
+            for key in pack.files
+            if key.split("_")[0] not in NOT_DANCING
+        }
+        present = {key for pack in self._motion.values() for key in pack.files}
+        songs = {name.partition("/")[0] for name in self._music.files}
+        self.skipped = [
+            Skipped(f"{path.name}: {key}", "has no motion")
+            for path, keys in ((table, self._captions), (music, songs))
+            for key in sorted(set(keys) - present)
+        ]
+
+    @staticmethod
+    def recognised(root: Path) -> bool:
+        """Whether a folder has the files of a data pack."""
+        return all((root / f"motion/{name}.npz").is_file() for name in LICENCES) and (root / "captions.csv").is_file()
+
+    @property
+    def keys(self) -> list[str]:
+        """Names of the usable recordings, in order."""
+        return list(self._pack_of)
+
+    def recording(self, key: str) -> PackRecording:
+        """Read one.
+
+        Raises:
+            InvalidInput: an array is damaged, or is not motion or music.
+        """
+        name = self._pack_of[key]
+        positions = _array(self._motion[name], key).astype(np.float64) / 1000
+        check_positions(positions, f"{name}:{key}")
+        canonical = retarget(positions)
+        music, beats = None, np.zeros(0)
+        if key in self._music.files:
+            music = precomputed(_array(self._music, key).astype(np.float32), field=key).features
+            beats = np.asarray(_array(self._music, f"{key}/beats"), np.float64).reshape(-1)
+        return PackRecording(
+            key,
+            levelled(canonical.positions),
+            canonical.residual,
+            tuple(self._captions.get(key, ())),
+            LICENCES[name],
+            music,
+            beats,
+        )
+
+
+def load_packs(root: Path, progress: Callable[[str], None] = lambda key: None) -> list[Clip]:
+    """Every usable clip of the pack under `root`, retargeted to the canonical skeleton, its floor level.
+
+    Raises:
+        InvalidInput: the folder is not a data pack, or an array in it is not motion.
+    """
+    pack = DataPack(root)
+    clips = []
+    for key in pack.keys:
+        progress(key)
+        clips.append(to_clip(pack.recording(key).as_recording()))
+    return clips
+
+
+def _opened(path: Path) -> NpzFile:
+    try:
+        pack = np.load(path)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise InvalidInput("data", f"{path.name} is not a readable .npz archive") from error
+    if not isinstance(pack, NpzFile):
+        raise InvalidInput("data", f"{path.name} is not an .npz archive")
+    return pack
+
+
+def _array(pack: NpzFile, key: str) -> NDArray[Any]:
+    try:
+        if pack.zip.getinfo(f"{key}.npy").file_size > MAX_ARRAY_BYTES:
+            raise InvalidInput("data", f"{key} unpacks to more than an hour of motion")
+        return np.asarray(pack[key])
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput("data", f"{key} cannot be read: {error}") from error
+
+
+def _captions(path: Path) -> dict[str, list[Caption]]:
+    rows: dict[str, list[Caption]] = defaultdict(list)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                start, end = round(float(row["start_s"]) * FPS), round(float(row["end_s"]) * FPS)
+                rows[row["clip"]].append(Caption(row["caption"], start, end))
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+        raise InvalidInput("data", f"{path.name} is not a table of captions: {error!r}") from error
+    return rows
+
+
+def group_of(key: str) -> str:
+    """Dance of a Tang stretch (`W_3_s0` -> `W_3`), take of a CMU clip; partners 60 and 61 danced the same takes."""
+    if not key[:1].isdigit():
+        dance = "_".join(key.split("_")[:2])
+        return TWINS.get(dance, dance)
+    subject, _, take = key.partition("_")
+    return f"salsa_{take}" if subject in ("60", "61") else key
+
+
+def family_of(key: str) -> str:
+    """Genre letter of a Tang dance, subject of a CMU clip (salsa for 60 and 61)."""
+    return group_of(key).split("_")[0]
+
+
+def is_validation(group: str) -> bool:
+    """A fixed tenth or so of the dances and takes; decided by group so that no dance is on both sides."""
+    return group in VALIDATION_GROUPS
+
+
+VALIDATION_GROUPS = frozenset(
+    {"W_4", "W_8", "W_10", "R_1", "C_4", "C_8", "salsa_06", "salsa_11", "05_05", "05_13", "94_06", "135_07"}
+    | {"02_03", "06_08"}
+)
+"""Dances that share the fewest stretches with the others. The Tang dances are spliced from common material, tangos so
+much that none can be held out; what still repeats is cut out of the training side (`choreo.data.splits.purge`)."""

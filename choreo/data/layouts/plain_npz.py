@@ -1,0 +1,91 @@
+"""This program's own motion archives (`choreo.motion.formats.npz`) as a data set.
+
+    <name>.npz         motion: positions (T, 22, 3) metres, fps; a text `licence` in its meta is kept
+    <name>.txt         captions, lines as of HumanML3D: caption, or caption#tokens#start#end in seconds
+    <name>.dsp35.npy   music features (T, 35) at the motion's frames, 30 fps
+    <name>.wav         or the music itself (.flac, .mp3, .ogg), beginning with the motion
+
+Only the archive is needed. Archives `<take>.npz` in one folder are of one family; every take is a group.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from choreo.data.layouts.amass import LOOKED_AT, has_members
+from choreo.data.layouts.humanml3d import MAX_TEXT_CHARS, parse_sentences
+from choreo.data.layouts.listing import regular_files
+from choreo.data.layouts.recording import Recording, Skipped, Song
+from choreo.data.layouts.song_files import SongFiles
+from choreo.errors import InvalidInput
+from choreo.motion.formats.npz import read_npz
+from choreo.motion.resample import resample
+from choreo.motion.skeleton import FPS
+from choreo.music.encoders import load_features, precomputed
+
+UNSTATED: Final = "unstated"
+FEATURES: Final = ".dsp35.npy"
+
+
+class PlainNpz:
+    """A folder of archives, at any depth."""
+
+    name = "npz"
+
+    def __init__(self, root: Path) -> None:
+        self._paths = {p.relative_to(root).with_suffix("").as_posix(): p for p in regular_files(root, "**/*.npz")}
+        self.keys = tuple(self._paths)
+        self.published: dict[str, tuple[str, ...]] = {}
+        self.skipped = [
+            Skipped(path.relative_to(root).as_posix(), "has no motion")
+            for suffix in (".txt", FEATURES)
+            for path in regular_files(root, f"**/*{suffix}")
+            if not path.with_name(f"{path.name.removesuffix(suffix)}.npz").is_file()
+        ]
+        self._songs = {folder: SongFiles([folder]) for folder in {path.parent for path in self._paths.values()}}
+
+    @staticmethod
+    def recognised(root: Path) -> bool:
+        """Whether one of the first archives has positions and a frame rate."""
+        return any(has_members(path, ("positions", "fps")) for path in regular_files(root, "**/*.npz")[:LOOKED_AT])
+
+    def group_of(self, key: str) -> str:
+        """The take."""
+        return key
+
+    def recording(self, key: str) -> Recording:
+        """Read one archive and what lies beside it.
+
+        Raises:
+            InvalidInput: not motion, or features that are not of the motion's length.
+            OSError: a file cannot be read.
+        """
+        path = self._paths[key]
+        motion = read_npz(path, key)
+        positions = resample(motion.positions, motion.fps, FPS, key)
+        captions = path.with_suffix(".txt")
+        lines: list[str] = []
+        if captions.is_file():
+            with captions.open(encoding="utf-8", errors="replace") as file:
+                lines = [text if "#" in text else f"{text}##0#0" for text in file.read(MAX_TEXT_CHARS).splitlines()]
+        sentences, remarks = parse_sentences(filter(lambda line: line != "##0#0", lines), len(positions) / FPS)
+        licence = motion.meta.get("licence")
+        return Recording(
+            key=key,
+            group=self.group_of(key),
+            family=key.rpartition("/")[0] or self.name,
+            positions=positions,
+            fps=FPS,
+            licence=licence if isinstance(licence, str) and licence else UNSTATED,
+            sentences=sentences,
+            song=self._song(path, len(positions), key),
+            remarks=remarks,
+        )
+
+    def _song(self, path: Path, frames: int, key: str) -> Song | None:
+        features = path.with_suffix(FEATURES)
+        if not features.is_file():
+            return self._songs[path.parent].song(path.stem)
+        song = precomputed(load_features(features, features.name), features.name)
+        if song.num_frames != frames:
+            raise InvalidInput(key, f"{features.name} has {song.num_frames} frames, but the motion has {frames}")
+        return Song(song.features, song.beats)

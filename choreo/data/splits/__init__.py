@@ -1,0 +1,1 @@
+"""Which recordings are trained on and which are held out, and what both have in common."""

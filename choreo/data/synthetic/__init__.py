@@ -1,0 +1,1 @@
+"""Motion that the program makes itself: the synthetic choreographer, and recordings paired with songs."""

@@ -1,0 +1,1 @@
+"""Training windows and their captions."""

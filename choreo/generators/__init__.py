@@ -1,0 +1,1 @@
+"""Generators, one folder each, and the contract that all of them keep."""

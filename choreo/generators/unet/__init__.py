@@ -1,0 +1,1 @@
+"""The diffusion U-Net over windows of motion."""

@@ -1,0 +1,1 @@
+"""From recordings to a phrase library on disk."""

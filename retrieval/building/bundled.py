@@ -1,0 +1,83 @@
+"""The library that comes with the program: made by its own choreographer and its own model, from no recording."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.data.synthetic.dances import MOVES, synthesize_dance
+from choreo.motion.skeleton import FPS
+from choreo.music.audio import Audio
+from choreo.music.features import dsp35
+from choreo.music.synth import synthesize_song
+from choreo.text.encoders import TextEncoder, text_encoder
+from retrieval.building.build import BuildReport, PhraseSource, build_library
+
+TEMPOS: Final = (80.0, 90.0, 100.0, 110.0, 120.0, 130.0, 140.0, 150.0)
+LICENCE: Final = "apache-2.0"
+SONG_SECONDS: Final = 16.0
+"""Long enough for what a summary of the music measures."""
+_METERS: Final = {"box": 3}
+_SONGS: Final = {"waltz": "waltz", "hip hop": "breakbeat"}
+"""Style of song by genre of dance; house goes with the rest."""
+README: Final = """# Bundled phrase library
+
+Motion phrases with their beats and captions, made by the program itself:
+
+* `synthetic/...`: {moves} moves of its choreographer (`choreo/data/synthetic/dances.py`) at {tempos} tempos;
+* `model/...`: dances of the shipped checkpoint, generated without phrases (`serving/cli/bundle_phrases.py`).
+
+All of them are to songs by its own synthesiser (`choreo/music/synth.py`). No recorded motion or music is in it. What
+the checkpoint was trained on is in its model card. `choreo phrases bundle --out weights/phrases` makes the library
+again. Licence: Apache-2.0, like the program.
+"""
+
+
+def build_bundled(out: Path, encoder: TextEncoder | None = None, samples: Iterable[PhraseSource] = ()) -> BuildReport:
+    """Write the bundled library: every move at every tempo, one phrase each, and the phrases of `samples`.
+
+    Args:
+        out: folder to make.
+        encoder: of captions; None: the embedded default.
+        samples: dances of a model.
+    """
+    readme = README.format(moves=len(MOVES), tempos=len(TEMPOS))
+    return build_library(
+        chain(synthetic_sources(), samples),
+        out,
+        encoder or text_encoder("minilm"),
+        extras={"README.md": readme.encode()},
+    )
+
+
+def synthetic_sources() -> Iterator[PhraseSource]:
+    """Recordings of one phrase each, to a song that goes on after it."""
+    songs: dict[tuple[str, float], NDArray[np.float32]] = {}
+    for i, move in enumerate(MOVES):
+        genre, meter = MOVES[move].genre, _METERS.get(move, 4)
+        for j, tempo in enumerate(TEMPOS):
+            # A whole number of frames that reaches the closing beat.
+            seconds = (round(2 * meter * 60 / tempo * FPS) + 1) / FPS
+            motion, _, caption = synthesize_dance(move, tempo, seconds, seed=100 * i + j)
+            style = _SONGS.get(genre, "house")
+            if (style, tempo) not in songs:
+                songs[style, tempo] = bundled_song(style, tempo, j)
+            yield PhraseSource(
+                motion,
+                caption,
+                genre,
+                np.arange(0, SONG_SECONDS, 60 / tempo),
+                f"synthetic/{move}-{tempo:.0f}",
+                LICENCE,
+                songs[style, tempo],
+                meter=meter,
+            )
+
+
+def bundled_song(style: str, tempo: float, seed: int) -> NDArray[np.float32]:
+    """Features (N, 35) of a song whose first beat is its first sample."""
+    samples, rate, _ = synthesize_song(tempo, SONG_SECONDS, seed, style)
+    return dsp35(Audio(samples, rate, SONG_SECONDS, ""))

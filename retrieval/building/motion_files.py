@@ -1,0 +1,146 @@
+"""Motion files of a folder: finding them, and reading one with what lies beside it."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from choreo.data.clip import Caption
+from choreo.errors import InvalidInput
+from choreo.motion.clip import Motion
+from choreo.motion.formats.bvh import read_bvh
+from choreo.motion.formats.json_format import read_json
+from choreo.motion.formats.npz import read_npz
+from choreo.motion.skeleton import FPS
+from retrieval.building.extraction import PhraseSource, Recording, Remark
+from retrieval.building.sidecars import AUDIO, META, Tags, read_captions, read_meta, read_song
+
+READERS: Final = {".npz": read_npz, ".json": read_json, ".bvh": read_bvh}
+"""By suffix; of several files of one name, the first of these is read."""
+MAX_FILES: Final = 1_000_000
+MAX_DEPTH: Final = 64
+_SIDECARS: Final = (META, ".txt", *AUDIO)
+
+
+def find_motion(root: Path) -> tuple[list[str], list[Remark]]:
+    """Motion files below a folder, by their path in it, in order, and what was passed over.
+
+    Links to folders are not followed, so there are no loops; hidden files and folders are passed over.
+
+    Raises:
+        InvalidInput: more than a million files.
+    """
+    names: list[str] = []
+    skipped: list[Remark] = []
+    for entry, name, reason in _entries(root, "", 0):
+        if reason:
+            skipped.append(Remark(printable(name), reason))
+        elif entry is not None:
+            names.append(name)
+        if len(names) + len(skipped) > MAX_FILES:
+            raise InvalidInput("source", f"holds more than {MAX_FILES} files")
+    order = list(READERS)
+    first: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: (order.index(_suffix(name)), name)):
+        stem = name[: -len(_suffix(name))]
+        if stem in first:
+            skipped.append(Remark(printable(name), f"{printable(first[stem])} is read instead"))
+        first.setdefault(stem, name)
+    return sorted(first.values()), skipped
+
+
+def _entries(folder: Path, prefix: str, depth: int) -> Iterator[tuple[os.DirEntry[str] | None, str, str]]:
+    """(file, name, "") of motion files, and (None, name, reason) of what is passed over."""
+    if depth > MAX_DEPTH:
+        yield None, prefix, f"lies more than {MAX_DEPTH} folders deep"
+        return
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+    except OSError as error:
+        yield None, prefix or ".", f"cannot be read: {error.strerror}"
+        return
+    for entry in entries:
+        name = f"{prefix}{entry.name}"
+        known = _suffix(name) in READERS and not name.lower().endswith(META)
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name.startswith("."):
+                yield None, name, "is hidden"
+            else:
+                yield from _entries(folder / entry.name, f"{name}/", depth + 1)
+        elif entry.is_symlink() and entry.is_dir():
+            yield None, name, "is a link to a folder"
+        elif known:
+            reason = "is hidden" if entry.name.startswith(".") else _unreadable(entry)
+            yield (None if reason else entry), name, reason
+
+
+def _unreadable(entry: os.DirEntry[str]) -> str:
+    try:
+        # Opening a pipe would wait for whoever writes to it.
+        return "" if stat.S_ISREG(entry.stat().st_mode) else "is not a regular file"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def motion_file(root: Path, name: str, tags: Tags) -> Recording:
+    """The recording in a motion file `name` below `root`; `tags` hold where its own metadata say nothing."""
+    path = root / name
+    base = path.parent / path.name[: -len(_suffix(name)) or None]
+    read = [path, *(base.parent / (base.name + suffix) for suffix in _SIDECARS)]
+    identity = json.dumps([name, [_identity(p) for p in read], tags.to_json()])
+    return Recording(printable(name), identity, lambda: _load(path, base, printable(name), tags))
+
+
+def _load(path: Path, base: Path, name: str, tags: Tags) -> PhraseSource:
+    motion = _motion(path)
+    meta = read_meta(base.parent / (base.name + META), motion.seconds)
+    notes = list(meta.notes)
+    sentences = read_captions(base.parent / (base.name + ".txt"), notes)
+    tags = meta.tags.over(tags)
+    if meta.tags.caption or not sentences:
+        sentences = [tags.caption] if tags.caption else []
+    song = read_song(base, meta.audio_offset, notes)
+    frames = int(np.ceil(motion.seconds * FPS)) + 1
+    return PhraseSource(
+        motion,
+        genre=tags.genre,
+        style=tags.style,
+        licence=tags.licence,
+        beats=song.beats if meta.beats is None else meta.beats,
+        source=name,
+        music=song.features,
+        captions=[Caption(sentence, 0, frames) for sentence in sentences],
+        notes=notes,
+    )
+
+
+def _motion(path: Path) -> Motion:
+    reader = READERS.get(_suffix(path.name))
+    if reader is None:
+        raise InvalidInput("motion", f"must be one of {', '.join(READERS)}")
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InvalidInput("motion", "is not a regular file")
+    return reader(path)
+
+
+def _identity(path: Path) -> list[int] | None:
+    """What changes when a file does; None where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev]
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def printable(name: str) -> str:
+    """A file name as text: what is not Unicode, or no character that shows, becomes a question mark."""
+    return "".join(c if c.isprintable() else "?" for c in name.encode("utf-8", "replace").decode())

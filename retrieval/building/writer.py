@@ -1,0 +1,262 @@
+"""Writing a library: everything in a folder beside the target, which takes the target's place when it is whole."""
+
+import ctypes
+import heapq
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Self
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from choreo.errors import InvalidInput
+from choreo.motion.skeleton import NUM_JOINTS
+from retrieval.building.build_folder import BuildFolder
+from retrieval.building.stored_vectors import stored_vectors
+from retrieval.building.table_stream import TableWriter, phrase_batches
+from retrieval.indices.index import AUTO, build_index
+from retrieval.library import manifest as files
+from retrieval.library.embedding import EmbeddingConfig, QueryEmbedder
+from retrieval.library.library import PhraseLibrary
+from retrieval.library.manifest import Manifest, entries
+from retrieval.library.phrases import Phrase
+
+SAMPLE: Final = 10_000
+"""Phrases that an embedding's statistics are computed from; ids are hashes, so the smallest ones are a fair draw."""
+_COPIED_FRAMES: Final = 65_536
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+
+class LibraryWriter:
+    """Collects phrases; motion, rows and text vectors go to disk at once, so a library may be larger than memory.
+
+    As a context manager: `add` phrases, then `commit`. Without a commit, or after an error, `out` is as it was and
+    nothing is left behind but a journal that somebody has put finished recordings into.
+
+    Attributes:
+        journal: folder that a killed build leaves to the next one.
+        base: manifest of the library that is extended; None for a new one.
+
+    Args:
+        out: folder that the library will be; an older one is replaced or extended.
+        extend: name and dimension of the text encoder; given, the phrases at `out` stay and keep their embeddings.
+    Raises:
+        InvalidInput: `out` exists and is something else than a library, or another process builds it.
+        InvalidArtifact: the library to extend is missing or broken, or its text encoder is another one.
+        OSError: the folder above `out` cannot be written.
+    """
+
+    def __init__(self, out: Path, extend: tuple[str, int] | None = None) -> None:
+        self._out = Path(os.path.abspath(out))
+        if self._out.exists() and not _replaceable(self._out):
+            raise InvalidInput("out", f"{out} exists and is not a phrase library")
+        self._folder = BuildFolder(self._out)
+        self.journal = self._folder.journal
+        self.base: Manifest | None = None
+        self._rows = self._count = 0
+        self._ids: set[int] = set()
+        self._licences: Counter[str] = Counter()
+        self._sample: list[tuple[int, int, Phrase, NDArray[np.float32] | None]] = []
+        self._motion: IO[bytes] = (self._folder.part / files.MOTION).open("wb+")
+        self._texts: IO[bytes] = (self._folder.scratch / "texts").open("wb+")
+        self._table = TableWriter(self._folder.part / files.TABLE)
+        self._committed = False
+        try:
+            self._write_header()
+            if extend is not None:
+                self._take_over(extend)
+        except BaseException:
+            self._close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    @property
+    def added(self) -> int:
+        """Phrases so far, without those of the library that is extended."""
+        return self._count - self._kept
+
+    @property
+    def sample(self) -> Sequence[Phrase]:
+        """At most `SAMPLE` of the phrases so far, a fair draw in their order, for the embedding's statistics."""
+        return [phrase for _, _, phrase, _ in sorted(self._sample, key=lambda entry: entry[1])]
+
+    @property
+    def sample_texts(self) -> NDArray[np.float32]:
+        """Text vectors (n, E) of those phrases of `sample` that are new."""
+        drawn = sorted(self._sample, key=lambda entry: entry[1])
+        return np.array([text for _, _, _, text in drawn if text is not None])
+
+    def add(self, phrase: Phrase, rows: NDArray[np.int16], text: NDArray[np.floating]) -> bool:
+        """Append a phrase, its motion (T, 22, 3) in millimetres and the vector (E,) of its words.
+
+        Returns:
+            False if an equal phrase is there already.
+        """
+        if rows.dtype != np.int16 or rows.shape != (phrase.num_frames, NUM_JOINTS, 3):
+            raise InvalidInput("rows", f"must be int16 ({phrase.num_frames}, {NUM_JOINTS}, 3), got {rows.shape}")
+        if int(phrase.id, 16) in self._ids:
+            return False
+        vector = np.array(text, np.float32)
+        self._motion.write(np.ascontiguousarray(rows).tobytes())
+        self._texts.write(vector.tobytes())
+        self._note(replace(phrase, first_row=self._rows), vector)
+        return True
+
+    def commit(
+        self,
+        config: EmbeddingConfig,
+        index: str = AUTO,
+        extras: Mapping[str, bytes] | None = None,
+        progress: Callable[[str], None] = lambda step: None,
+    ) -> Manifest:
+        """Embed the phrases, write table, index and manifest, and take `out`'s place.
+
+        Args:
+            config: how to embed; that of the library that is extended, if one is.
+            index: kind of index.
+            extras: more files by name, of which the manifest says nothing.
+            progress: told of each step of a long index build.
+        Raises:
+            InvalidInput: nothing was added, or the text vectors do not fit.
+        """
+        if not self._count:
+            raise InvalidInput("source", "holds no usable phrase")
+        self._write_header()
+        self._motion.close()
+        self._table.close()
+        built = build_index(self._embedded(config), index, config.parts, progress)
+        built.save(self._folder.part / files.INDEX)
+        for name, content in (extras or {}).items():
+            (self._folder.part / name).write_bytes(content)
+        manifest = Manifest(
+            phrases=self._count,
+            frames=self._rows,
+            index=built.info,
+            embedding=config,
+            licences=dict(sorted(self._licences.items())),
+            files=entries(self._folder.part),
+        )
+        manifest.write(self._folder.part)
+        _sync(self._folder.part)
+        _put_in_place(self._folder.part, self._out, self._folder.scratch)
+        self._committed = True
+        return manifest
+
+    @property
+    def _kept(self) -> int:
+        return self.base.phrases if self.base else 0
+
+    def _note(self, phrase: Phrase, text: NDArray[np.float32] | None) -> None:
+        number = int(phrase.id, 16)
+        self._ids.add(number)
+        self._licences[phrase.licence] += 1
+        self._table.append(phrase)
+        if len(self._sample) < SAMPLE:
+            heapq.heappush(self._sample, (-number, self._count, phrase, text))
+        elif -number > self._sample[0][0]:
+            heapq.heapreplace(self._sample, (-number, self._count, phrase, text))
+        self._count += 1
+        self._rows += phrase.num_frames
+
+    def _take_over(self, encoder: tuple[str, int]) -> None:
+        """Begin with everything that is at `out`."""
+        self.base = PhraseLibrary.open(self._out, encoder).manifest
+        motion = np.load(self._out / files.MOTION, mmap_mode="r", allow_pickle=False)
+        for first in range(0, len(motion), _COPIED_FRAMES):
+            self._motion.write(motion[first : first + _COPIED_FRAMES].tobytes())
+        for phrases in phrase_batches(self._out / files.TABLE):
+            for phrase in phrases:
+                self._note(phrase, None)
+
+    def _embedded(self, config: EmbeddingConfig) -> NDArray[np.float32]:
+        """Embeddings float32 (N, D) of all phrases, on disk."""
+        vectors = np.memmap(self._folder.scratch / "vectors", np.float32, "w+", shape=(self._count, config.dim))
+        at = 0
+        if self.base:
+            for part in stored_vectors(self._out / files.INDEX):
+                vectors[at : at + len(part)] = part
+                at += len(part)
+        embedder = QueryEmbedder(config)
+        for phrases, texts in self._new(config.text_dim):
+            vectors[at : at + len(phrases)] = embedder.phrases(phrases, texts)
+            at += len(phrases)
+        return vectors
+
+    def _new(self, dim: int) -> Iterator[tuple[list[Phrase], NDArray[np.float32]]]:
+        """The added phrases with their text vectors, some at a time."""
+        self._texts.flush()
+        if self._texts.tell() != 4 * dim * self.added:
+            raise InvalidInput("text", f"vectors must have {dim} numbers")
+        self._texts.seek(0)
+        passed = 0
+        for batch in phrase_batches(self._folder.part / files.TABLE):
+            phrases = batch[max(self._kept - passed, 0) :]
+            passed += len(batch)
+            texts = np.frombuffer(self._texts.read(4 * dim * len(phrases)), np.float32).reshape(len(phrases), dim)
+            yield phrases, texts
+
+    def _write_header(self) -> None:
+        """The .npy header; numpy pads it so that it keeps its length while the first axis grows."""
+        self._motion.seek(0)
+        shape = (self._rows, NUM_JOINTS, 3)
+        npy.write_array_header_1_0(self._motion, {"descr": "<i2", "fortran_order": False, "shape": shape})
+        self._motion.flush()
+
+    def _close(self) -> None:
+        self._table.abandon()
+        self._motion.close()
+        self._texts.close()
+        self._folder.close(keep_journal=not self._committed)
+
+
+def _replaceable(path: Path) -> bool:
+    return path.is_dir() and ((path / files.NAME).is_file() or not any(path.iterdir()))
+
+
+def _put_in_place(folder: Path, out: Path, scratch: Path) -> None:
+    """Rename; an old library changes places with the new one, so that there is one at every instant."""
+    if not out.exists():
+        os.rename(folder, out)
+    elif not _exchanged(folder, out):
+        aside = scratch / "old"
+        os.rename(out, aside)
+        try:
+            os.rename(folder, out)
+        except BaseException:
+            os.rename(aside, out)
+            raise
+    _sync_one(out.parent)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where kernel or file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return bool(renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
+
+
+def _sync(folder: Path) -> None:
+    """Make files and folder survive a crash before the rename does."""
+    for path in (*folder.iterdir(), folder):
+        _sync_one(path)
+
+
+def _sync_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,242 @@
+"""A motion phrase: a few counts of dancing with what is known about them, and how the numbers are computed."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from choreo.data.windows.captions import attributes
+from choreo.errors import InvalidInput
+from choreo.evaluation.kinematics import kinetic_energy
+from choreo.motion.kinematics import heading
+from choreo.motion.representation import decode, encode
+from choreo.motion.skeleton import FPS, HEAD, L_FOOT, PELVIS, R_FOOT
+from choreo.music.beats import tempo_of
+
+Array = NDArray[np.float64]
+
+STATS: Final = (
+    "speed", "speed_spread", "arm_speed", "leg_speed", "travel", "net_travel", "turning", "net_turn", "arm_height",
+    "arm_spread", "stance", "crouch", "vertical_range", "bounce",
+)  # fmt: skip
+"""Names of the motion statistics, in order; none depends on where the dancer is or faces."""
+_PARTS: Final = {
+    "trunk": (0, 3, 6, 9, 12, 13, 14, 15),
+    "arms": (16, 17, 18, 19, 20, 21),
+    "legs": (1, 2, 4, 5, 7, 8, 10, 11),
+}
+KINETIC: Final = tuple(f"{part}_{kind}" for part in _PARTS for kind in ("horizontal", "vertical", "expenditure"))
+"""Names of the kinetic features of each part of the body, in order."""
+MILLIMETRES: Final = 1000
+LARGEST: Final = np.iinfo(np.int16).max / MILLIMETRES
+"""Farthest coordinate from the phrase's start that int16 millimetres hold, metres."""
+
+_WRISTS, _FEET = (20, 21), (L_FOOT, R_FOOT)
+_ARMS, _LEGS = (18, 19, 20, 21), (4, 5, 7, 8, 10, 11)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phrase:
+    """One phrase of a library.
+
+    Attributes:
+        id: 16 hex digits, a hash of motion and words; equal phrases have equal ids.
+        source: recording that it was cut from.
+        start: where in the recording, seconds.
+        licence: tag of the recording's terms.
+        caption: a sentence, or empty.
+        genre: kind of dance, or empty.
+        style: manner of dancing as its maker calls it, or empty.
+        words: everything the text encoder and rerankers read of it; see `words`.
+        tempo: beats per minute, 0 where unknown.
+        beat_strength: how far onsets stand out on beats, 0..1; None where no music was there.
+        energy: mean kinetic energy of unit joint masses, m^2/s^2.
+        num_frames: T, at 30 fps.
+        first_row: its first frame in the library's motion array.
+        beats: seconds within the phrase, its closing beat at T / 30 included.
+        stats: motion statistics in the order of `STATS`.
+        kinetic: kinetic features in the order of `KINETIC`.
+        music: summary of the recording's music in the order of `SUMMARY`; None where no music was there.
+    """
+
+    id: str
+    source: str
+    start: float
+    licence: str
+    caption: str
+    genre: str
+    style: str
+    words: str
+    tempo: float
+    beat_strength: float | None
+    energy: float
+    num_frames: int
+    first_row: int
+    beats: tuple[float, ...]
+    stats: tuple[float, ...]
+    kinetic: tuple[float, ...]
+    music: tuple[float, ...] | None
+
+    @property
+    def seconds(self) -> float:
+        """Duration at 30 fps."""
+        return self.num_frames / FPS
+
+
+def describe(
+    positions: NDArray[np.floating],
+    *,
+    beats: ArrayLike = (),
+    caption: str = "",
+    genre: str = "",
+    style: str = "",
+    source: str = "",
+    start: float = 0.0,
+    licence: str = "",
+    beat_strength: float | None = None,
+    music: Sequence[float] | None = None,
+) -> tuple[Phrase, NDArray[np.int16]]:
+    """A phrase of canonical positions (T, 22, 3) at 30 fps, and the rows (T, 22, 3) of it that a library stores.
+
+    Args:
+        positions: any place and heading, metres; the floor at y = 0.
+        beats: seconds from the first frame; those outside the phrase are left out.
+        music: summary of the recording's music, in the order of `SUMMARY`.
+    Raises:
+        InvalidInput: fewer than two frames, NaN, or motion that leaves the range of int16 millimetres.
+    """
+    stats = motion_stats(positions)
+    rows = quantise(canonical(positions))
+    grid = beats_within(beats, len(positions))
+    digest = hashlib.sha256(rows.tobytes() + f"\0{caption}\0{genre}".encode()).hexdigest()
+    phrase = Phrase(
+        id=digest[:16],
+        source=source,
+        start=round(start, 3),
+        licence=licence,
+        caption=caption,
+        genre=genre,
+        style=style,
+        words=words(positions, caption, genre, style),
+        tempo=round(tempo_of(grid), 3),
+        beat_strength=beat_strength,
+        energy=round(kinetic_energy(positions), 6),
+        num_frames=len(positions),
+        first_row=0,
+        beats=tuple(round(float(b), 4) for b in grid),
+        stats=stats,
+        kinetic=kinetic_features(positions),
+        music=None if music is None else tuple(round(float(value), 6) for value in music),
+    )
+    return phrase, rows
+
+
+def canonical(positions: NDArray[np.floating]) -> Array:
+    """The same motion (T, 22, 3) beginning at x = z = 0 and facing +z."""
+    turned, _ = encode(positions, FPS, float(heading(np.asarray(positions)[:1])[0]))
+    return decode(turned, FPS)
+
+
+def quantise(positions: NDArray[np.floating]) -> NDArray[np.int16]:
+    """Metres (T, 22, 3) to whole millimetres.
+
+    Raises:
+        InvalidInput: a coordinate is beyond 32.7 m.
+    """
+    if not np.abs(positions).max() <= LARGEST:
+        raise InvalidInput("motion", f"leaves the {LARGEST:.1f} m around its start, or is not finite")
+    return np.rint(np.asarray(positions) * MILLIMETRES).astype(np.int16)
+
+
+def beats_within(beats: ArrayLike, num_frames: int) -> Array:
+    """Beat times in rising order that lie on the phrase or on its closing instant, T / 30 s."""
+    times = np.asarray(beats, np.float64).reshape(-1)
+    times = np.unique(times[np.isfinite(times)])
+    tolerance = 0.5 / FPS
+    inside = times[(times >= -tolerance) & (times <= num_frames / FPS + tolerance)]
+    return np.clip(inside, 0, num_frames / FPS)
+
+
+def motion_stats(positions: NDArray[np.floating]) -> tuple[float, ...]:
+    """The numbers named in `STATS` of positions (T, 22, 3) at 30 fps; speeds in m/s, lengths in m, turns in radians.
+
+    `speed`s are of the joints about the pelvis; `travel` is path and `net_travel` distance per second over the floor;
+    `turning` and `net_turn` likewise for the heading; `arm_height` is of the higher wrist over the head, `crouch` the
+    lowest pelvis, `bounce` the mean vertical speed of the pelvis.
+
+    Raises:
+        InvalidInput: fewer than two frames.
+    """
+    p = np.asarray(positions, np.float64)
+    if len(p) < 2:
+        raise InvalidInput("motion", f"needs at least 2 frames, got {len(p)}")
+    seconds = (len(p) - 1) / FPS
+    root = p[:, PELVIS]
+    floor = root[:, [0, 2]]
+    velocity = np.linalg.norm(np.diff(p - root[:, None], axis=0), axis=-1) * FPS
+    facing = np.unwrap(heading(p))
+    wrists, feet = p[:, _WRISTS], p[:, _FEET]
+    values = (
+        velocity.mean(),
+        velocity.mean(1).std(),
+        velocity[:, _ARMS].mean(),
+        velocity[:, _LEGS].mean(),
+        np.linalg.norm(np.diff(floor, axis=0), axis=-1).sum() / seconds,
+        np.linalg.norm(floor[-1] - floor[0]) / seconds,
+        np.abs(np.diff(facing)).sum() / seconds,
+        abs(facing[-1] - facing[0]) / seconds,
+        (wrists[..., 1].max(1) - p[:, HEAD, 1]).mean(),
+        np.linalg.norm(wrists[:, 0] - wrists[:, 1], axis=-1).mean(),
+        np.linalg.norm((feet[:, 0] - feet[:, 1])[:, [0, 2]], axis=-1).mean(),
+        root[:, 1].min(),
+        np.ptp(root[:, 1]),
+        np.abs(np.diff(root[:, 1])).mean() * FPS,
+    )
+    return tuple(round(float(value), 6) for value in values)
+
+
+def kinetic_features(positions: NDArray[np.floating]) -> tuple[float, ...]:
+    """The numbers named in `KINETIC` of positions (T, 22, 3) at 30 fps, means over frames and the part's joints.
+
+    Horizontal and vertical kinetic energy (v^2, m^2/s^2) and energy expenditure (|a|, m/s^2) as in the kinetic motion
+    features of Onuma et al. 2008, which FID_k is computed on; parts instead of joints keep a table small.
+
+    Raises:
+        InvalidInput: fewer than two frames.
+    """
+    p = np.asarray(positions, np.float64)
+    if len(p) < 2:
+        raise InvalidInput("motion", f"needs at least 2 frames, got {len(p)}")
+    velocity = np.diff(p, axis=0) * FPS
+    horizontal, vertical = (velocity[..., [0, 2]] ** 2).sum(-1).mean(0), (velocity[..., 1] ** 2).mean(0)
+    acceleration = np.linalg.norm(np.diff(velocity, axis=0), axis=-1) * FPS
+    expenditure = acceleration.mean(0) if len(acceleration) else np.zeros(p.shape[1])
+    per_joint = np.stack([horizontal, vertical, expenditure])
+    return tuple(round(float(v), 6) for part in _PARTS.values() for v in per_joint[:, list(part)].mean(1))
+
+
+def beat_strength(onset: ArrayLike, beats: ArrayLike, fps: float = FPS) -> float | None:
+    """How far onsets (T,) stand out on beats (seconds): 0 as loud as anywhere, 1 nowhere else; None without beats."""
+    envelope = np.asarray(onset, np.float64).reshape(-1)
+    frames = np.rint(np.asarray(beats, np.float64).reshape(-1) * fps).astype(int)
+    frames = frames[(frames >= 0) & (frames < len(envelope))]
+    if not len(frames):
+        return None
+    # Onset detection and beat tracking may differ by a frame.
+    near = np.clip(frames[:, None] + (-1, 0, 1), 0, len(envelope) - 1)
+    on, everywhere = float(envelope[near].max(1).mean()), float(envelope.mean())
+    return float(np.clip((on - everywhere) / on, 0, 1)) if on > 0 else 0.0
+
+
+def words(positions: NDArray[np.floating], caption: str, genre: str, style: str = "") -> str:
+    """What the text encoder reads of a phrase: caption, genre and style if it lacks them, and how the body moves."""
+    features, _ = encode(positions)
+    parts: Sequence[str] = [
+        caption.strip().rstrip("."),
+        *(tag for tag in (genre, style) if tag.lower() not in caption.lower()),
+        *attributes(features, np.unwrap(heading(positions))),
+    ]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,1 @@
+"""From ranked phrases to a motion prior."""

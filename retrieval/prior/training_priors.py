@@ -1,0 +1,82 @@
+"""Priors for training: what retrieval would propose for each clip, from phrases of other dances."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from choreo.data.clip import Clip, Track
+from choreo.data.layouts.packs import group_of, is_validation
+from choreo.motion.kinematics import heading
+from choreo.motion.representation import decode
+from choreo.motion.skeleton import FPS
+from choreo.music.beats import beats_of
+from choreo.text.encoders import TextEncoder, text_encoder
+from retrieval.library.embedding import Music, Query
+from retrieval.library.library import Hit, PhraseLibrary
+from retrieval.library.phrases import beat_strength
+from retrieval.library.song_summary import song_summary
+from retrieval.prior.prior import PRIOR_PHRASES, build_prior
+from retrieval.search.finder import PhraseFinder, PhraseRequest
+
+POOL: Final = 24
+"""Phrases that are asked for; those of the clip's own dance and of held-out ones drop out."""
+PER_CLIP: Final = 2
+
+
+def from_library(folder: Path) -> Callable[[Sequence[Clip]], list[Clip]]:
+    """What adds priors to clips from the library in a folder.
+
+    Raises:
+        InvalidArtifact: no library there, or one of another text encoder than the embedded one.
+    """
+    encoder = text_encoder("minilm")
+    finder = PhraseFinder(PhraseLibrary.open(folder, (encoder.name, encoder.dim)))
+    return lambda clips: with_retrieved_priors(clips, finder, encoder)
+
+
+def with_retrieved_priors(
+    clips: Sequence[Clip], finder: PhraseFinder, encoder: TextEncoder, per_clip: int = PER_CLIP, seed: int = 0
+) -> list[Clip]:
+    """The clips with `per_clip` priors each, made as the server makes them from a caption and the clip's music.
+
+    Args:
+        clips: of either side of the split: phrases of held-out dances are used for neither.
+        finder: over a library whose phrases are named after the recordings they are from.
+        encoder: of captions.
+        per_clip: priors for each clip; the next ones are made of the phrases that the first left over.
+        seed: of the choice of captions.
+    """
+    rng = np.random.default_rng(seed)
+    out = []
+    for clip in track(clips, "priors", transient=True, console=Console(stderr=True)):
+        hits = finder.find([_request(clip, encoder, rng)])[0]
+        fitting = [h for h in hits if (group := group_of(h.phrase.source)) != clip.group and not is_validation(group)]
+        chosen = [fitting[i : i + PRIOR_PHRASES] for i in range(0, per_clip * PRIOR_PHRASES, PRIOR_PHRASES)]
+        out.append(replace(clip, priors=tuple(_track(finder, clip, some) for some in chosen if some)))
+    return out
+
+
+def _request(clip: Clip, encoder: TextEncoder, rng: np.random.Generator) -> PhraseRequest:
+    text = str(rng.choice([c.text for c in clip.captions])) if clip.captions else ""
+    vector = encoder.encode([text])[0] if text else None
+    return PhraseRequest(Query(text=vector, music=_music(clip)), text, top_n=POOL)
+
+
+def _music(clip: Clip) -> Music | None:
+    if clip.music is None:
+        return None
+    beats = beats_of(clip.rhythm)
+    tempo = 60 / float(np.median(np.diff(beats))) if len(beats) > 1 else 0.0
+    return Music(tempo, beat_strength(clip.music[:, 0], beats), summary=song_summary(clip.music, beats))
+
+
+def _track(finder: PhraseFinder, clip: Clip, hits: Sequence[Hit]) -> Track:
+    beats = beats_of(clip.rhythm) if clip.music is not None else np.zeros(0)
+    built = build_prior(finder.library, hits, clip.num_frames, beats, FPS)
+    facing = np.unwrap(heading(decode(built.features)))
+    return Track(built.features, facing.astype(np.float32))

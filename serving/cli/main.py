@@ -1,0 +1,273 @@
+"""The `choreo` command. Results go to standard output, progress and logs to standard error; bad input exits with 2."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from choreo.errors import ChoreoError, InvalidInput
+from serving.cli.phrases import app as phrases_app
+from serving.settings import Settings
+
+app = typer.Typer(
+    name="choreo",
+    help="Turn songs and text prompts into 3-D dance motion.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(phrases_app)
+stderr = Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def main() -> None:
+    """Entry point: typed errors become one line and exit code 2 (bad input) or 1 (anything else)."""
+    if "train" not in sys.argv[1:2]:
+        # Before torch is imported: its idle threads would spin and take the cores from the inference beside them.
+        # A training has the machine to itself, and a third less time for a step when they do spin.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
+    try:
+        app()
+    except InvalidInput as error:
+        stderr.print(f"[red]choreo:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except ChoreoError as error:
+        stderr.print(f"[red]choreo:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+@app.command()
+def generate(
+    text: Annotated[str | None, typer.Option(help="What to dance, in words.")] = None,
+    song: Annotated[Path | None, typer.Option(help="Song: wav, flac, ogg or mp3.")] = None,
+    features: Annotated[Path | None, typer.Option(help="Precomputed music features (.npy, 30 fps).")] = None,
+    duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, or one window.")] = None,
+    preset: Annotated[str, typer.Option(help="reference, fast or draft.")] = "reference",
+    steps: Annotated[int | None, typer.Option(help="Denoising steps, if not the preset's.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="ddim, ddpm, dpm++2m or lcm, if not the preset's.")] = None,
+    guidance_scale: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 2.5,
+    guidance_low: Annotated[float | None, typer.Option(help="Lowest noise, 0 to 1, at which guidance acts.")] = None,
+    guidance_high: Annotated[float | None, typer.Option(help="Highest noise at which it acts.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Same seed, same motion.")] = None,
+    format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
+    phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+    phrase_genre: Annotated[str | None, typer.Option(help="Only phrases of these genres, between commas.")] = None,
+    phrase_licence: Annotated[str | None, typer.Option(help="Only under these licences, between commas.")] = None,
+    phrase_min_tempo: Annotated[float | None, typer.Option(help="Only phrases of at least this tempo, BPM.")] = None,
+    phrase_max_tempo: Annotated[float | None, typer.Option(help="Only phrases of at most this tempo, BPM.")] = None,
+    phrase_variety: Annotated[float, typer.Option(help="0: the best phrases; up to 1: different ones.")] = 0.0,
+    no_rag: Annotated[bool, typer.Option("--no-rag", help="Do without retrieved phrases.")] = False,
+    start: Annotated[Path | None, typer.Option(help="Motion (.npz) to begin with.")] = None,
+    model: Annotated[str | None, typer.Option(help="Model name.")] = None,
+    smooth: Annotated[bool, typer.Option(help="Take jitter out.")] = True,
+    bone_lengths: Annotated[bool, typer.Option(help="Make the body rigid.")] = True,
+    foot_lock: Annotated[bool, typer.Option(help="Hold planted feet still.")] = True,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
+    as_json: Json = False,
+) -> None:
+    """Make one dance in this process, without servers."""
+    from serving.cli.generate import generate_files
+
+    fields = {
+        "text_prompt": text, "duration": duration, "guidance_scale": guidance_scale, "num_steps": steps,
+        "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "preset": preset,
+        "seed": seed, "use_rag": not no_rag, "model": model, "smooth": smooth, "bone_lengths": bone_lengths,
+        "foot_lock": foot_lock, "phrase_genre": phrase_genre, "phrase_licence": phrase_licence,
+        "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo, "phrase_variety": phrase_variety,
+    }  # fmt: skip
+    document = asyncio.run(
+        generate_files(fields, song, features, start, format or ["npz", "bvh"], phrases, out, Settings(), stderr)
+    )
+    _print(document, as_json)
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 chooses a free one.")] = None,
+    triton_url: Annotated[list[str] | None, typer.Option(help="gRPC address of a running Triton; repeatable.")] = None,
+    phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+) -> None:
+    """Serve over HTTP until interrupted: Ray Serve in front, Triton behind."""
+    from serving.ray.stack import Stack
+
+    given = {"host": host, "port": port, "triton_url": tuple(triton_url) if triton_url else None, "phrases": phrases}
+    settings = Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    with Stack(settings) as stack:
+        stderr.print(f"serving on {stack.url}  (docs: {stack.url}/docs)  Ctrl-C stops it", highlight=False)
+        stack.wait()
+
+
+@app.command()
+def demo(
+    song: Annotated[Path | None, typer.Option(help="Song to dance to; omitted: one is synthesised.")] = None,
+    text: Annotated[str, typer.Option(help="What to dance, in words.")] = "a dancer performs a cha-cha, with turns",
+    duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, up to the limit.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
+    as_json: Json = False,
+) -> None:
+    """Start the whole stack, dance once through it, write film, motion and report, and stop everything."""
+    from serving.cli.demo import run_demo
+
+    _print(run_demo(song, text, duration, seed, out, Settings(port=0), stderr), as_json)
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; omitted: the shipped one.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Triton model repository to write.")] = None,
+    profile: Annotated[str, typer.Option(help="cpu, gpu-plan or gpu-ort.")] = "cpu",
+    precision: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
+    force: Annotated[bool, typer.Option("--force", help="Build again even if the repository is current.")] = False,
+    tune: Annotated[bool, typer.Option("--tune", help="Measure engine options here, for about a minute.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Export a checkpoint to ONNX, check it against torch, and write the Triton model repository."""
+    from choreo.generators.spec import ModelSpec
+    from export.build import build_repository
+    from export.tuning import Tuning
+    from export.tuning import tune as measure
+
+    settings = Settings()
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=stderr, transient=True) as bar:
+        task = bar.add_task("exporting", total=None)
+
+        def tuned(graph: Path, spec: ModelSpec, max_batch: int) -> Tuning:
+            bar.update(task, description="measuring engine options", total=1.0)
+            return measure(graph, spec, max_batch, lambda done: bar.update(task, completed=done))
+
+        built = build_repository(
+            checkpoint or settings.weights,
+            out or settings.model_repo,
+            profile,
+            precision,
+            force=force,
+            tune=tuned if tune else None,
+        )
+    _print(built.document(), as_json)
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/demo.yaml.")],
+    out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
+    data: Annotated[Path | None, typer.Option(help="Data set; omitted: synthetic dances only.")] = None,
+    phrases: Annotated[Path | None, typer.Option(help="Library that priors are retrieved from.")] = None,
+    until: Annotated[int | None, typer.Option(help="Stop after this step; a later call goes on.")] = None,
+    smoke: Annotated[bool, typer.Option("--smoke", help="A few steps on a few clips, to see that all works.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a model from a recipe; Ctrl-C and a second call resume from the last checkpoint."""
+    from choreo.training.recipe import load_recipe
+    from choreo.training.run import train as run_training
+    from retrieval.prior.training_priors import from_library
+
+    logging.getLogger("choreo").setLevel(logging.INFO)
+    read = load_recipe(recipe)
+    with_priors = list if phrases is None else from_library(phrases)
+    folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors)
+    _print({"checkpoint": str(folder)}, as_json)
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Data set; its held-out part is danced to.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; omitted: the shipped one.")] = None,
+    url: Annotated[str | None, typer.Option(help="Running server that dances instead.")] = None,
+    samples: Annotated[int, typer.Option(min=2, max=10_000, help="Stretches to dance to.")] = 32,
+    replications: Annotated[int, typer.Option(min=1, max=100, help="Times to do so, with other seeds.")] = 1,
+    preset: Annotated[str, typer.Option(help="reference, fast or draft.")] = "reference",
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, if not the preset's.")] = None,
+    guidance_scale: Annotated[float, typer.Option(min=0, help="Classifier-free guidance.")] = 2.5,
+    no_rag: Annotated[bool, typer.Option("--no-rag", help="Generate without retrieved phrases.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Leave smoothing, rigid bones and foot lock out.")] = False,
+    phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Folder for tables, plots and example clips.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Score generated dances beside held-out mocap and controls."""
+    from serving.evaluation.dancers import DanceOptions
+    from serving.evaluation.harness import EvaluationRequest
+    from serving.evaluation.harness import evaluate as run_evaluation
+    from serving.evaluation.report import print_tables, write_report
+
+    if url is not None and checkpoint is not None:
+        raise InvalidInput("url", "give a checkpoint or a server, not both")
+    settings = Settings() if phrases is None else Settings(phrases=phrases)
+    options = DanceOptions(preset, steps, guidance_scale, not no_rag, not raw)
+    wish = EvaluationRequest(data, checkpoint, url, samples, replications, options)
+    found = asyncio.run(run_evaluation(wish, settings))
+    if report is not None:
+        write_report(found, report)
+    if as_json:
+        print(json.dumps(found.document()))
+    else:
+        print_tables(found, Console())
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Which, e.g. retrieval.")]) -> None:
+    """Run a benchmark; what follows its name goes to it, e.g. --json or --quick."""
+    from serving.cli.bench import run_benchmark
+
+    raise typer.Exit(run_benchmark(name, context.args))
+
+
+_PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(context_settings=_PASSED_ON)
+def loadtest(context: typer.Context) -> None:
+    """Load a running server with locust users or Poisson arrivals, and report latency, goodput and errors."""
+    # In place of this process, so that signals and the exit code are the test's own and locust patches nothing here.
+    os.execv(sys.executable, [sys.executable, "-m", "loadtest", *context.args])
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, which profile would run, what is missing and how to get it."""
+    from serving.cli.doctor import examine
+
+    checks = examine(Settings())
+    if as_json:
+        print(json.dumps([check.document() for check in checks]))
+    else:
+        table = Table("", "part", "state", "what to do")
+        for check in checks:
+            mark = "[green]ok[/]" if check.ok else "[red]missing[/]" if check.required else "[yellow]optional[/]"
+            table.add_row(mark, check.part, check.state, check.advice)
+        Console().print(table)
+    if not all(check.ok for check in checks if check.required):
+        raise typer.Exit(1)
+
+
+def _print(document: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document))
+        return
+    console = Console()
+    for name, value in document.items():
+        if name == "files":
+            for path in value:
+                console.print(path, highlight=False, soft_wrap=True)
+        elif name == "seconds":
+            console.print("  ".join(f"{stage} {s:.2f} s" for stage, s in value.items()), highlight=False)
+        elif name not in ("phrases", "prior", "versions", "triton"):
+            console.print(f"{name}: {value}", highlight=False)
+
+
+if __name__ == "__main__":
+    main()

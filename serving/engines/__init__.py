@@ -1,0 +1,1 @@
+"""What evaluates graphs: in this process, or on Triton servers."""

@@ -1,0 +1,1 @@
+"""Requests, the stages that they pass, and the order they pass them in."""

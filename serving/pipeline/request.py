@@ -1,0 +1,280 @@
+"""What a caller may ask for, checked once at the edge; everything behind it works on a `MotionRequest`."""
+
+import math
+import secrets
+import time
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from choreo.diffusion.presets import Preset, preset
+from choreo.diffusion.samplers import sampler
+from choreo.errors import InvalidInput
+from choreo.motion.clip import Motion
+from choreo.motion.formats.files import Format
+from choreo.motion.formats.npz import read_npz
+from choreo.motion.skeleton import FPS, WINDOW
+from choreo.music.encoders import load_features
+from choreo.postprocess.finish import FinishOptions
+from choreo.text.prompts import check_text
+from retrieval.library.filters import EVERYTHING, PhraseFilter
+from serving.settings import Settings
+
+MAX_SEED = 2**63 - 1
+MAX_NAMES, MAX_NAME_CHARS = 32, 64
+"""Names in a list of genres or licences, and their length."""
+TEMPOS = (1.0, 1000.0)
+"""Beats per minute that a filter may name."""
+
+
+class Priority(StrEnum):
+    """Who gives way to whom; neither ever waits for good."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+    @property
+    def weight(self) -> float:
+        """Share of the rows that are denoised, next to that of another request."""
+        return 1.0 if self is Priority.INTERACTIVE else 0.25
+
+
+class DanceFields(BaseModel):
+    """What to dance to, and which phrases of the library may serve as examples."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    text_prompt: str | None = Field(None, description="What to dance, in words.")
+    audio_url: str | None = Field(None, description="Song to fetch; refused unless the operator allows it.")
+    duration: float | None = Field(None, description="Seconds; omitted: the whole song, or one window without a song.")
+    model: str | None = Field(None, description="Name of a served model; omitted: the default.")
+    phrase_genre: str | None = Field(None, description="Use phrases of these genres only; names between commas.")
+    phrase_licence: str | None = Field(None, description="Use phrases under these licences only; tags between commas.")
+    phrase_min_tempo: float | None = Field(None, description="Use phrases of at least this tempo only, in BPM.")
+    phrase_max_tempo: float | None = Field(None, description="Use phrases of at most this tempo only, in BPM.")
+    phrase_variety: float = Field(0.0, description="0: the best phrases, however alike; up to 1: different ones.")
+
+
+class GenerateFields(DanceFields):
+    """The scalar fields of a request, the same in JSON, in a multipart form and on the command line."""
+
+    guidance_scale: float = Field(2.5, description="Classifier-free guidance; 1 follows the condition as trained.")
+    preset: str = Field("reference", description="reference, fast or draft; fields given beside it count more.")
+    num_steps: int | None = Field(None, description="Denoising steps.")
+    sampler: str | None = Field(None, description="ddim, ddpm, dpm++2m, or lcm for distilled models.")
+    guidance_low: float | None = Field(None, description="Lowest noise, 0 to 1, at which guidance acts.")
+    guidance_high: float | None = Field(None, description="Highest noise, 0 to 1, at which guidance acts.")
+    seed: int | None = Field(None, description="Same seed, same motion; omitted: random.")
+    timeout: float | None = Field(None, description="Seconds until the result is of no use; omitted: the server's.")
+    priority: str = Field("interactive", description="interactive, or bulk: give way to interactive requests.")
+    use_rag: bool = Field(True, description="Start from retrieved motion phrases.")
+    format: str = Field("json", description="json, npz, bvh or mp4.")
+    smooth: bool = Field(True, description="Take jitter out of the result.")
+    bone_lengths: bool = Field(True, description="Make the body rigid.")
+    foot_lock: bool = Field(True, description="Hold planted feet still.")
+
+
+class SearchFields(DanceFields):
+    """The scalar fields of a search: those of a request that decide which phrases it gets, and how many to show."""
+
+    top_n: int = Field(10, description="Most phrases to show.")
+
+
+F = TypeVar("F", bound=DanceFields)
+
+
+@dataclass(frozen=True)
+class Attachments:
+    """The binary parts of a request, still as bytes."""
+
+    audio: bytes | None = None
+    features: bytes | Path | None = None
+    start: bytes | Path | None = None
+
+
+@dataclass(frozen=True)
+class MotionRequest:
+    """A validated request.
+
+    Attributes:
+        audio: undecoded song bytes; the encoder decodes them.
+        features: (T, F) precomputed music features at 30 fps.
+        start: motion that the result begins with.
+        num_frames: None until the song's length is known.
+        guidance_interval: lowest and highest noise, t / T, at which guidance acts.
+        priority: next to whom it is denoised.
+        deadline: time.time() after which the result is of no use.
+        phrase_filter, phrase_variety: see `retrieval.search.finder.PhraseRequest`.
+    """
+
+    text: str | None
+    audio: bytes | None
+    features: NDArray[np.float32] | None
+    start: Motion | None
+    num_frames: int | None
+    guidance_scale: float
+    num_steps: int
+    sampler: str
+    seed: int
+    use_rag: bool
+    model: str | None
+    format: Format
+    finish: FinishOptions
+    deadline: float
+    guidance_interval: tuple[float, float] = (0.0, 1.0)
+    priority: Priority = Priority.INTERACTIVE
+    request_id: str = field(default_factory=lambda: secrets.token_hex(8))
+    phrase_filter: PhraseFilter = EVERYTHING
+    phrase_variety: float = 0.0
+
+
+def parse_fields(values: dict[str, Any]) -> GenerateFields:
+    """The fields of a request for motion; see `parse`."""
+    return parse(GenerateFields, values)
+
+
+def parse(kind: type[F], values: dict[str, Any]) -> F:
+    """Validate scalar fields, naming the first one that is wrong.
+
+    Raises:
+        InvalidInput: an unknown field, or one of the wrong type.
+    """
+    try:
+        return kind.model_validate(values, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else "body"
+        message = "is not a field of this request" if first["type"] == "extra_forbidden" else first["msg"]
+        raise InvalidInput(name, message) from error
+
+
+def validated_request(fields: GenerateFields, parts: Attachments, settings: Settings) -> MotionRequest:
+    """Check every limit and turn a request into a job.
+
+    Raises:
+        InvalidInput: a field is out of range, or neither song, features nor prompt was given.
+    """
+    if not any((fields.text_prompt, parts.audio is not None, parts.features is not None)):
+        raise InvalidInput("text_prompt", "give a text_prompt, a song, or both")
+    if parts.audio is not None and parts.features is not None:
+        raise InvalidInput("features", "give a song or its features, not both")
+    if parts.audio is not None and not parts.audio:
+        raise InvalidInput("audio", "is empty")
+    way = _sampling_options(fields, settings)
+    num_frames = _frames(fields.duration, settings)
+    start = _start(parts.start, num_frames)
+    return MotionRequest(
+        text=check_text(fields.text_prompt, max_chars=settings.max_text_chars) if fields.text_prompt else None,
+        audio=parts.audio,
+        features=load_features(parts.features) if parts.features is not None else None,
+        start=start,
+        num_frames=num_frames,
+        guidance_scale=_between("guidance_scale", fields.guidance_scale, 0, settings.max_guidance_scale),
+        num_steps=way.num_steps,
+        sampler=way.sampler,
+        seed=_seed(fields.seed),
+        use_rag=fields.use_rag,
+        model=fields.model,
+        format=Format.named(fields.format),
+        finish=FinishOptions(fields.smooth, fields.bone_lengths, fields.foot_lock),
+        deadline=time.time() + _timeout(fields.timeout, settings),
+        guidance_interval=(way.guidance_low, way.guidance_high),
+        priority=_priority(fields.priority),
+        phrase_filter=_filter(fields),
+        phrase_variety=_between("phrase_variety", fields.phrase_variety, 0, 1),
+    )
+
+
+def make_search(fields: SearchFields, parts: Attachments, settings: Settings) -> tuple[MotionRequest, int]:
+    """The job whose phrases are searched for, and how many of them.
+
+    Raises:
+        InvalidInput: see `validated_request`; or too many or too few phrases.
+    """
+    if not 1 <= fields.top_n <= settings.max_search_hits:
+        raise InvalidInput("top_n", f"must be between 1 and {settings.max_search_hits}, got {fields.top_n}")
+    return validated_request(GenerateFields(**fields.model_dump(exclude={"top_n"})), parts, settings), fields.top_n
+
+
+def _sampling_options(fields: GenerateFields, settings: Settings) -> Preset:
+    """The preset with what was given beside it."""
+    names = ("sampler", "num_steps", "guidance_low", "guidance_high")
+    given = {name: value for name in names if (value := getattr(fields, name)) is not None}
+    way = replace(preset(fields.preset), **given)
+    sampler(way.sampler)
+    if not 1 <= way.num_steps <= settings.max_steps:
+        raise InvalidInput("num_steps", f"must be between 1 and {settings.max_steps}, got {way.num_steps}")
+    low = _between("guidance_low", way.guidance_low, 0, 1)
+    _between("guidance_high", way.guidance_high, low, 1)
+    return way
+
+
+def _priority(name: str) -> Priority:
+    try:
+        return Priority(name)
+    except ValueError as error:
+        raise InvalidInput("priority", f"must be one of {', '.join(Priority)}, got {name[:32]!r}") from error
+
+
+def _filter(fields: DanceFields) -> PhraseFilter:
+    low, high = fields.phrase_min_tempo, fields.phrase_max_tempo
+    for name, value in (("phrase_min_tempo", low), ("phrase_max_tempo", high)):
+        if value is not None:
+            _between(name, value, *TEMPOS)
+    if low is not None and high is not None and low > high:
+        raise InvalidInput("phrase_min_tempo", f"is {low:g}, above the phrase_max_tempo of {high:g}")
+    genres, licences = _names("phrase_genre", fields.phrase_genre), _names("phrase_licence", fields.phrase_licence)
+    return PhraseFilter(genres, licences, low, high)
+
+
+def _names(field: str, text: str | None) -> frozenset[str]:
+    """Names between commas."""
+    if text is None:
+        return frozenset()
+    checked = check_text(text, field, MAX_NAMES * (MAX_NAME_CHARS + 2))
+    names = [name.strip() for name in checked.split(",")]
+    if not all(names) or len(names) > MAX_NAMES or max(map(len, names)) > MAX_NAME_CHARS:
+        limits = f"at most {MAX_NAMES} of at most {MAX_NAME_CHARS} characters"
+        raise InvalidInput(field, f"must be names between commas, {limits}")
+    return frozenset(names)
+
+
+def _between(name: str, value: float, low: float, high: float) -> float:
+    if not (math.isfinite(value) and low <= value <= high):
+        raise InvalidInput(name, f"must be a number between {low:g} and {high:g}, got {value}")
+    return value
+
+
+def _frames(duration: float | None, settings: Settings) -> int | None:
+    if duration is None:
+        return None
+    _between("duration", duration, 1 / FPS, settings.max_seconds)
+    return max(round(FPS * duration), 1)
+
+
+def _timeout(seconds: float | None, settings: Settings) -> float:
+    if seconds is None:
+        return settings.request_timeout_s
+    return _between("timeout", seconds, 0.001, settings.max_timeout_s)
+
+
+def _seed(seed: int | None) -> int:
+    if seed is None:
+        return secrets.randbelow(2**31)
+    if not 0 <= seed <= MAX_SEED:
+        raise InvalidInput("seed", f"must be between 0 and {MAX_SEED}, got {seed}")
+    return seed
+
+
+def _start(source: bytes | Path | None, num_frames: int | None) -> Motion | None:
+    if source is None:
+        return None
+    start = read_npz(source, field="start")
+    if start.num_frames >= (num_frames or WINDOW):
+        raise InvalidInput("start", f"has {start.num_frames} frames, which leaves nothing to generate")
+    return start

@@ -1,0 +1,224 @@
+"""The Ray Serve application, and the server that runs it on this machine or on a cluster."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+from ray import serve
+from ray.serve.schema import LoggingConfig
+
+from choreo.errors import BackendUnavailable, InvalidInput
+from serving.http.ingress import create_app
+from serving.http.server import HttpServer
+from serving.ray.handles import HandleStages
+from serving.ray.replicas import EncoderReplica, FinisherReplica, RetrieverReplica, SamplerReplica
+from serving.ray.session import RaySession, uninterrupted, within
+from serving.settings import Settings
+from serving.stages.conditioning_cache import ConditioningCache
+from serving.util.ownership import sweep_stale
+
+log = logging.getLogger(__name__)
+
+APPLICATION = "choreo"
+START_S = 300.0
+"""Longest time until the first canary came through all stages."""
+STOP_S = 30.0
+GRACE_S = 5
+"""How long answers under way may take when a replica is stopped."""
+POLL_S = 0.2
+CPUS = 0.25
+"""What an actor asks Ray for. It is about placement, not about speed: several share a core of a small machine."""
+SPARE = 64
+"""Requests beyond admission that may be inside the ingress: probes, and those that are being refused."""
+
+
+class ProxiedIngress:
+    """The HTTP surface over the deployments, behind Ray's proxies."""
+
+    def __init__(self, settings: Settings, *stages: Any) -> None:
+        self._app = create_app(settings, _stages(settings, *stages), proxied=True)
+
+    def __serve_build_asgi_app__(self) -> Any:
+        """The application; Ray asks for it in the replica."""
+        return self._app
+
+
+class ListeningIngress:
+    """The same on an address of its own: a proxy in front of a single ingress costs more than the ingress."""
+
+    def __init__(self, address: tuple[str, int], settings: Settings, *stages: Any) -> None:
+        # A call costs half the processor time as a message of gRPC, instead of a task of an actor.
+        near = [stage.options(_by_reference=False) for stage in stages]
+        self._server = HttpServer(create_app(settings, _stages(settings, *near)), *address, patience_s=GRACE_S)
+        self._started = asyncio.get_running_loop().create_task(self._server.start())
+
+    async def check_health(self) -> None:
+        """Asked by Ray: whether the address could be listened on."""
+        await self._started
+
+    async def __del__(self) -> None:
+        """Called by Ray at the end."""
+        await self._server.stop()
+
+
+def _stages(settings: Settings, encoder: Any, retriever: Any, sampler: Any, finisher: Any) -> HandleStages:
+    return HandleStages(encoder, retriever, sampler, finisher, ConditioningCache(settings.conditioning_cache_bytes))
+
+
+def serve_app(
+    settings: Settings, triton_urls: Sequence[str], address: tuple[str, int] | None = None
+) -> serve.Application:
+    """The five deployments, joined.
+
+    Args:
+        settings: limits and paths, as they are on the machines that run the replicas.
+        triton_urls: gRPC addresses of the Triton servers.
+        address: host and port that the ingress listens on; None: Ray's proxies do.
+    """
+    running, queued = settings.max_ongoing_requests, settings.max_queued_requests
+    # The ingress admits no more than these together, so a queue between stages never overflows by itself.
+    stage = {"max_ongoing_requests": running, "max_queued_requests": running + queued}
+    encoder = _deployment(EncoderReplica, "Encoder", **stage).bind(settings)
+    retriever = _deployment(RetrieverReplica, "Retriever", **stage).bind(settings)
+    probed = stage | {"max_ongoing_requests": running + SPARE}  # canaries must not wait behind the work
+    sampler = _deployment(SamplerReplica, "Sampler", **probed).bind(list(triton_urls), settings)
+    finisher = _deployment(FinisherReplica, "Finisher", **stage).bind()
+    stages = settings, encoder, retriever, sampler, finisher
+    if address is not None:
+        return _deployment(ListeningIngress, "Ingress").bind(address, *stages)
+    inside = {"max_ongoing_requests": running + queued + SPARE}
+    return _deployment(serve.ingress()(ProxiedIngress), "Ingress", **inside).bind(*stages)
+
+
+class Server:
+    """Context manager: Ray Serve with the application. Inside it, `url` answers; after it, nothing of it is left.
+
+    See `RaySession` for the thread to enter it from, and for standard output meanwhile.
+
+    Args:
+        settings: limits, paths, and the address to listen on; port 0 takes a free one.
+        triton_urls: gRPC addresses of the Triton servers.
+        log_to_driver: show what the replicas print on standard error.
+        start_s: longest time until the server is ready.
+    """
+
+    def __init__(
+        self, settings: Settings, triton_urls: Sequence[str], *, log_to_driver: bool = False, start_s: float = START_S
+    ) -> None:
+        self.settings = settings
+        self.session = RaySession(settings.ray_address, log_to_driver)
+        self.url = ""
+        self._triton_urls = list(triton_urls)
+        self._start_s = start_s
+        self._exit = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start, and wait until every stage has answered a canary.
+
+        Raises:
+            InvalidInput: the port is taken, or the host is not of this machine.
+            BackendUnavailable: a deployment failed, or was not ready in time.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        host, port = self.settings.host, free_port(self.settings.host, self.settings.port)
+        deadline = time.monotonic() + self._start_s
+        # Last of all: Ray ends its replicas without asking them for the memory that they share with Triton.
+        self._exit.callback(sweep_stale)
+        self._exit.enter_context(self.session)
+        self._exit.callback(self._withdraw)
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        quiet = LoggingConfig(log_level="WARNING", enable_access_log=False)
+        # On a cluster that others use as well, its proxies find the replicas wherever they are.
+        proxied = bool(self.settings.ray_address)
+        location, options = ("HeadOnly", {"host": host, "port": port}) if proxied else ("Disabled", None)
+        serve.start(proxy_location=location, http_options=options, logging_config=quiet)
+        try:
+            app = serve_app(self.settings, self._triton_urls, None if proxied else (host, port))
+            serve.run(app, name=APPLICATION, route_prefix="/", logging_config=quiet)
+        except RuntimeError as error:
+            raise BackendUnavailable(f"a deployment could not start: {error}") from error
+        self.url = f"http://{_reachable(host)}:{port}"
+        _wait_until_ready(self.url, deadline)
+
+    def _stop(self) -> None:
+        self.session.silence_logs()
+        with uninterrupted():
+            self._exit.close()
+
+    def _withdraw(self) -> None:
+        """Take the application away; a cluster that was there before keeps running."""
+        if self.settings.ray_address:
+            within(lambda: serve.delete(APPLICATION), STOP_S, "serve.delete")
+        else:
+            within(serve.shutdown, STOP_S, "serve.shutdown", self.session.is_owner)
+
+
+def free_port(host: str, port: int) -> int:
+    """The port, or a free one for 0, if it can be listened on.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    try:
+        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except OSError as error:
+        raise InvalidInput("host", f"is not an address to listen on: {host!r}") from error
+    with socket.socket(info[0], socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(info[4])
+        except OSError as error:
+            raise InvalidInput("port", f"{host}:{port} cannot be listened on: {error.strerror}") from error
+        return int(probe.getsockname()[1])
+
+
+def _deployment(replica: type, name: str, **options: Any) -> Any:
+    return serve.deployment(replica).options(
+        name=name,
+        ray_actor_options={"num_cpus": CPUS},
+        graceful_shutdown_wait_loop_s=0.1,
+        graceful_shutdown_timeout_s=GRACE_S,
+        health_check_period_s=10,
+        health_check_timeout_s=30,
+        **options,
+    )
+
+
+def _reachable(host: str) -> str:
+    """An address under which this machine reaches itself."""
+    reachable = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{reachable}]" if ":" in reachable else reachable
+
+
+def _wait_until_ready(url: str, deadline: float) -> None:
+    said = "nothing"
+    with httpx.Client(trust_env=False) as client:
+        while (left := deadline - time.monotonic()) > 0:
+            try:
+                answer = client.get(f"{url}/readyz", timeout=left)
+            except httpx.HTTPError as error:
+                said = str(error)
+            else:
+                if answer.status_code == 200:
+                    return
+                said = answer.text
+            time.sleep(POLL_S)
+    raise BackendUnavailable(f"the server was not ready in time; the last answer was {said}")

@@ -1,0 +1,1 @@
+"""The stages themselves, with their caches and watchers."""

@@ -1,0 +1,384 @@
+"""The supervisor of one local Triton server: start, canary, restart, stop.
+
+A server counts as healthy when an inference on every model succeeds. Its own readiness does not: it goes on reporting
+ready after the process that runs a model has died.
+"""
+
+import atexit
+import logging
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+from pydantic import BaseModel, ConfigDict, Field
+
+from choreo.errors import BackendUnavailable
+from export.native.backend import for_this_machine
+from export.repository import read_configs
+from export.triton_config import TritonModelConfig
+from serving.triton.canary import Answer, Canary
+from serving.triton.process import Installation, all_alive, descendants, end, exited, free_ports, port_taken, spawn
+from serving.util.ownership import owner_prefix, sweep, sweep_stale
+
+HOST = "127.0.0.1"
+
+_LOG = logging.getLogger(__name__)
+_LOG_BYTES = 8 << 20
+_PORT_ATTEMPTS = 3
+_ERROR_LINE = re.compile(r"[EF]\d{4} ")
+_ERROR_LINES = 5
+_BROKEN_S = 5.0
+"""Failing answers for this long mean that a server which has started will not work."""
+
+
+class TritonSettings(BaseModel):
+    """How the server is run and watched."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    grpc_port: int = Field(default=0, ge=0, le=65535)
+    """Loopback port; 0 takes a free one, which later restarts keep."""
+    metrics_port: int = Field(default=0, ge=0, le=65535)
+    log_file: Path | None = None
+    """Where the server's output goes; None keeps it with the temporary files, which are removed at the end."""
+    shared_memory_mib: int = Field(default=16, ge=1)
+    """Shared memory per model at the start; it grows by half of that when a batch needs more."""
+    start_timeout_s: float = Field(default=120.0, gt=0)
+    exit_timeout_s: int = Field(default=5, ge=1)
+    poll_s: float = Field(default=0.25, gt=0)
+    """How often the processes are looked at."""
+    canary_period_s: float = Field(default=10.0, gt=0)
+    """How often a model that has answered nothing in the meantime gets a canary inference."""
+    canary_timeout_s: float = Field(default=10.0, gt=0)
+    canary_strikes: int = Field(default=2, ge=1)
+    """Canaries in a row that may time out or be refused before the server is restarted."""
+    first_delay_s: float = Field(default=0.1, gt=0)
+    """Pause before a restart; it doubles while restarts keep failing or do not last."""
+    max_delay_s: float = Field(default=30.0, gt=0)
+    lasting_s: float = Field(default=60.0, gt=0)
+    """A server that stayed up this long starts again with the first delay."""
+
+
+class TritonServer:
+    """One tritonserver over one model repository, restarted whenever it stops answering.
+
+    All processes are started from one thread that lives until `stop`, because the kernel ends them with that thread.
+    If this process is killed, the server ends by itself; what stays of it on disk is removed by the next start.
+    """
+
+    def __init__(self, repository: Path, settings: TritonSettings | None = None) -> None:
+        self.settings = settings or TritonSettings()
+        self.restarts = 0
+        self._repository = repository.resolve()
+        self._ports = (self.settings.grpc_port, self.settings.metrics_port)
+        self._lock = threading.RLock()  # `stop` may come from a signal handler in the middle of `start`
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._started: Future[None] = Future()
+        self._owner = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._canary: Canary | None = None
+        self._canary_turn = threading.Lock()
+        self._log: Path | None = None
+        self._answered_at: float | None = None
+
+    @property
+    def grpc_url(self) -> str:
+        """Address for gRPC clients, the same over restarts; a port of 0 before the first start."""
+        return f"{HOST}:{self._ports[0]}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Address of the Prometheus metrics."""
+        return f"http://{HOST}:{self._ports[1]}/metrics"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the server; None when there is none."""
+        process = self._process
+        return None if process is None or process.returncode is not None else process.pid
+
+    def start(self) -> None:
+        """Start the server and wait until every model has answered a canary. Does nothing when it runs.
+
+        Raises:
+            MissingDependency: no server or no model repository on this machine.
+            InvalidArtifact: a model configuration cannot be read.
+            BackendUnavailable: it ended or did not answer in time; the message ends with the tail of its log.
+        """
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._started = Future()
+                arguments = (Installation.find(), read_configs(self._repository), self._started)
+                self._stopping.clear()
+                self._owner = os.getpid()
+                self._thread = threading.Thread(target=self._run, args=arguments, name="triton", daemon=True)
+                self._thread.start()
+                atexit.register(self.stop)
+            started = self._started
+        try:
+            started.result()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End the server and remove everything it left on this machine. May be called at any time, and twice."""
+        self._stopping.set()
+        with self._lock:
+            # A forked child inherits this object and its exit handlers, but neither the thread nor the server.
+            if self._thread is not None and self._owner == os.getpid():
+                self._thread.join()
+            self._thread = None
+            atexit.unregister(self.stop)
+
+    def healthy(self, max_age_s: float = 0.0) -> bool:
+        """Whether every model answers now, or was seen to answer at most `max_age_s` seconds ago."""
+        process, canary, seen = self._process, self._canary, self._answered_at
+        if process is None or canary is None or seen is None or exited(process):
+            return False
+        if time.monotonic() - seen <= max_age_s:
+            return True
+        if canary.ask() is not Answer.GOOD:
+            return False
+        if self._canary is canary:  # not replaced by a restart in the meantime
+            self._answered_at = time.monotonic()
+        return True
+
+    @contextmanager
+    def without_canaries(self) -> Iterator[None]:
+        """Inside, Triton's counters are of other people's rows alone: processes are looked at, but nothing is asked."""
+        with self._canary_turn:
+            yield
+
+    def log_tail(self, lines: int = 25) -> str:
+        """The last errors and the last lines of the server's log, without the borders of its tables."""
+        if self._log is None or not self._log.is_file():
+            return ""
+        with self._log.open("rb") as file:
+            file.seek(max(0, self._log.stat().st_size - (64 << 10)))
+            text = file.read().decode(errors="replace")
+        kept = [line.rstrip()[:300] for line in text.splitlines() if line.strip() and not line.startswith("+-")]
+        # A server that fails to start takes leave at length: what went wrong may stand far above the end.
+        wrong = [line for line in kept[:-lines] if _ERROR_LINE.match(line)]
+        return "\n".join(wrong[-_ERROR_LINES:] + kept[-lines:])
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _run(self, installation: Installation, configs: dict[str, TritonModelConfig], started: Future[None]) -> None:
+        """The supervisor's thread: the server lives inside this call."""
+        prefix = owner_prefix()
+        work: Path | None = None
+        try:
+            sweep_stale()
+            work = Path(tempfile.mkdtemp(prefix=prefix))
+            self._log = self.settings.log_file or work / "triton.log"
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            launch = _Launch(installation, configs, self._repository, work, prefix, self._log, self.settings)
+            self._first_start(launch)
+            started.set_result(None)
+            self._watch(launch)
+        except BaseException as error:
+            if started.done():
+                _LOG.exception("the Triton supervisor failed")
+            else:
+                started.set_exception(error)
+        finally:
+            self._end_server(self.settings.exit_timeout_s + 3.0)
+            sweep(prefix)
+            if work is not None:
+                shutil.rmtree(work, ignore_errors=True)
+
+    def _first_start(self, launch: "_Launch") -> None:
+        for attempt in range(1, _PORT_ATTEMPTS + 1):
+            free = free_ports(2)
+            self._ports = (self.settings.grpc_port or free[0], self.settings.metrics_port or free[1])
+            try:
+                return self._start_server(launch)
+            except BackendUnavailable:
+                self._end_server(0)
+                sweep(launch.prefix)
+                # Between the choice of a port and the server's bind anybody may take it.
+                if attempt == _PORT_ATTEMPTS or self._ports != tuple(free) or not any(map(port_taken, free)):
+                    raise
+
+    def _start_server(self, launch: "_Launch") -> None:
+        """Start a server on the chosen ports and wait for its first answers.
+
+        Raises:
+            BackendUnavailable: it ended, did not answer in time, or `stop` was called.
+        """
+        self._process = launch.spawn(self._ports)
+        self._canary = canary = Canary(self.grpc_url, launch.prefix, launch.configs, self.settings.canary_timeout_s)
+        began = working = time.monotonic()
+        while (answer := canary.ask()) is not Answer.GOOD:
+            now = time.monotonic()
+            working = working if answer is Answer.BROKEN else now
+            if self._stopping.wait(0.05):
+                raise BackendUnavailable("the Triton server was stopped while it started")
+            if exited(self._process):
+                status = end(self._process, 0)
+                raise self._failed_start(f"ended with status {status} while it started")
+            if now - began > self.settings.start_timeout_s:
+                raise self._failed_start(f"did not answer within {self.settings.start_timeout_s:g} s")
+            if now - working > _BROKEN_S:
+                raise self._failed_start("started, but a canary inference fails")
+        self._answered_at = time.monotonic()
+
+    def _failed_start(self, what: str) -> BackendUnavailable:
+        return BackendUnavailable(f"the Triton server {what}:\n{self.log_tail()}")
+
+    def _watch(self, launch: "_Launch") -> None:
+        """Restart the server whenever it has died or stopped answering, until `stop`."""
+        delay = self.settings.first_delay_s
+        while not self._stopping.is_set():
+            since = time.monotonic()
+            problem = self._wait_for_problem()
+            self._answered_at = None
+            if problem is None:
+                return
+            if time.monotonic() - since >= self.settings.lasting_s:
+                delay = self.settings.first_delay_s
+            _LOG.warning("restarting the Triton server: %s", problem)
+            delay = self._restart(launch, delay)
+
+    def _restart(self, launch: "_Launch", delay: float) -> float:
+        """Start again until it succeeds or `stop` is called; returns the delay before the next restart."""
+        while True:
+            self._end_server(0)
+            sweep(launch.prefix)
+            if self._stopping.wait(delay):
+                return delay
+            delay = min(2 * delay, self.settings.max_delay_s)
+            try:
+                self._start_server(launch)
+            except (BackendUnavailable, OSError) as error:
+                _LOG.warning("the Triton server did not come back, next attempt in %.1f s: %s", delay, error)
+            else:
+                self.restarts += 1
+                return delay
+
+    def _wait_for_problem(self) -> str | None:
+        """Block until something is wrong, and say what; None when `stop` was called."""
+        process, canary = self._process, self._canary
+        assert process is not None
+        assert canary is not None
+        stubs = descendants(process.pid)
+        strikes = 0
+        next_canary = time.monotonic() + self.settings.canary_period_s
+        while not self._stopping.wait(self.settings.poll_s):
+            problem = _death(process, stubs)
+            if problem is None and time.monotonic() >= next_canary and self._canary_turn.acquire(blocking=False):
+                try:
+                    answer = canary.ask_idle()
+                finally:
+                    self._canary_turn.release()
+                strikes = strikes + 1 if answer is Answer.NONE else 0
+                if answer is Answer.GOOD:
+                    self._answered_at = time.monotonic()
+                elif answer is Answer.BROKEN or strikes >= self.settings.canary_strikes:
+                    problem = "a canary inference failed"
+                next_canary = time.monotonic() + self.settings.canary_period_s
+            if problem is not None:
+                return problem
+        return None
+
+    def _end_server(self, grace_s: float) -> None:
+        self._answered_at = None
+        process, canary, self._canary = self._process, self._canary, None
+        if canary is not None:
+            canary.close()
+        if process is not None:
+            end(process, grace_s)
+        self._process = None
+
+
+def triton_version() -> str:
+    """Version of the installed server.
+
+    Raises:
+        MissingDependency: it is not installed.
+        BackendUnavailable: it does not run on this machine.
+    """
+    return Installation.find().version()
+
+
+class _Launch:
+    """What every start of one supervised server has in common."""
+
+    def __init__(
+        self,
+        installation: Installation,
+        configs: dict[str, TritonModelConfig],
+        repository: Path,
+        work: Path,
+        prefix: str,
+        log: Path,
+        settings: TritonSettings,
+    ) -> None:
+        self.configs, self.prefix = configs, prefix
+        self._installation, self._repository, self._work = installation, repository, work
+        self._log, self._settings = log, settings
+        self._backends = installation.link_backend(work)
+
+    def spawn(self, ports: tuple[int, int]) -> subprocess.Popen[bytes]:
+        """Start the server on a gRPC and a metrics port; must be called from the supervisor's thread."""
+        if self._log.is_file() and self._log.stat().st_size > _LOG_BYTES:
+            self._log.replace(self._log.with_name(self._log.name + ".1"))
+        # At every start: an export meanwhile has put other files where the links of the last one lead.
+        models = self._work / "models"
+        shutil.rmtree(models, ignore_errors=True)
+        repository = for_this_machine(self._repository, self.configs, models)
+        return spawn(self._command(repository, ports), self._installation.environment(), self._work, self._log)
+
+    def _command(self, repository: Path, ports: tuple[int, int]) -> list[str]:
+        settings, memory = self._settings, self._settings.shared_memory_mib << 20
+        python = {
+            "shm-region-prefix-name": self.prefix,
+            "shm-default-byte-size": memory,
+            "shm-growth-byte-size": memory // 2,
+            "stub-timeout-seconds": int(settings.start_timeout_s) + 1,
+        }
+        return [
+            str(self._installation.binary),
+            f"--id={self.prefix}",
+            f"--model-repository={repository}",
+            f"--backend-directory={self._backends}",
+            f"--cache-directory={self._installation.caches}",
+            "--disable-auto-complete-config",
+            "--model-control-mode=none",
+            f"--exit-timeout-secs={settings.exit_timeout_s}",
+            # HTTP is off: cancellation and deadlines travel only over gRPC, and it has been the road of the exploits.
+            "--allow-http=false",
+            f"--grpc-address={HOST}",
+            f"--grpc-port={ports[0]}",
+            f"--metrics-address={HOST}",
+            f"--metrics-port={ports[1]}",
+            "--allow-gpu-metrics=false",
+            "--pinned-memory-pool-byte-size=0",
+            *(f"--backend-config=python,{key}={value}" for key, value in python.items()),
+        ]
+
+
+def _death(process: subprocess.Popen[bytes], stubs: list[psutil.Process]) -> str | None:
+    if exited(process):
+        return "it has ended"
+    return None if all_alive(stubs) else "a backend process has died"

@@ -1,0 +1,1 @@
+"""Caches, threads and process ownership that every package of the server uses."""
