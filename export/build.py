@@ -1,9 +1,9 @@
-"""Checkpoint to Triton repository in one call, skipped when the repository was already made from that checkpoint.
+"""Checkpoint to Triton models in one call, skipped where the repository has them already.
 
-A tuning outlives that: a repository that is built again keeps it as long as checkpoint, precision and machine are the
-same. Where one of them is another, the defaults are written and a warning says so.
+A tuning outlives that: models that are built again keep it as long as checkpoint, precision and machine are the same.
+Where one of them changed, the defaults are written and a warning says so.
 
-In the CPU profile the denoiser's folder has a compiled engine beside the graph (export/native), where one can be built.
+In the CPU profile, graphs that their generator can lower have a compiled engine in their folder (export/native).
 """
 
 import hashlib
@@ -16,43 +16,37 @@ from pathlib import Path
 from typing import Any
 
 import choreo.generators
+import choreo.models
 from choreo.errors import ChoreoError, InvalidArtifact, InvalidInput, MissingDependency
 from choreo.files import atomic_write
-from choreo.generators.checkpoint import CONFIG, WEIGHTS, Generator, load_generator
-from choreo.generators.spec import ModelSpec
+from choreo.generators.checkpoint import CONFIG, WEIGHTS, load_generator, read_config
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.registry import generator_class
+from choreo.generators.spec import GeneratorSpec, GraphSpec
 from export.engine_options import EngineOptions
+from export.model_config import Profile, RepositorySettings, graph_file
 from export.native import loader
 from export.native.package import build_native
 from export.native.program import CannotLower
 from export.onnx_graphs import Precision, export_graphs
-from export.repository import (
-    GRAPHS,
-    Profile,
-    RepositorySettings,
-    graph_file,
-    read_configs,
-    read_spec,
-    write_config,
-    write_repository,
-)
+from export.repository import read_configs, read_spec, record_name, write_config, write_generator
 from export.tuning import Machine, Tuning
 
-RECORD = "build.json"
 NATIVE = "native"
-"""The compiled engine among the graphs whose parity is recorded; it is not there where it could not be built."""
+"""Suffix of a graph's name under which the parity of its compiled engine is recorded, where one could be built."""
 
-Measure = Callable[[Path, ModelSpec, int], Tuning]
-"""The denoiser's graph, its contract and its largest batch -> what is fastest here (`export.tuning.tune`)."""
+Measure = Callable[[Path, GraphSpec], Tuning]
+"""File of a graph that is evaluated at every step, and its contract -> what is fastest here (`export.tuning.tune`)."""
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Built:
-    """A repository ready to be served; `parity` is each graph's largest difference from torch by batch size."""
+    """A generator ready to be served; `parity` is each graph's largest difference from torch by batch size."""
 
     path: Path
-    spec: ModelSpec
+    spec: GeneratorSpec
     profile: str
     precision: str
     parity: dict[str, dict[str, float]]
@@ -74,7 +68,7 @@ def build_repository(
     force: bool = False,
     tune: Measure | None = None,
 ) -> Built:
-    """Export `checkpoint`, compare with torch and write the repository `root`; does nothing if it is current.
+    """Export a checkpoint, compare it with torch and write its models into the repository `root`, unless current.
 
     Args:
         tune: measures the engine's options; omitted: a tuning that still holds is kept, else there are the defaults.
@@ -91,15 +85,16 @@ def build_repository(
         raise InvalidInput("tune", f"the options of ONNX Runtime on the CPU are not those of {chosen}")
     fingerprint = _fingerprint(checkpoint, chosen, exact)
     tuned_for = _digest([checkpoint / CONFIG, checkpoint / WEIGHTS], exact)
-    record = _read_record(root)
+    spec = read_config(checkpoint).spec
+    record = _read_record(root, spec)
     tuning = _kept(record, tuned_for)
-    built = None if force else _current(root, record, fingerprint, chosen, tuning)
+    built = None if force else _current(root, spec, record, fingerprint, chosen, tuning)
     if built is None:
         built = _build(checkpoint, root, chosen, exact, tuning, _tuned(tuning, tuned_for))
-        _write_record(root, _known(built, fingerprint) | _tuned(tuning, tuned_for))
+        _write_record(root, spec, _known(built, fingerprint) | _tuned(tuning, tuned_for))
     if tune is not None:
         built = _tune(built, tune)
-        _write_record(root, _known(built, fingerprint) | _tuned(built.tuning, tuned_for))
+        _write_record(root, spec, _known(built, fingerprint) | _tuned(built.tuning, tuned_for))
     return built
 
 
@@ -107,36 +102,44 @@ def _build(
     checkpoint: Path, root: Path, profile: Profile, precision: Precision, tuning: Tuning | None, kept: dict[str, Any]
 ) -> Built:
     """`kept` is what the record says meanwhile: a build that is killed leaves the tuning for the next."""
-    generator = load_generator(checkpoint)
-    settings = RepositorySettings(engine=_options(tuning))
+    network = load_generator(checkpoint)
+    spec, settings = network.spec, RepositorySettings(engine=_options(tuning))
     with tempfile.TemporaryDirectory(prefix="choreo-export-") as scratch:
-        graphs = export_graphs(generator, Path(scratch), precision, fused=profile is Profile.CPU)
-        paths = {name: graph.path for name, graph in zip(GRAPHS, graphs, strict=True)}
+        graphs = export_graphs(network, Path(scratch), precision, fused=profile is Profile.CPU)
         parity = {g.name: {str(batch): error for batch, error in g.parity.items()} for g in graphs}
-        native: Sequence[Path] = ()
+        native: dict[str, Sequence[Path]] = {}
         if profile is Profile.CPU and precision is Precision.FLOAT32:
-            native = _native(generator, Path(scratch) / NATIVE, parity)
-        _write_record(root, kept)
-        write_repository(root, generator.spec, paths, profile, settings, {"denoiser": native})
-    return Built(root, generator.spec, profile.value, precision.value, parity, reused=False, tuning=tuning)
+            native = _native(network, Path(scratch), parity)
+        _write_record(root, spec, kept)
+        write_generator(root, spec, {graph.name: graph.path for graph in graphs}, profile, settings, native)
+    return Built(root, spec, profile.value, precision.value, parity, reused=False, tuning=tuning)
 
 
-def _native(generator: Generator, folder: Path, parity: dict[str, dict[str, float]]) -> Sequence[Path]:
-    """Files of the compiled engine, and its differences among the others'; none where it cannot be had."""
-    try:
-        package = build_native(generator.denoiser, generator.spec, folder)
-    except (MissingDependency, CannotLower, InvalidArtifact) as error:
-        _logger.warning("the denoiser is evaluated by ONNX Runtime, because %s", error)
-        return ()
-    parity[NATIVE] = {str(batch): difference for batch, difference in package.parity.items()}
-    return package.files
+def _native(network: GeneratorNetwork, scratch: Path, parity: dict[str, dict[str, float]]) -> dict[str, Sequence[Path]]:
+    """Files of the compiled engines by graph, and their differences among the others'; none where one cannot be had."""
+    built: dict[str, Sequence[Path]] = {}
+    for name in generator_class(network.spec.family).lowerings:
+        try:
+            package = build_native(network.graphs()[name], network.spec.graph(name), scratch / f"{name}-native")
+        except (MissingDependency, CannotLower, InvalidArtifact) as error:
+            _logger.warning("the %s of %s is evaluated by ONNX Runtime, because %s", name, network.spec.name, error)
+            continue
+        parity[_native_key(network.spec, name)] = {str(rows): error for rows, error in package.parity.items()}
+        built[name] = package.files
+    return built
+
+
+def _native_key(spec: GeneratorSpec, graph: str) -> str:
+    return NATIVE if len(generator_class(spec.family).lowerings) == 1 else f"{graph}-{NATIVE}"
 
 
 def _tune(built: Built, measure: Measure) -> Built:
-    """Measure and write the choice into the denoiser's configuration."""
-    graph = built.path / "denoiser" / "1" / graph_file(Profile.CPU)
-    tuning = measure(graph, built.spec, RepositorySettings().denoiser_max_batch)
-    write_config(built.path, built.spec, "denoiser", Profile.CPU, RepositorySettings(engine=tuning.options))
+    """Measure the dearest graph, and write the choice into the configurations of all that are evaluated per step."""
+    graphs = [graph for graph in built.spec.graphs if graph.per_step]
+    dearest = max(graphs, key=lambda graph: graph.cost)
+    tuning = measure(built.path / built.spec.key(dearest.name) / "1" / graph_file(Profile.CPU), dearest)
+    for graph in graphs:
+        write_config(built.path, built.spec, graph, Profile.CPU, RepositorySettings(engine=tuning.options))
     return replace(built, tuning=tuning)
 
 
@@ -152,10 +155,11 @@ def _choice(field: str, value: str, kind: type[Profile] | type[Precision]) -> An
 
 
 def _fingerprint(checkpoint: Path, profile: Profile, precision: Precision) -> str:
-    """Hash of everything that decides the repository: weights, configuration, networks, exporter, choices."""
+    """Hash of everything that decides the models: weights, configuration, networks, exporter, choices."""
     here, native = Path(__file__).parent, Path(loader.__file__).parent
-    sources = [*Path(choreo.generators.__file__).parent.glob("*.py"), *here.glob("*.py")]
-    sources += [file for kind in ("*.py", "*.cpp", "*.h", "kernels/*.h") for file in native.glob(kind)]
+    packages = [Path(choreo.generators.__file__).parent, Path(choreo.models.__file__).parent]
+    sources = [*here.glob("*.py"), *(file for package in packages for file in package.rglob("*.py"))]
+    sources += [file for kind in ("*.py", "*.cpp", "*.h") for file in native.rglob(kind)]
     return _digest([checkpoint / CONFIG, checkpoint / WEIGHTS, *sorted(sources)], f"{profile}|{precision}")
 
 
@@ -170,17 +174,17 @@ def _digest(paths: list[Path], choices: str) -> str:
     return digest.hexdigest()
 
 
-def _read_record(root: Path) -> dict[str, Any]:
+def _read_record(root: Path, spec: GeneratorSpec) -> dict[str, Any]:
     try:
-        record = json.loads((root / RECORD).read_text())
+        record = json.loads((root / record_name(spec.name)).read_text())
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 
 
-def _write_record(root: Path, record: dict[str, Any]) -> None:
+def _write_record(root: Path, spec: GeneratorSpec, record: dict[str, Any]) -> None:
     root.mkdir(parents=True, exist_ok=True)
-    atomic_write(root / RECORD, (json.dumps(record, indent=1) + "\n").encode())
+    atomic_write(root / record_name(spec.name), (json.dumps(record, indent=1) + "\n").encode())
 
 
 def _known(built: Built, fingerprint: str) -> dict[str, Any]:
@@ -210,22 +214,34 @@ def _kept(record: dict[str, Any], tuned_for: str) -> Tuning | None:
 
 
 def _current(
-    root: Path, record: dict[str, Any], fingerprint: str, profile: Profile, tuning: Tuning | None
+    root: Path,
+    spec: GeneratorSpec,
+    record: dict[str, Any],
+    fingerprint: str,
+    profile: Profile,
+    tuning: Tuning | None,
 ) -> Built | None:
+    """What is in the repository, if it is whole and of this fingerprint."""
     try:
         if record["fingerprint"] != fingerprint or record["profile"] != profile.value:
             return None
-        if not all((root / graph / "1" / graph_file(profile)).is_file() for graph in GRAPHS):
+        if read_spec(root, spec.name) != spec:
             return None
-        if "tuning" in record and profile is Profile.CPU and (tuning is None or _served(root) != tuning.options):
+        versions = {graph.name: root / spec.key(graph.name) / "1" for graph in spec.graphs}
+        if not all((folder / graph_file(profile)).is_file() for folder in versions.values()):
             return None
-        spec, precision, parity = read_spec(root), record["precision"], record["parity"]
-        if NATIVE in parity:
-            loader.check(root / "denoiser" / "1")
-        return Built(root, spec, profile.value, precision, parity, reused=True, tuning=tuning)
+        if "tuning" in record and profile is Profile.CPU and (tuning is None or _served(root, spec) != tuning.options):
+            return None
+        parity = record["parity"]
+        for name in generator_class(spec.family).lowerings:
+            if _native_key(spec, name) in parity:
+                loader.check(versions[name])
+        return Built(root, spec, profile.value, record["precision"], parity, reused=True, tuning=tuning)
     except (ChoreoError, loader.NativeUnavailable, OSError, ValueError, KeyError):
         return None
 
 
-def _served(root: Path) -> EngineOptions:
-    return EngineOptions.from_parameters(read_configs(root)["denoiser"].parameters)
+def _served(root: Path, spec: GeneratorSpec) -> EngineOptions:
+    """Engine options of the graphs that are evaluated per step."""
+    name = next(graph.name for graph in spec.graphs if graph.per_step)
+    return EngineOptions.from_parameters(read_configs(root)[spec.key(name)].parameters)

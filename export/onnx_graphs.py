@@ -1,4 +1,4 @@
-"""Checkpoint to two ONNX graphs, `conditioner` and `denoiser`, checked and compared with torch."""
+"""Graphs of a generator as ONNX files, checked and compared with torch."""
 
 import contextlib
 import io
@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from choreo.errors import InvalidArtifact
-from choreo.generators.checkpoint import Generator
-from choreo.generators.spec import ModelSpec
+from choreo.generators.network import GeneratorNetwork, sample_inputs
+from choreo.generators.spec import GraphSpec
 from export.fused_attention import fused_copy
 from export.half import half_copy
 
@@ -45,50 +45,32 @@ class ExportedGraph:
 
 
 def export_graphs(
-    generator: Generator, folder: Path, precision: Precision = Precision.FLOAT32, fused: bool = False
+    network: GeneratorNetwork, folder: Path, precision: Precision = Precision.FLOAT32, fused: bool = False
 ) -> list[ExportedGraph]:
-    """Write `conditioner.onnx` and `denoiser.onnx` with a dynamic batch axis.
+    """Write `<graph>.onnx` for every graph of the spec, with a dynamic batch axis.
 
     Args:
         fused: with attention as an operator of ONNX Runtime's own, which is faster there and unknown elsewhere.
 
     Raises:
-        InvalidArtifact: a graph fails ONNX's checker or is further from torch than its precision allows.
+        InvalidArtifact: a graph is missing, fails ONNX's checker, or is further from torch than its precision allows.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    spec = generator.spec
-    graphs = []
-    for name, module in (("conditioner", generator.conditioner), ("denoiser", generator.denoiser)):
-        path = folder / f"{name}.onnx"
-        module.eval()
+    modules, exported = network.graphs(), []
+    for graph in network.spec.graphs:
+        if graph.name not in modules:
+            raise InvalidArtifact(f"{network.spec.name} has no network for its graph {graph.name!r}")
+        path, module = folder / f"{graph.name}.onnx", modules[graph.name].eval()
         exact = fused_copy(module) if fused else module
-        _export(half_copy(module) if precision is Precision.FLOAT16 else exact, name, spec, path)
+        _export(half_copy(module) if precision is Precision.FLOAT16 else exact, graph, path)
         _check(path)
-        graphs.append(ExportedGraph(name, path, parity(module, name, spec, path, precision)))
-    return graphs
-
-
-def sample_inputs(name: str, spec: ModelSpec, batch: int, seed: int = 0) -> dict[str, Tensor]:
-    """Random but valid inputs of a graph: masks are 0 or 1, timesteps lie in the schedule."""
-    rng = np.random.default_rng(seed)
-    shapes = spec.conditioner_inputs() if name == "conditioner" else spec.denoiser_inputs()
-    out = {}
-    for key, shape in shapes.items():
-        if key.endswith("mask") or key.startswith("has_"):
-            values = (rng.random((batch, *shape)) < 0.8).astype(np.float32)
-        elif key == "t":
-            values = rng.integers(0, spec.num_train_timesteps, (batch, *shape)).astype(np.float32)
-        else:
-            values = rng.normal(size=(batch, *shape)).astype(np.float32)
-        if key == "prior":
-            values[..., -1] = rng.random((batch, shape[0])) < 0.5
-        out[key] = torch.from_numpy(values)
-    return out
+        exported.append(ExportedGraph(graph.name, path, parity(module, graph, path, precision)))
+    return exported
 
 
 @torch.no_grad()
 def parity(
-    module: nn.Module, name: str, spec: ModelSpec, path: Path, precision: Precision = Precision.FLOAT32
+    module: nn.Module, graph: GraphSpec, path: Path, precision: Precision = Precision.FLOAT32
 ) -> dict[int, float]:
     """Largest absolute difference between the graph under ONNX Runtime and torch, by batch size.
 
@@ -102,7 +84,7 @@ def parity(
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     worst = {}
     for batch in PARITY_BATCHES:
-        inputs = sample_inputs(name, spec, batch, seed=batch)
+        inputs = sample_inputs(graph, batch, seed=batch)
         expected = module(*inputs.values())
         expected = expected if isinstance(expected, tuple) else (expected,)
         actual = session.run(None, {k: v.numpy() for k, v in inputs.items()})
@@ -113,22 +95,21 @@ def parity(
     return worst
 
 
-def _export(module: nn.Module, name: str, spec: ModelSpec, path: Path) -> None:
-    inputs = sample_inputs(name, spec, _TRACED_BATCH)
-    outputs = spec.conditioner_outputs() if name == "conditioner" else spec.denoiser_outputs()
+def _export(module: nn.Module, graph: GraphSpec, path: Path) -> None:
+    inputs = sample_inputs(graph, _TRACED_BATCH)
     batch = torch.export.Dim("batch", min=1, max=1024)
     with _quiet():
         program = torch.onnx.export(
             module,
             tuple(inputs.values()),
             input_names=list(inputs),
-            output_names=list(outputs),
+            output_names=list(graph.output_shapes),
             dynamic_shapes=tuple({0: batch} for _ in inputs),
             opset_version=OPSET,
             dynamo=True,
         )
     if program is None:
-        raise InvalidArtifact(f"torch could not export {name}")
+        raise InvalidArtifact(f"torch could not export {graph.name}")
     program.save(str(path))
 
 
@@ -141,7 +122,7 @@ def _check(path: Path) -> None:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter narrates on standard output, which belongs to results."""
+    """Keep what the exporter prints off standard output, which belongs to results."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

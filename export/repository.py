@@ -1,170 +1,128 @@
-"""The writer and reader of the Triton model repository: `conditioner` and `denoiser`, their configurations and graphs.
+"""The Triton model repository: the graphs of any number of generators, each a model named `<generator>.<graph>`.
 
-A model's folder is built beside its place and swapped in whole, so a crash leaves the old model or the new one. The
-same arguments give the same bytes: `config.pbtxt` and `model.py` of the CPU profile can be kept under version control.
+A model's folder is built next to its place and swapped in whole, so a crash leaves the old model or the new one. The
+same arguments give the same bytes: `config.pbtxt` of the CPU profile can be kept under version control. `models.json`
+lists the generators that are served, the default one first; a running server follows it.
 """
 
-import ctypes
-import hashlib
+import contextlib
+import fcntl
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final
 
 import onnx
-from pydantic import BaseModel, ConfigDict, Field
 
-from choreo.errors import InvalidArtifact, MissingDependency
-from choreo.files import atomic_write
-from choreo.generators.spec import ModelSpec
-from export.engine_options import EngineOptions
-from export.triton_config import (
-    Accelerator,
-    Cuda,
-    DynamicBatching,
-    GraphSpec,
-    InstanceGroup,
-    ModelWarmup,
-    Optimization,
-    QueuePolicy,
-    TensorConfig,
-    TritonModelConfig,
-    WarmupInput,
-    parse,
-    render,
-)
+from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency
+from choreo.files import atomic_write, file_sha256, swap_folder, sync
+from choreo.generators.spec import GeneratorSpec, GraphSpec, Shapes
+from export.model_config import Profile, RepositorySettings, graph_file, model_config, spec_of
+from export.triton_config import TritonModelConfig, parse, render
 
-GraphName = Literal["conditioner", "denoiser"]
-"""The two graphs of a generator, which are also the names of their models in Triton."""
-
-GRAPHS: tuple[GraphName, ...] = get_args(GraphName)
-
-CONFIG = "config.pbtxt"
-
-SPEC_PARAMETER = "choreo"
-"""The parameter of a model's configuration that holds the `ModelSpec` as JSON."""
-
-Shapes = dict[str, tuple[int, ...]]
+CONFIG: Final = "config.pbtxt"
+INDEX: Final = "models.json"
+LOCK: Final = ".lock"
 
 
-class Profile(StrEnum):
-    """What runs the graphs: ONNX Runtime in the Python backend, a TensorRT plan, or ONNX Runtime with TensorRT."""
-
-    CPU = "cpu"
-    GPU_PLAN = "gpu-plan"
-    GPU_ORT = "gpu-ort"
-
-
-class RepositorySettings(BaseModel):
-    """Choices about how the models are served; nothing here changes what they compute."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    conditioner_max_batch: int = Field(default=16, ge=1)
-    denoiser_max_batch: int = Field(default=32, ge=1)
-    max_queue_size: int = Field(default=0, ge=0)
-    """Requests that may wait per model; 0: any number. Whoever sends requests should bound them instead: with a limit
-    here, Triton 2.51 does not prefetch and its batcher misses wake-ups, so small bursts wait 500 ms now and then."""
-    engine: EngineOptions = EngineOptions()
-    """Of the denoiser on the CPU; the conditioner runs once per window and keeps the defaults."""
-    cuda_graph_batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
-    """Batch sizes with a captured CUDA graph; larger ones than the maximum batch are left out."""
-    tensorrt_cache: str = "/var/cache/choreo/tensorrt"
-    """Folder on the serving machine where ONNX Runtime keeps the engines it builds."""
-    tensorrt_workspace_bytes: int = Field(default=2 << 30, ge=1)
-
-    def max_batch(self, graph: GraphName) -> int:
-        """Rows of the largest batch of a graph."""
-        return self.conditioner_max_batch if graph == "conditioner" else self.denoiser_max_batch
-
-
-def graph_inputs(spec: ModelSpec, graph: GraphName) -> Shapes:
-    """Input shapes of a graph without the batch axis."""
-    return spec.conditioner_inputs() if graph == "conditioner" else spec.denoiser_inputs()
-
-
-def graph_outputs(spec: ModelSpec, graph: GraphName) -> Shapes:
-    """Output shapes of a graph without the batch axis."""
-    return spec.conditioner_outputs() if graph == "conditioner" else spec.denoiser_outputs()
-
-
-def model_config(
-    spec: ModelSpec, graph: GraphName, profile: Profile, settings: RepositorySettings
-) -> TritonModelConfig:
-    """The configuration under which Triton serves a graph."""
-    max_batch = settings.max_batch(graph)
-    inputs = graph_inputs(spec, graph)
-    zeros = {name: WarmupInput(dims=dims) for name, dims in inputs.items()}
-    warm = tuple(ModelWarmup(name=f"zeros-{size}", batch_size=size, inputs=zeros) for size in sorted({1, max_batch}))
-    parameters, group = {SPEC_PARAMETER: spec.model_dump_json()}, InstanceGroup(kind="GPU")
-    if profile is Profile.CPU:
-        engine = settings.engine if graph == "denoiser" else EngineOptions(instances=1)
-        parameters |= engine.parameters()
-        group = InstanceGroup(kind="CPU", count=engine.instance_count())
-    return TritonModelConfig(
-        name=graph,
-        backend={Profile.CPU: "python", Profile.GPU_PLAN: "", Profile.GPU_ORT: "onnxruntime"}[profile],
-        platform="tensorrt_plan" if profile is Profile.GPU_PLAN else "",
-        default_model_filename="" if profile is Profile.CPU else graph_file(profile),
-        max_batch_size=max_batch,
-        inputs=tuple(TensorConfig(name=name, dims=dims) for name, dims in inputs.items()),
-        outputs=tuple(TensorConfig(name=name, dims=dims) for name, dims in graph_outputs(spec, graph).items()),
-        # No queue delay: it would be paid at every step of every request.
-        dynamic_batching=DynamicBatching(default_queue_policy=_queue_policy(settings)),
-        instance_groups=(group,),
-        optimization=_optimization(graph, inputs, profile, settings),
-        parameters=parameters,
-        warmup=warm,
-    )
-
-
-def graph_file(profile: Profile) -> str:
-    """File name of the graph in its version folder."""
-    return "model.plan" if profile is Profile.GPU_PLAN else "model.onnx"
-
-
-def write_repository(
+def write_generator(
     root: Path,
-    spec: ModelSpec,
-    graphs: Mapping[GraphName, Path],
+    spec: GeneratorSpec,
+    graphs: Mapping[str, Path],
     profile: Profile = Profile.CPU,
     settings: RepositorySettings | None = None,
-    beside: Mapping[GraphName, Sequence[Path]] | None = None,
+    extra_files: Mapping[str, Sequence[Path]] | None = None,
 ) -> list[Path]:
-    """Write both models and return the files written.
+    """Write a model for each graph of a generator, add it to those that are served, and return the files written.
 
     Args:
-        beside: files that go beside a graph, such as a compiled engine's.
+        graphs: file of each graph.
+        extra_files: files that go next to a graph, such as a compiled engine's.
 
     Raises:
         InvalidArtifact: a graph is missing, has other inputs or outputs than the spec, or is not of the profile's kind.
     """
     settings = settings or RepositorySettings()
-    for graph in GRAPHS:
-        _check_graph(graphs.get(graph), graph, spec, profile)
+    for graph in spec.graphs:
+        _check_graph(graphs.get(graph.name), graph, profile)
     root = root.resolve()
     root.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for graph in GRAPHS:
-        part = _scratch_folder(root, graph)
-        try:
-            files = _fill(part, spec, graph, graphs[graph], profile, settings, (beside or {}).get(graph, ()))
-            _swap(part, root / graph)
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        written += [root / graph / file for file in files]
-    _sync(root)
+    with _locked(root):
+        for graph in spec.graphs:
+            model = spec.key(graph.name)
+            part = _scratch_folder(root, model)
+            try:
+                extra = (extra_files or {}).get(graph.name, ())
+                files = _fill(part, spec, graph, graphs[graph.name], profile, settings, extra)
+                swap_folder(part, root / model)
+            finally:
+                shutil.rmtree(part, ignore_errors=True)
+            written += [root / model / file for file in files]
+        sync(root)
+        listed = _listed(root)
+        if spec.name not in listed:
+            _write_index(root, [*listed, spec.name])
     return written
 
 
-def write_config(root: Path, spec: ModelSpec, graph: GraphName, profile: Profile, settings: RepositorySettings) -> None:
+def serve_only(root: Path, names: Sequence[str]) -> None:
+    """Serve these generators, the first one as default, and no others; what is not served stays on disk.
+
+    Raises:
+        MissingDependency: one of them is not in the repository.
+    """
+    with _locked(root):
+        there = _in_repository(root)
+        for name in names:
+            if name not in there:
+                raise MissingDependency(
+                    f"the model repository {root} has no generator {name}; `choreo export` writes it"
+                )
+        _write_index(root, list(dict.fromkeys(names)))
+
+
+def serve_first(root: Path, name: str) -> None:
+    """Make a generator the default one, and serve the others as before."""
+    with _locked(root):
+        _write_index(root, [name, *(other for other in _listed(root) if other != name)])
+
+
+def remove_generator(root: Path, name: str) -> None:
+    """Serve a generator no longer and remove its models.
+
+    Raises:
+        InvalidInput: there is none of that name.
+    """
+    with _locked(root):
+        if name not in _in_repository(root):
+            there = ", ".join(served(root)) or "none"
+            raise InvalidInput("model", f"must be one of those in {root} ({there}), got {name[:64]!r}")
+        models = [
+            model for model, config in read_configs(root).items() if spec_of(config.parameters, model).name == name
+        ]
+        _write_index(root, [other for other in _listed(root) if other != name])
+        for model in models:
+            part = _scratch_folder(root, model)
+            os.rename(root / model, part)
+            shutil.rmtree(part, ignore_errors=True)
+        (root / record_name(name)).unlink(missing_ok=True)
+
+
+def record_name(generator: str) -> str:
+    """File in a repository that says what a generator was built from."""
+    return f"{generator}.build.json"
+
+
+def write_config(
+    root: Path, spec: GeneratorSpec, graph: GraphSpec, profile: Profile, settings: RepositorySettings
+) -> None:
     """Replace the configuration of a model that is there; its graph stays."""
-    atomic_write(root / graph / CONFIG, render(model_config(spec, graph, profile, settings)).encode())
+    text = render(model_config(spec, graph, profile, settings))
+    atomic_write(root / spec.key(graph.name) / CONFIG, text.encode())
 
 
 def read_configs(root: Path) -> dict[str, TritonModelConfig]:
@@ -184,73 +142,66 @@ def read_configs(root: Path) -> dict[str, TritonModelConfig]:
     return configs
 
 
-def read_spec(root: Path) -> ModelSpec:
-    """The wire contract of the generator in a repository.
+def read_spec(root: Path, name: str) -> GeneratorSpec:
+    """The contract of one generator in a repository.
 
     Raises:
-        MissingDependency: there is no repository, or one of its two models is missing.
-        InvalidArtifact: the contract is missing or broken, or the two models disagree on it.
+        MissingDependency: it is not there, or one of its graphs is missing.
+        InvalidArtifact: the contract is broken, or its models disagree on it.
     """
-    configs = read_configs(root)
-    missing = [graph for graph in GRAPHS if graph not in configs]
-    if missing:
-        raise MissingDependency(f"no {missing[0]} in the model repository {root}; `choreo export` writes it")
-    specs = [spec_of(configs[graph].parameters, graph) for graph in GRAPHS]
-    if specs[0] != specs[1]:
-        raise InvalidArtifact("conditioner and denoiser in the model repository belong to different generators")
-    return specs[0]
+    specs = {
+        model: spec_of(config.parameters, model)
+        for model, config in read_configs(root).items()
+        if model.startswith(f"{name}.")
+    }
+    found = [spec for spec in specs.values() if spec.name == name]
+    if not found:
+        raise MissingDependency(f"no generator {name} in the repository {root}; `choreo export` writes it")
+    if any(spec != found[0] for spec in found):
+        raise InvalidArtifact(f"the models of {name} in {root} are of different exports; export it again")
+    for graph in found[0].graphs:
+        if found[0].key(graph.name) not in specs:
+            raise MissingDependency(f"the model repository {root} lacks the {graph.name} of {name}; export it again")
+    return found[0]
 
 
-def spec_of(parameters: Mapping[str, str], model: str) -> ModelSpec:
-    """The wire contract in a model configuration's parameters.
+def served(root: Path) -> list[str]:
+    """Names of the generators that a server of this repository serves, the default one first."""
+    there = _in_repository(root)
+    return [name for name in _listed(root) if name in there] if (root / INDEX).is_file() else sorted(there)
 
-    Raises:
-        InvalidArtifact: it is missing or broken.
-    """
-    text = parameters.get(SPEC_PARAMETER)
-    if text is None:
-        raise InvalidArtifact(f"the configuration of {model!r} has no parameter {SPEC_PARAMETER!r}")
+
+def _in_repository(root: Path) -> set[str]:
+    return {spec_of(config.parameters, model).name for model, config in read_configs(root).items()}
+
+
+def _listed(root: Path) -> list[str]:
     try:
-        return ModelSpec.model_validate_json(text)
-    except ValueError as error:
-        raise InvalidArtifact(f"the model spec in the configuration of {model!r} is broken: {error}") from error
+        names = json.loads((root / INDEX).read_text(encoding="utf-8"))["models"]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidArtifact(f"{root / INDEX} cannot be read: {error}") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InvalidArtifact(f'{root / INDEX} must be {{"models": [names]}}')
+    return names
 
 
-def _queue_policy(settings: RepositorySettings) -> QueuePolicy | None:
-    return QueuePolicy(max_queue_size=settings.max_queue_size) if settings.max_queue_size > 0 else None
+def _write_index(root: Path, names: Sequence[str]) -> None:
+    atomic_write(root / INDEX, (json.dumps({"models": list(names)}) + "\n").encode())
 
 
-def _optimization(
-    graph: GraphName, inputs: Shapes, profile: Profile, settings: RepositorySettings
-) -> Optimization | None:
-    max_batch = settings.max_batch(graph)
-    if profile is Profile.GPU_PLAN:
-        batches = sorted({size for size in settings.cuda_graph_batches if size <= max_batch})
-        specs = tuple(GraphSpec(batch_size=size, inputs=inputs) for size in batches)
-        return Optimization(cuda=Cuda(graphs=True, graph_spec=specs))
-    if profile is Profile.GPU_ORT:
-        cache = f"{settings.tensorrt_cache}/{graph}"
-        parameters = {
-            "max_workspace_size_bytes": str(settings.tensorrt_workspace_bytes),
-            "trt_engine_cache_enable": "true",
-            "trt_engine_cache_path": cache,
-            "trt_timing_cache_enable": "true",
-            "trt_timing_cache_path": cache,
-            "trt_profile_min_shapes": _profile_shapes(inputs, 1),
-            "trt_profile_opt_shapes": _profile_shapes(inputs, max(1, max_batch // 2)),
-            "trt_profile_max_shapes": _profile_shapes(inputs, max_batch),
-        }
-        return Optimization(gpu_accelerators=(Accelerator(name="tensorrt", parameters=parameters),))
-    return None
+@contextlib.contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    """One writer at a time."""
+    with (root / LOCK).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
-def _profile_shapes(inputs: Shapes, batch: int) -> str:
-    return ",".join(f"{name}:{'x'.join(map(str, (batch, *dims)))}" for name, dims in inputs.items())
-
-
-def _check_graph(path: Path | None, graph: GraphName, spec: ModelSpec, profile: Profile) -> None:
+def _check_graph(path: Path | None, graph: GraphSpec, profile: Profile) -> None:
     if path is None or not path.is_file():
-        raise InvalidArtifact(f"the graph of the {graph} is missing")
+        raise InvalidArtifact(f"the graph of the {graph.name} is missing")
     if profile is Profile.GPU_PLAN:
         if path.suffix != ".plan":
             raise InvalidArtifact(f"the profile {profile} serves TensorRT plans, not {path.name}")
@@ -262,8 +213,8 @@ def _check_graph(path: Path | None, graph: GraphName, spec: ModelSpec, profile: 
     if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise InvalidArtifact(f"{path.name} keeps its weights in a second file; export it as one")
     weights = {tensor.name for tensor in model.graph.initializer}
-    _check_tensors(path, "input", [v for v in model.graph.input if v.name not in weights], graph_inputs(spec, graph))
-    _check_tensors(path, "output", list(model.graph.output), graph_outputs(spec, graph))
+    _check_tensors(path, "input", [v for v in model.graph.input if v.name not in weights], graph.input_shapes)
+    _check_tensors(path, "output", list(model.graph.output), graph.output_shapes)
 
 
 def _check_tensors(path: Path, role: str, values: list[onnx.ValueInfoProto], expected: Shapes) -> None:
@@ -283,85 +234,41 @@ def _check_tensors(path: Path, role: str, values: list[onnx.ValueInfoProto], exp
             )
 
 
-def _texts(spec: ModelSpec, graph: GraphName, profile: Profile, settings: RepositorySettings) -> dict[str, str]:
-    """Text files of a model by their path in its folder."""
-    texts = {CONFIG: render(model_config(spec, graph, profile, settings))}
-    if profile is Profile.CPU:
-        texts["1/model.py"] = (Path(__file__).parent / "python_backend.py").read_text(encoding="utf-8")
-    return texts
-
-
-def _build_record(spec: ModelSpec, profile: Profile, sha256: str) -> str:
-    return json.dumps({"spec": spec.name, "profile": profile.value, "sha256": sha256}, indent=2) + "\n"
-
-
 def _fill(
     folder: Path,
-    spec: ModelSpec,
-    graph: GraphName,
+    spec: GeneratorSpec,
+    graph: GraphSpec,
     source: Path,
     profile: Profile,
     settings: RepositorySettings,
-    beside: Sequence[Path],
+    extra_files: Sequence[Path],
 ) -> list[str]:
     """Write a model's files into a new folder; returns their relative paths."""
     (folder / "1").mkdir(parents=True)
     target = f"1/{graph_file(profile)}"
     # A copy, not a hard link: an exporter that rewrites its file in place would change the served model.
     shutil.copyfile(source, folder / target)
-    texts = _texts(spec, graph, profile, settings)
-    texts["1/build.json"] = _build_record(spec, profile, _sha256(folder / target))
+    record = {"spec": spec.name, "profile": profile.value, "sha256": file_sha256(folder / target)}
+    texts = {CONFIG: render(model_config(spec, graph, profile, settings)), "1/build.json": json.dumps(record) + "\n"}
+    if profile is Profile.CPU:
+        texts["1/model.py"] = (Path(__file__).parent / "python_backend.py").read_text(encoding="utf-8")
     for file, text in texts.items():
         (folder / file).write_text(text, encoding="utf-8")
-    for extra in beside:
+    for extra in extra_files:
         shutil.copyfile(extra, folder / "1" / extra.name)
-    files = [*texts, target, *(f"1/{extra.name}" for extra in beside)]
+    files = [*texts, target, *(f"1/{extra.name}" for extra in extra_files)]
     for path in [*files, "1", "."]:
-        _sync(folder / path)
+        sync(folder / path)
     return files
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _swap(part: Path, target: Path) -> None:
-    """Put `part` in the place of `target`."""
-    if not target.exists():
-        os.rename(part, target)
-    elif not _exchange(part, target):
-        # The file system cannot exchange two folders: for a moment neither is in place.
-        old = part.with_name(part.name.replace(".part", "-old.part"))
-        os.rename(target, old)
-        os.rename(part, target)
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchange(a: Path, b: Path) -> bool:
-    """Swap two directory entries in one step, if kernel and file system can."""
-    at_cwd, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    libc = ctypes.CDLL(None, use_errno=True)
-    with suppress(AttributeError):  # a C library without renameat2
-        return bool(libc.renameat2(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0)
-    return False
-
-
-def _scratch_folder(root: Path, graph: str) -> Path:
+def _scratch_folder(root: Path, model: str) -> Path:
     """A new name for a model's folder while it is filled; removes what killed writers left under such names."""
-    # Beside the repository, because Triton takes every folder inside it, hidden or not, for a model. Only where the
-    # repository is a mount of its own there is no place beside it to rename from.
+    # Next to the repository, because Triton takes every folder inside it, hidden or not, for a model. Only where the
+    # repository is a mount of its own there is no place next to it to rename from.
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     place = root if any(line.split()[4] == str(root) for line in mounts) else root.parent
-    stem = f".{root.name}.{graph}"
+    stem = f".{root.name}.{model}"
     for path in place.glob(f"{stem}.*.part"):
         owner = path.name.removeprefix(f"{stem}.").split("-")[0]
         if not Path(f"/proc/{owner}").exists():

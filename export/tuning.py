@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from choreo.generators.spec import ModelSpec
+from choreo.generators.network import sample_inputs
+from choreo.generators.spec import GraphSpec
 from export.engine_options import EngineOptions, cores
 from export.native.loader import exists
-from export.onnx_graphs import sample_inputs
 from export.sessions import open_session
 
 MIN_GAIN: Final = 1.02
@@ -145,14 +145,12 @@ def best_batch(rows_per_s: Mapping[int, float]) -> int:
     return min(batch for batch, speed in rows_per_s.items() if speed >= enough)
 
 
-def tune(
-    graph: Path, spec: ModelSpec, max_batch: int, progress: Callable[[float], None], seconds: float = 50.0
-) -> Tuning:
-    """Measure the denoiser's graph on this machine.
+def tune(graph: Path, spec: GraphSpec, progress: Callable[[float], None], seconds: float = 50.0) -> Tuning:
+    """Measure a graph on this machine.
 
     Args:
-        graph: `denoiser`'s ONNX file, with the compiled engine beside it if there is one.
-        max_batch: largest batch that is tried.
+        graph: ONNX file, with the compiled engine next to it if there is one.
+        spec: its contract.
         progress: told the share of the work that is done.
         seconds: to measure for; each case has at least five rounds, however long they take.
     """
@@ -170,7 +168,7 @@ def tune(
 
         return left
 
-    rows = min(SCREENING_ROWS, max_batch)
+    rows = min(SCREENING_ROWS, spec.max_rows)
     cases = [_Case(graph, spec, options, rows) for options in contenders(exists(graph.parent))]
     samples = _alternate(cases, until(_SCREENING_SHARE))
     screened = tuple(compare(c.options, s, samples[0]) for c, s in zip(cases[1:], samples[1:], strict=True))
@@ -180,7 +178,7 @@ def tune(
         default, tuned = _alternate(pair, until(_SCREENING_SHARE + 0.1))
         together = compare(options, tuned, default)
         options = options if is_better(together) else EngineOptions()
-    sizes = [batch for batch in BATCHES if batch <= max_batch]
+    sizes = [batch for batch in BATCHES if batch <= spec.max_rows]
     session = open_session(graph, options)
     measured = _alternate([_Case(graph, spec, options, batch, session) for batch in sizes], until(1.0))
     rows_per_s = {b: b / float(np.median([s.wall for s in of])) for b, of in zip(sizes, measured, strict=True)}
@@ -199,12 +197,12 @@ class _Case:
     """A session, and the rows that each of the instances is called with."""
 
     def __init__(
-        self, graph: Path, spec: ModelSpec, options: EngineOptions, rows: int, session: Any | None = None
+        self, graph: Path, spec: GraphSpec, options: EngineOptions, rows: int, session: Any | None = None
     ) -> None:
         self.options = options
         self._session = session or open_session(graph, options)
         self._inputs: dict[str, NDArray[np.float32]] = {
-            name: values.numpy() for name, values in sample_inputs("denoiser", spec, rows).items()
+            name: values.numpy() for name, values in sample_inputs(spec, rows).items()
         }
         self.sample()
 

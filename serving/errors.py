@@ -1,6 +1,6 @@
 """Errors that only a server has."""
 
-from choreo.errors import ChoreoError
+from choreo.errors import BackendUnavailable, ChoreoError
 
 
 class Overloaded(ChoreoError, RuntimeError):
@@ -12,3 +12,7 @@ class Overloaded(ChoreoError, RuntimeError):
 
     def __str__(self) -> str:
         return "the server has as much work as it takes"
+
+
+class ModelUnavailable(BackendUnavailable):
+    """A generator that a request needs is not served any more; the message names it."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,6 +15,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CHOREO_", extra="ignore", frozen=True)
 
     weights: Path = ROOT / "weights" / "unet-small"
+    """Checkpoint of the default generator."""
+    models: tuple[Path, ...] = ()
+    """Checkpoints of the generators to serve, the default one first; empty: `weights`, and whatever else the model
+    repository serves."""
+    default_model: str = ""
+    """Generator that answers requests which name none; empty: the first of `models`, or the first by name."""
     model_repo: Path = ROOT / "model_repo"
     text_motion: Path = ROOT / "weights" / "tmr-small"
     """Text-motion encoder that evaluation measures with."""
@@ -43,12 +49,18 @@ class Settings(BaseSettings):
     max_queued_requests: int = Field(64, ge=0)
     sampler_concurrency: int = Field(32, ge=1)
     """Requests that one sampler replica denoises at a time."""
-    executor: Literal["requests", "waves"] = "waves"
-    """How requests go through the denoiser: each on its own, or the rows of all together in waves."""
-    wave_rows: int = Field(32, ge=1, le=1024)
-    """Most rows of one wave."""
+    executor: Literal["requests", "step-batches", "waves"] = "step-batches"
+    """How requests go through the graphs: each in calls of its own, or rows of all together in step batches, which
+    were called waves until 0.2."""
+    step_batch_rows: int = Field(
+        32,
+        ge=1,
+        le=1024,
+        validation_alias=AliasChoices("CHOREO_STEP_BATCH_ROWS", "CHOREO_WAVE_ROWS", "step_batch_rows"),
+    )
+    """Most rows of one step batch."""
     shared_memory: bool = True
-    """Whether waves reach a Triton server on this machine through memory that both have mapped."""
+    """Whether step batches reach a Triton server on this machine through memory that both have mapped."""
     conditioning_cache_bytes: int = Field(64 << 20, ge=0)
     """Memory of the ingress for what songs and prompts were encoded to."""
     context_cache_bytes: int = Field(64 << 20, ge=0)

@@ -5,14 +5,28 @@ alphas_cumprod is 1; every method accepts it, so a sampler needs no special case
 """
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.generators.spec import Prediction, ScheduleName
-
 Array = NDArray[np.floating]
 Rows = NDArray[np.integer]
+
+
+class Prediction(StrEnum):
+    """What a network's output means."""
+
+    X0 = "x0"
+    EPS = "eps"
+
+
+class ScheduleName(StrEnum):
+    """Noise schedules by name."""
+
+    COSINE = "cosine"
+    LINEAR = "linear"
+    SCALED_LINEAR = "scaled_linear"
 
 
 @dataclass(frozen=True)

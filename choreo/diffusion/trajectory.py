@@ -1,4 +1,4 @@
-"""One request in flight: what is constant over its steps, and how far it has come.
+"""The reverse process of one request, for any generator whose rows are windows of one timeline.
 
 A request of any length is one timeline in the song's own frame, cut into overlapping windows. A step evaluates every
 window, conditional and unconditional rows; guidance and the blend of the windows are both linear, so predictions are
@@ -7,7 +7,7 @@ agree in their overlap at every step, and memory grows with the timeline, not wi
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,19 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.diffusion.noise import INITIAL, gaussian
-from choreo.diffusion.schedule import NoiseSchedule
+from choreo.diffusion.parameters import DiffusionParameters
+from choreo.diffusion.schedule import NoiseSchedule, Prediction
 from choreo.diffusion.step import Sampler, Weights
 from choreo.diffusion.windows import shares, timeline_length
-from choreo.generators.spec import ModelSpec, Prediction, ScheduleName
+from choreo.generators.spec import GeneratorSpec, GraphSpec, Null
 
 OVERLAP: Final = 64
 """Frames that neighbouring windows share."""
-AT_ONCE: Final = 4096
-"""Frames of a timeline that a step works on at a time: what it computes on the way is small next to an hour."""
+CHUNK: Final = 4096
+"""Frames of a timeline that a step works on at a time, so that its temporary arrays are small next to an hour."""
 EVERYWHERE: Final = (0.0, 1.0)
-TIMELINES: Final = ("prior", "rhythm", "known", "known_mask")
-"""Inputs of the denoiser that are cut from a timeline; unconditional rows see neither prior nor rhythm."""
-UNCONDITIONAL: Final = frozenset({"known", "known_mask"})
 
 Array = NDArray[np.float32]
 
@@ -37,16 +35,16 @@ class Plan:
     """How a request is denoised.
 
     Attributes:
-        method: sampler.
+        sampler: reverse steps.
         num_steps: denoising steps.
         guidance_scale: 1 needs no unconditional rows.
-        guidance_interval: lowest and highest noise, t / T, at which the scale is not 1 (Kynkaanniemi et al. 2024).
+        guidance_interval: lowest and highest noise, t / T, at which guidance acts (Kynkaanniemi et al. 2024).
         seed: of the addressed noise.
         deadline: instant of `time.monotonic` after which the result is of no use.
-        weight: share of the waves, next to those of the others.
+        weight: share of the step batches, relative to other requests.
     """
 
-    method: Sampler
+    sampler: Sampler
     num_steps: int
     guidance_scale: float = 1.0
     guidance_interval: tuple[float, float] = EVERYWHERE
@@ -56,32 +54,34 @@ class Plan:
 
 
 @dataclass(eq=False)
-class Trajectory:
-    """State of one request.
+class ReverseProcess:
+    """A `choreo.generators.base.Trajectory` over the steps of a sampler.
 
     Attributes:
-        spec: of the model.
+        spec: of the generator.
+        denoiser: the graph that is evaluated, with the inputs `x` (window, C) and `t` (1), and one output.
         plan: how it is denoised.
         starts: first frames of the windows.
-        context: rows of the conditioner, one per window, and one null row at the end.
-        timelines: inputs of `TIMELINES`, each (length, C).
+        encoded: rows of the graph's inputs with `Null.ENCODED`, one per window, and one null row at the end.
+        timelines: all other inputs, each (length, C).
         x: (length, C) the timeline as it is now.
         index: of the step that is next, or under way.
         guided: whether this step has unconditional rows.
-        rows: of this step, none when done; the first half of a guided step's, one per window, are conditional.
-        evaluated: rows that went through the denoiser so far.
+        rows: of this step, 0 when done; the first half of a guided step's, one per window, are conditional.
     """
 
-    spec: ModelSpec
+    spec: GeneratorSpec
+    denoiser: GraphSpec
     plan: Plan
     starts: Sequence[int]
-    context: dict[str, Array]
-    timelines: dict[str, Array]
+    encoded: Mapping[str, Array]
+    timelines: Mapping[str, Array]
     index: int = 0
     guided: bool = field(init=False)
     rows: int = field(init=False)
-    evaluated: int = 0
     x: Array = field(init=False)
+    _evaluated: int = field(init=False, default=0)
+    _parameters: DiffusionParameters = field(init=False)
     _schedule: NoiseSchedule = field(init=False)
     _pairs: NDArray[np.int64] = field(init=False)
     _weights: Weights = field(init=False)
@@ -90,19 +90,35 @@ class Trajectory:
     """Predictions so far, guided and blended. Where more than two rows meet, their order would show in float32."""
     _missing: int = field(init=False, default=0)
     _x0: Array = field(init=False)
-    """What the step before predicted, for samplers that look back."""
+    """What the step before predicted, for multistep samplers."""
 
     def __post_init__(self) -> None:
-        method = self.plan.method
-        parts = range(0, self.length, AT_ONCE)
-        self.x = np.concatenate([self._noise(slice(first, first + AT_ONCE), INITIAL) for first in parts])
-        self._x0 = np.zeros_like(self.x) if method.multistep else self.x[:0]
-        self._schedule, self._pairs, self._weights = _course(
-            method, self.spec.schedule, self.spec.num_train_timesteps, self.plan.num_steps
-        )
+        sampler = self.plan.sampler
+        chunks = range(0, self.length, CHUNK)
+        self.x = np.concatenate([self._noise(slice(first, first + CHUNK), INITIAL) for first in chunks])
+        self._x0 = np.zeros_like(self.x) if sampler.multistep else self.x[:0]
+        self._parameters = DiffusionParameters.of(self.spec)
+        self._schedule, self._pairs, self._weights = _steps(sampler, self._parameters, self.plan.num_steps)
+        self._output = next(iter(self.denoiser.output_shapes))
+        self._unconditional = {t.name: t.null for t in self.denoiser.inputs if t.name in self.timelines}
         self._shares = shares(self.starts, self.spec.window, OVERLAP)
         self._total = np.zeros((self.length, self.spec.channels), np.float32 if len(self.starts) == 1 else np.float64)
         self._begin()
+
+    @property
+    def deadline(self) -> float:
+        """The plan's."""
+        return self.plan.deadline
+
+    @property
+    def weight(self) -> float:
+        """The plan's."""
+        return self.plan.weight
+
+    @property
+    def graph(self) -> str:
+        """Name of the denoiser's graph."""
+        return self.denoiser.name
 
     @property
     def length(self) -> int:
@@ -116,73 +132,88 @@ class Trajectory:
 
     @property
     def complete(self) -> bool:
-        """Whether every row of this step has come."""
+        """Whether every row of this step has been added."""
         return self._missing == 0
+
+    @property
+    def progress(self) -> str:
+        """Step under way, for messages."""
+        return f"step {self.index} of {self.plan.num_steps}"
+
+    @property
+    def evaluated(self) -> Mapping[str, int]:
+        """Rows that went through the denoiser so far."""
+        return {self.graph: self._evaluated}
 
     @property
     def t(self) -> int:
         """Timestep of this step."""
         return int(self._pairs[self.index, 0])
 
-    def fill_constant(self, row: int, buffer: dict[str, Array], at: int) -> None:
-        """Write what does not change from step to step of a row into position `at` of a wave's inputs."""
+    def fill_constant(self, row: int, inputs: Mapping[str, Array], at: int) -> None:
+        """Write what does not change from step to step of a row into position `at` of the denoiser's inputs."""
         window, conditional = row % len(self.starts), row < len(self.starts)
-        for name, values in self.context.items():
-            buffer[name][at] = values[window if conditional else -1]
+        for name, values in self.encoded.items():
+            inputs[name][at] = values[window if conditional else -1]
         start = self.starts[window]
-        for name in TIMELINES:
-            seen = conditional or name in UNCONDITIONAL
-            buffer[name][at] = self.timelines[name][start : start + self.spec.window] if seen else 0
-        buffer["frame_mask"][at] = 1
+        for name, null in self._unconditional.items():
+            if conditional or null is Null.SAME:
+                inputs[name][at] = self.timelines[name][start : start + self.spec.window]
+            else:
+                inputs[name][at] = 1 if null is Null.ONES else 0
 
-    def fill_step(self, row: int, buffer: dict[str, Array], at: int) -> None:
+    def fill_step(self, row: int, inputs: Mapping[str, Array], at: int) -> None:
         """Write x and t of a row into position `at`."""
         start = self.starts[row % len(self.starts)]
-        buffer["x"][at] = self.x[start : start + self.spec.window]
-        buffer["t"][at] = self.t
+        inputs["x"][at] = self.x[start : start + self.spec.window]
+        inputs["t"][at] = self.t
 
-    def add(self, row: int, output: Array) -> None:
+    def add(self, row: int, outputs: Mapping[str, Array]) -> None:
         """Take in the prediction (window, C) of a row of this step."""
         window, conditional = row % len(self.starts), row < len(self.starts)
         scale = (self.plan.guidance_scale if conditional else 1 - self.plan.guidance_scale) if self.guided else 1.0
         start = self.starts[window]
         share = np.asarray(scale * self._shares[window], self._total.dtype)
-        self._total[start : start + self.spec.window] += share * output
+        self._total[start : start + self.spec.window] += share * outputs[self._output]
         self._missing -= 1
-        self.evaluated += 1
+        self._evaluated += 1
 
     def repeat(self) -> None:
-        """Forget what came of this step, which is evaluated again."""
+        """Forget what was added to this step: it is evaluated again."""
         self._begin()
 
     def advance(self) -> None:
         """Make the step, when its rows are complete."""
-        for first in range(0, self.length, AT_ONCE):
-            self._advance(slice(first, first + AT_ONCE))
+        for first in range(0, self.length, CHUNK):
+            self._advance(slice(first, first + CHUNK))
         self.index += 1
         self._begin()
 
+    def result(self) -> Array:
+        """The timeline (length, C) in the network's units."""
+        return self.x
+
     def _advance(self, frames: slice) -> None:
         """`Sampler.step` in place, with the weights that are known already."""
-        method, index, weights = self.plan.method, self.index, self._weights
+        sampler, index, weights = self.plan.sampler, self.index, self._weights
         x, x0 = self.x[frames], self._predicted_x0(frames)
         x *= np.float32(weights.x[index])
         x += np.float32(weights.x0[index]) * x0
-        if method.multistep:
+        if sampler.multistep:
             x += np.float32(weights.before[index]) * self._x0[frames]
             self._x0[frames] = x0
-        if method.stochastic:
+        if sampler.stochastic:
             x += np.float32(weights.noise[index]) * self._noise(frames)
 
     def _predicted_x0(self, frames: slice) -> Array:
-        output = self._total[frames]
-        if self.spec.prediction is not Prediction.X0:
-            output = self._schedule.predicted_x0(output, self.x[frames], np.array([self.t]), self.spec.prediction)
+        output, prediction = self._total[frames], self._parameters.prediction
+        if prediction is not Prediction.X0:
+            output = self._schedule.predicted_x0(output, self.x[frames], np.array([self.t]), prediction)
         return np.asarray(output, np.float32)
 
     def _begin(self) -> None:
         low, high = self.plan.guidance_interval
-        noise = None if self.done else self.t / self.spec.num_train_timesteps
+        noise = None if self.done else self.t / self._parameters.num_train_timesteps
         self.guided = self.plan.guidance_scale != 1.0 and noise is not None and low <= noise <= high
         self.rows = 0 if self.done else len(self.starts) * (2 if self.guided else 1)
         self._total.fill(0)
@@ -196,11 +227,11 @@ class Trajectory:
 
 
 @functools.lru_cache(maxsize=64)
-def _course(
-    method: Sampler, name: ScheduleName, num_train_timesteps: int, num_steps: int
+def _steps(
+    sampler: Sampler, parameters: DiffusionParameters, num_steps: int
 ) -> tuple[NoiseSchedule, NDArray[np.int64], Weights]:
-    """Schedule, timesteps (S, 2) and weights of the steps: the same for everybody who asks for as many."""
-    schedule = NoiseSchedule.make(name, num_train_timesteps)
-    pairs = method.timesteps(schedule, num_steps)
+    """Schedule, timesteps (S, 2) and weights of the steps: the same for all requests with as many."""
+    schedule = parameters.noise_schedule()
+    pairs = sampler.timesteps(schedule, num_steps)
     t, t_prev = pairs.T
-    return schedule, pairs, method.weights(schedule, t, t_prev, np.concatenate([[-1], t[:-1]]))
+    return schedule, pairs, sampler.weights(schedule, t, t_prev, np.concatenate([[-1], t[:-1]]))

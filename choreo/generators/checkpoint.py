@@ -1,75 +1,22 @@
-"""A generator: conditioner, denoiser and the spec that tells clients how to use them; saved as one checkpoint folder.
-
-A checkpoint is `model.safetensors` (both networks), `config.json` (architecture and spec) and a model card.
-"""
+"""Checkpoint folders: `model.safetensors` (weights), `config.json` (configuration of the family) and a model card."""
 
 import json
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from choreo.errors import InvalidArtifact
 from choreo.files import atomic_write
-from choreo.generators.registry import denoiser
-from choreo.generators.spec import ModelSpec
-from choreo.generators.unet.network import UNetConfig
-from choreo.models.conditioner import Conditioner, ConditionerConfig
+from choreo.generators.config import GeneratorConfig
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.registry import generator, generator_class
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-
-
-class Distilled(BaseModel):
-    """What is within the weights of a distilled generator, and need not be asked of it.
-
-    Attributes:
-        teacher: name of the generator whose paths it learned.
-        guidance_scale: classifier-free guidance that it answers with; it is asked with a scale of 1.
-        guidance_low: lowest noise, t / T, at which its teacher was guided.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    teacher: str
-    guidance_scale: float
-    guidance_low: float = 0.0
-
-
-class GeneratorConfig(BaseModel):
-    """Everything needed to build a generator without its weights."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    architecture: str = "unet"
-    conditioner: ConditionerConfig
-    denoiser: UNetConfig
-    spec: ModelSpec
-    music_mean: tuple[float, ...]
-    music_std: tuple[float, ...]
-    distilled: Distilled | None = None
-
-
-class Generator(nn.Module):
-    """The two networks of one model, called the way the exported graphs are called."""
-
-    def __init__(self, config: GeneratorConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.conditioner = Conditioner(config.conditioner, config.music_mean, config.music_std)
-        self.denoiser = denoiser(config.architecture, config.denoiser, config.spec)
-
-    @property
-    def spec(self) -> ModelSpec:
-        """The wire contract."""
-        return self.config.spec
-
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Condition and denoise one training batch: tensors named and shaped as in `ModelSpec`, plus a batch axis."""
-        context, context_mask = self.conditioner(*(batch[name] for name in self.spec.conditioner_inputs()))
-        batch = batch | {"context": context, "context_mask": context_mask}
-        return self.denoiser(*(batch[name] for name in self.spec.denoiser_inputs()))
 
 
 def save_generator(folder: Path, config: GeneratorConfig, state: dict[str, Tensor]) -> None:
@@ -85,32 +32,48 @@ def save_generator(folder: Path, config: GeneratorConfig, state: dict[str, Tenso
 
 
 def read_config(folder: Path) -> GeneratorConfig:
-    """The configuration of a checkpoint folder.
+    """The configuration of a checkpoint folder, of the type that its family has.
 
     Raises:
-        InvalidArtifact: it is missing or broken.
+        InvalidArtifact: it is missing or broken, or its spec does not fit its networks; the generator is named.
+        GeneratorUnavailable: its family is not installed.
     """
     try:
-        return GeneratorConfig.model_validate_json((folder / CONFIG).read_text())
-    except (OSError, ValidationError, ValueError) as error:
+        document = json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError) as error:
         raise InvalidArtifact(f"{folder} is not a usable checkpoint: {error}") from error
+    spec = document.get("spec") if isinstance(document, dict) else None
+    if not isinstance(spec, dict):
+        raise InvalidArtifact(f"{folder} is not a usable checkpoint: {CONFIG} has no spec")
+    # Version 0.1 had one family, and named it in another place.
+    family = generator_class(str(spec.get("family", document.get("architecture", ""))))
+    try:
+        config = family.config_type().model_validate(document)
+        generator(config.spec)
+    except (ValidationError, ValueError) as error:
+        raise InvalidArtifact(f"{folder} ({_name(spec)}) is not a usable checkpoint: {error}") from error
+    return config
 
 
-def load_generator(folder: Path) -> Generator:
-    """Read a checkpoint folder into a generator in evaluation mode, float32.
+def load_generator(folder: Path) -> GeneratorNetwork:
+    """Read a checkpoint folder into a network in evaluation mode, float32.
 
     Raises:
-        InvalidArtifact: a file is missing, broken, or does not match the architecture.
+        InvalidArtifact: a file is missing or broken, or the weights do not fit the configuration.
+        GeneratorUnavailable: its family is not installed.
     """
     config = read_config(folder)
+    name = config.spec.name
     try:
         state = {k: v.float() for k, v in load_file(folder / WEIGHTS).items()}
-        generator = Generator(config)
-        generator.load_state_dict(state)
+        network = generator_class(config.spec.family).network(config)
+        network.load_state_dict(state)
+    except SafetensorError as error:
+        raise InvalidArtifact(f"{folder / WEIGHTS} of {name} is broken: {error}") from error
     except (OSError, RuntimeError, ValueError) as error:
-        raise InvalidArtifact(f"{folder} is not a usable checkpoint: {error}") from error
-    except Exception as error:  # safetensors raises its own class, which derives from Exception alone
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise InvalidArtifact(f"{folder / WEIGHTS} is broken: {error}") from error
-    return generator.eval()
+        raise InvalidArtifact(f"{folder} ({name}) is not a usable checkpoint: {error}") from error
+    return network.eval()
+
+
+def _name(spec: dict[str, Any]) -> str:
+    return str(spec.get("name", "without a name"))[:64]

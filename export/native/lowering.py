@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from choreo.generators.spec import ModelSpec, Prediction
+from choreo.diffusion.schedule import Prediction
+from choreo.generators.spec import GraphSpec
 from choreo.generators.unet.denoiser import Denoiser
 from choreo.generators.unet.network import AttentionBlock, Downsample, MotionUNet, ResBlock, Stage, Upsample
 from choreo.models.conditioner import token_frames
@@ -28,7 +29,7 @@ Map = tuple[Buffer, int]
 _TAPS: Final = 3
 
 
-def lower(denoiser: nn.Module, spec: ModelSpec, lanes: int) -> Program:
+def lower(denoiser: nn.Module, graph: GraphSpec, lanes: int) -> Program:
     """The program of a denoiser for vectors of `lanes` floats.
 
     Raises:
@@ -36,18 +37,19 @@ def lower(denoiser: nn.Module, spec: ModelSpec, lanes: int) -> Program:
     """
     if not isinstance(denoiser, Denoiser) or not isinstance(denoiser.network, MotionUNet):
         raise CannotLower(f"no lowering for {type(getattr(denoiser, 'network', denoiser)).__name__}")
-    program = Program(lanes, spec.denoiser_inputs(), next(iter(spec.denoiser_outputs().items())))
+    program = Program(lanes, graph.input_shapes, next(iter(graph.output_shapes.items())))
     with torch.no_grad():
-        _Surroundings(program, denoiser, spec).lower()
+        _Surroundings(program, denoiser, graph).lower()
     return program
 
 
 class _Surroundings:
     """What `Denoiser` does around its network."""
 
-    def __init__(self, program: Program, denoiser: Denoiser, spec: ModelSpec) -> None:
-        self.program, self.denoiser, self.spec = program, denoiser, spec
-        self.frames, self.channels = spec.window, spec.channels
+    def __init__(self, program: Program, denoiser: Denoiser, graph: GraphSpec) -> None:
+        self.program, self.denoiser, self.graph = program, denoiser, graph
+        self.frames, self.channels = graph.input_shapes["x"]
+        self.rhythm_channels = graph.input_shapes["rhythm"][1]
         self.ld = -(-self.channels // program.lanes) * program.lanes
         self.wide = -(-2 * self.channels // program.lanes) * program.lanes
 
@@ -55,7 +57,8 @@ class _Surroundings:
         p, gaussian = self.program, self.denoiser.gaussian
         assert isinstance(self.denoiser.network, MotionUNet)
         frames, channels, floats = self.frames, self.channels, self.frames * self.channels
-        network = _Network(p, self.denoiser.network, self.spec, _matrix(gaussian.axes))
+        steps = len(self.denoiser.alphas_cumprod)
+        network = _Network(p, self.denoiser.network, self.graph, steps, _matrix(gaussian.axes))
         network.condition()
         self.levels = p.constant(_matrix(self.denoiser.alphas_cumprod))
         x, t, known, known_mask, real = (p.input(n) for n in ("x", "t", "known", "known_mask", "frame_mask"))
@@ -70,11 +73,11 @@ class _Surroundings:
         p.emit(Kind.POSTERIOR, *self._with_posterior(modes), self.wide, views)
         transformed = self._transform(views, 2 * channels, self.wide, inverse=True)
         padded = frames + -frames % network.config.factor
-        widths = (2 * channels + self.spec.rhythm_channels, channels, channels + 1)
+        widths = (2 * channels + self.rhythm_channels, channels, channels + 1)
         given = [p.buffer(padded * width) for width in widths]
         p.emit(
             Kind.ASSEMBLED, transformed, known_mask, p.input("prior"), p.input("rhythm"), real, frames, padded,
-            channels, self.spec.rhythm_channels, self.wide, *given,
+            channels, self.rhythm_channels, self.wide, *given,
         )  # fmt: skip
         correction = self._modes(network.body(given))
         corrected = p.buffer(frames * self.ld)
@@ -117,8 +120,10 @@ class _Surroundings:
 class _Network:
     """`MotionUNet`, from the assembled input (T, channels) to its output (T, C)."""
 
-    def __init__(self, program: Program, network: MotionUNet, spec: ModelSpec, axes: Matrix) -> None:
-        self.program, self.network, self.spec, self.config = program, network, spec, network.config
+    def __init__(self, program: Program, network: MotionUNet, graph: GraphSpec, steps: int, axes: Matrix) -> None:
+        self.program, self.network, self.steps, self.config = program, network, steps, network.config
+        self.window = graph.input_shapes["x"][0]
+        self.tokens, self.context_dim = graph.input_shapes["context"]
         self.axes = axes
         self.blocks = [m for m in network.modules() if isinstance(m, ResBlock)]
         self.attentions = [m for m in network.modules() if isinstance(m, AttentionBlock)]
@@ -128,10 +133,10 @@ class _Network:
 
     def condition(self) -> None:
         """What depends on timestep and context alone, for all rows of a call."""
-        p, network, spec = self.program, self.network, self.spec
+        p, network = self.program, self.network
         width, emb = self.config.model_channels, network.context_embed.out_features
-        tokens, dim, context = spec.context_tokens, spec.context_dim, p.input("context")
-        steps = torch.arange(spec.num_train_timesteps)
+        tokens, dim, context = self.tokens, self.context_dim, p.input("context")
+        steps = torch.arange(self.steps)
         table = network.time_embed(sinusoid(steps, width))
         embedded, pooled = p.buffer(emb, "call"), p.buffer(2 * dim, "call")
         p.emit(Kind.EMBEDDING, p.input("t"), len(steps), emb, p.constant(_matrix(table)), embedded, call=True)
@@ -168,7 +173,7 @@ class _Network:
     def body(self, given: list[Buffer]) -> Buffer:
         """(T, 2 C + R), (T, C), (T, C + 1), see `Assembled` in kernels/posterior.h, -> (T, C), all with T padded."""
         p, network, config = self.program, self.network, self.config
-        frames = self.spec.window + -self.spec.window % config.factor
+        frames = self.window + -self.window % config.factor
         positions, width = frames // config.patch_frames, config.model_channels
         h: Map = (p.buffer(positions * width), width)
         self._input_projection(given, positions, h[0])
@@ -294,7 +299,7 @@ class _Network:
         table = np.concatenate([query_table, (shift + position) @ key + key_bias, np.zeros_like(query_table)], axis=1)
         joined, attended = p.buffer(3 * positions * channels), p.buffer(positions * channels)
         product(p, normed, 0, channels, positions, weight, joined, 0, 3 * channels, table=table)
-        mask = (p.input("frame_mask"), block.ds, self.spec.window)
+        mask = (p.input("frame_mask"), block.ds, self.window)
         p.emit(Kind.SELF_ATTENTION, joined, positions, heads, channels // heads, *mask, attended)
         self._projected(attention, attended, positions, shift @ value + value_bias, x)
 
@@ -304,7 +309,7 @@ class _Network:
         queries, attended = p.buffer(positions * channels), p.buffer(positions * channels)
         product(p, normed, 0, channels, positions, query, queries, 0, channels, table=query_table)
         number = next(i for i, each in enumerate(self.attentions) if each is block)
-        mask = (p.input("context_mask"), 1, self.spec.context_tokens)
+        mask = (p.input("context_mask"), 1, self.tokens)
         p.emit(Kind.CROSS_ATTENTION, queries, positions, number, *mask, attended)
         self._projected(attention, attended, positions, _linear(attention.value)[1], x)
         return h

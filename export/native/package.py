@@ -16,12 +16,13 @@ from torch import nn
 
 from choreo.errors import InvalidArtifact
 from choreo.files import atomic_write
-from choreo.generators.spec import ModelSpec
+from choreo.generators.network import sample_inputs
+from choreo.generators.spec import GraphSpec
 from export.native import loader
 from export.native.compiling import Library, compiled
 from export.native.lowering import lower
 from export.native.program import Program
-from export.onnx_graphs import PARITY_BATCHES, TOLERANCE, sample_inputs
+from export.onnx_graphs import PARITY_BATCHES, TOLERANCE
 
 PROGRAM: Final = "native.bin"
 LOADER: Final = "native_loader.py"
@@ -36,7 +37,7 @@ class NativePackage:
     parity: dict[int, float]
 
 
-def build_native(denoiser: nn.Module, spec: ModelSpec, folder: Path, processor: str = "native") -> NativePackage:
+def build_native(denoiser: nn.Module, graph: GraphSpec, folder: Path, processor: str = "native") -> NativePackage:
     """Compile the engine for this machine, lower the denoiser for it and write both.
 
     Args:
@@ -48,9 +49,9 @@ def build_native(denoiser: nn.Module, spec: ModelSpec, folder: Path, processor: 
         InvalidArtifact: the engine does not compile, or is further from torch than it may be.
     """
     library = compiled(processor)
-    files = write_native(library, lower(denoiser, spec, lanes_of(library)), folder)
+    files = write_native(library, lower(denoiser, graph, lanes_of(library)), folder)
     try:
-        return NativePackage(files, _parity(denoiser, spec, folder))
+        return NativePackage(files, _parity(denoiser, graph, folder))
     except loader.NativeUnavailable as error:
         raise InvalidArtifact(f"the compiled engine cannot be loaded where it was built: {error}") from error
 
@@ -92,11 +93,11 @@ def _entry(file: Path) -> dict[str, str]:
 
 
 @torch.no_grad()
-def _parity(denoiser: nn.Module, spec: ModelSpec, folder: Path) -> dict[int, float]:
+def _parity(denoiser: nn.Module, graph: GraphSpec, folder: Path) -> dict[int, float]:
     session, worst = loader.NativeSession(folder), dict[int, float]()
     try:
         for batch in PARITY_BATCHES:
-            inputs = sample_inputs("denoiser", spec, batch, seed=batch)
+            inputs = sample_inputs(graph, batch, seed=batch)
             (actual,) = session.run(None, {name: values.numpy() for name, values in inputs.items()})
             worst[batch] = float(np.abs(denoiser(*inputs.values()).numpy() - actual).max())
     finally:

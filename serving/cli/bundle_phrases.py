@@ -9,14 +9,12 @@ from rich.progress import track
 
 from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.motion.skeleton import FPS
-from export.build import build_repository
 from retrieval.building.build import BuildReport, PhraseSource
 from retrieval.building.bundled import LICENCE, build_bundled, bundled_song
-from serving.engines.local import OnnxEngine
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
-from serving.stages.local import LocalStages
+from serving.stages.local import LocalPipeline
 
 DANCES: Final = (
     ("waltz", "a dancer performs a waltz", "waltz", 3),
@@ -37,17 +35,12 @@ MAX_SKATING: Final = 0.3
 
 async def bundle(out: Path, settings: Settings) -> BuildReport:
     """Write the bundled library: the choreographer's moves, and the model's dances that stand firmly enough."""
-    repository = build_repository(settings.weights, settings.model_repo)
-    engine = OnnxEngine(repository.path, repository.spec, settings.threads)
-    pipeline = Pipeline(LocalStages(engine, settings))
     sources = []
-    try:
+    async with LocalPipeline(settings) as pipeline:
         for number in track(range(len(DANCES) * len(TEMPOS)), "dancing", transient=True):
             source = await _danced(pipeline, number, settings)
             if foot_skating_ratio(source.motion.positions, FPS) <= MAX_SKATING:
                 sources.append(source)
-    finally:
-        await engine.close()
     return build_bundled(out, samples=sources)
 
 

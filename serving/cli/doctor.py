@@ -92,9 +92,9 @@ def _sentence_encoder() -> str:
 def _checkpoint(settings: Settings) -> str:
     from choreo.generators.checkpoint import load_generator
 
-    generator = load_generator(settings.weights)
-    parameters = sum(p.numel() for p in generator.parameters())
-    return f"{generator.spec.name}, {parameters / 1e6:.1f} M parameters"
+    network = load_generator(settings.weights)
+    parameters = sum(p.numel() for p in network.parameters())
+    return f"{network.spec.name}, {parameters / 1e6:.1f} M parameters"
 
 
 def _compiler() -> str:
@@ -105,11 +105,15 @@ def _compiler() -> str:
 
 def _repository(settings: Settings) -> str:
     from export.native.loader import NativeUnavailable, check
-    from export.repository import read_spec
+    from export.repository import read_spec, served
 
-    state = f"{settings.model_repo.name}/ serves {read_spec(settings.model_repo).name}"
+    names = served(settings.model_repo)
+    state = f"{settings.model_repo.name}/ serves {', '.join(names)}"
+    specs = [read_spec(settings.model_repo, name) for name in names]
+    keys = [spec.key(graph.name) for spec in specs for graph in spec.graphs if graph.per_step]
     try:
-        check(settings.model_repo / "denoiser" / "1")
+        for key in keys:
+            check(settings.model_repo / key / "1")
     except NativeUnavailable:
         return f"{state} by ONNX Runtime"
     return f"{state} by an engine that was compiled for this processor"

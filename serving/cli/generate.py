@@ -1,4 +1,4 @@
-"""`choreo generate`: the pipeline in this process over ONNX Runtime."""
+"""`choreo generate`: the pipeline in this process."""
 
 import json
 import math
@@ -11,15 +11,11 @@ from rich.console import Console
 
 from choreo.files import atomic_write
 from choreo.motion.formats.files import Format
-from export.build import build_repository
 from serving.cli.report import report, write_files
 from serving.cli.song_file import song_bytes
-from serving.engines.local import OnnxEngine
-from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
-from serving.stages.local import LocalStages
-from serving.stages.retriever import Retriever
+from serving.stages.local import LocalPipeline
 from serving.versions import versions
 
 
@@ -30,6 +26,7 @@ async def generate_files(
     start: Path | None,
     formats: list[str],
     phrases: Path | None,
+    models: list[Path],
     out: Path,
     settings: Settings,
     console: Console,
@@ -42,30 +39,20 @@ async def generate_files(
     wanted = [Format.named(name) for name in dict.fromkeys(formats)]
     given = {name: value for name, value in fields.items() if value is not None}
     audio = song_bytes(song, settings) if song else None
-    job = validated_request(parse_fields(given), Attachments(audio, features, start), settings)
-    job = replace(job, deadline=math.inf)  # whoever sits in front of it can end it
-    retriever = Retriever(phrases or settings.phrases, cross_encoder=settings.cross_encoder)
-    named = phrases is not None or settings.phrases_named
-    if named:
-        await retriever.require()
+    request = validated_request(parse_fields(given), Attachments(audio, features, start), settings)
+    request = replace(request, deadline=math.inf)  # its sender can interrupt it
     began = time.perf_counter()
     with console.status("preparing the graphs"):
-        repository = build_repository(settings.weights, settings.model_repo, "cpu", "float32")
-    if named:
-        await retriever.require((repository.spec.text_encoder, repository.spec.text_dim))
-    engine = OnnxEngine(repository.path, repository.spec, settings.threads)
-    stages = LocalStages(engine, settings, retriever)
-    startup = time.perf_counter() - began
+        pipeline = await LocalPipeline(settings, models or None, phrases).__aenter__()
     try:
+        startup = time.perf_counter() - began
         with console.status("dancing"):
-            result = await Pipeline(stages).run(job)
+            result = await pipeline.run(request)
     finally:
-        await stages.close()
-        retriever.close()
-        await engine.close()
+        await pipeline.__aexit__(None, None, None)
     began = time.perf_counter()
     with console.status("writing"):
-        files = write_files(result, out, wanted, song, job.text or "")
+        files = write_files(result, out, wanted, song, request.text or "")
     result.seconds["write"] = round(time.perf_counter() - began, 4)
     result.seconds["start"] = round(startup, 4)
     document = report(result, files)

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from choreo.errors import ChoreoError, InvalidInput
+from serving.cli.models import app as models_app
+from serving.cli.output import Json, print_document
 from serving.cli.phrases import app as phrases_app
 from serving.settings import Settings
 
@@ -26,9 +28,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(phrases_app)
+app.add_typer(models_app)
 stderr = Console(stderr=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
 def main() -> None:
@@ -70,7 +71,7 @@ def generate(
     phrase_variety: Annotated[float, typer.Option(help="0: the best phrases; up to 1: different ones.")] = 0.0,
     no_rag: Annotated[bool, typer.Option("--no-rag", help="Do without retrieved phrases.")] = False,
     start: Annotated[Path | None, typer.Option(help="Motion (.npz) to begin with.")] = None,
-    model: Annotated[str | None, typer.Option(help="Model name.")] = None,
+    model: Annotated[str | None, typer.Option(help="Name of a shipped generator, or a checkpoint folder.")] = None,
     smooth: Annotated[bool, typer.Option(help="Take jitter out.")] = True,
     bone_lengths: Annotated[bool, typer.Option(help="Make the body rigid.")] = True,
     foot_lock: Annotated[bool, typer.Option(help="Hold planted feet still.")] = True,
@@ -78,19 +79,22 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Make one dance in this process, without servers."""
+    from serving.cli.checkpoints import checkpoints
     from serving.cli.generate import generate_files
 
     fields = {
         "text_prompt": text, "duration": duration, "guidance_scale": guidance_scale, "num_steps": steps,
         "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "preset": preset,
-        "seed": seed, "use_rag": not no_rag, "model": model, "smooth": smooth, "bone_lengths": bone_lengths,
+        "seed": seed, "use_rag": not no_rag, "smooth": smooth, "bone_lengths": bone_lengths,
         "foot_lock": foot_lock, "phrase_genre": phrase_genre, "phrase_licence": phrase_licence,
         "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo, "phrase_variety": phrase_variety,
     }  # fmt: skip
+    settings = Settings()
+    models = [] if model is None else checkpoints([model], settings)
     document = asyncio.run(
-        generate_files(fields, song, features, start, format or ["npz", "bvh"], phrases, out, Settings(), stderr)
+        generate_files(fields, song, features, start, format or ["npz", "bvh"], phrases, models, out, settings, stderr)
     )
-    _print(document, as_json)
+    print_document(document, as_json)
 
 
 @app.command()
@@ -99,12 +103,18 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port; 0 chooses a free one.")] = None,
     triton_url: Annotated[list[str] | None, typer.Option(help="gRPC address of a running Triton; repeatable.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Shipped generator or checkpoint folder, the default first; repeatable.")
+    ] = None,
 ) -> None:
     """Serve over HTTP until interrupted: Ray Serve in front, Triton behind."""
+    from serving.cli.checkpoints import checkpoints
     from serving.ray.stack import Stack
 
-    given = {"host": host, "port": port, "triton_url": tuple(triton_url) if triton_url else None, "phrases": phrases}
-    settings = Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    given: dict[str, Any] = {"host": host, "port": port, "phrases": phrases}
+    given["triton_url"] = tuple(triton_url) if triton_url else None
+    given["models"] = tuple(checkpoints(model, Settings())) if model else None
+    settings = Settings(**{k: v for k, v in given.items() if v is not None})
     with Stack(settings) as stack:
         stderr.print(f"serving on {stack.url}  (docs: {stack.url}/docs)  Ctrl-C stops it", highlight=False)
         stack.wait()
@@ -122,12 +132,14 @@ def demo(
     """Start the whole stack, dance once through it, write film, motion and report, and stop everything."""
     from serving.cli.demo import run_demo
 
-    _print(run_demo(song, text, duration, seed, out, Settings(port=0), stderr), as_json)
+    print_document(run_demo(song, text, duration, seed, out, Settings(port=0), stderr), as_json)
 
 
 @app.command()
 def export(
-    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; omitted: the shipped one.")] = None,
+    checkpoint: Annotated[
+        list[Path] | None, typer.Option(help="Checkpoint folder; repeatable; omitted: the shipped one.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Triton model repository to write.")] = None,
     profile: Annotated[str, typer.Option(help="cpu, gpu-plan or gpu-ort.")] = "cpu",
     precision: Annotated[str, typer.Option(help="float32 or float16.")] = "float32",
@@ -135,29 +147,28 @@ def export(
     tune: Annotated[bool, typer.Option("--tune", help="Measure engine options here, for about a minute.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Export a checkpoint to ONNX, check it against torch, and write the Triton model repository."""
-    from choreo.generators.spec import ModelSpec
+    """Export checkpoints to ONNX, check them against torch, and add them to the Triton model repository."""
+    from choreo.generators.spec import GraphSpec
     from export.build import build_repository
     from export.tuning import Tuning
     from export.tuning import tune as measure
+    from serving.cli.checkpoints import checkpoints
 
     settings = Settings()
+    folders = checkpoints([str(folder) for folder in checkpoint], settings) if checkpoint else [settings.weights]
+    root, built = out or settings.model_repo, []
     with Progress(TextColumn("{task.description}"), BarColumn(), console=stderr, transient=True) as bar:
         task = bar.add_task("exporting", total=None)
 
-        def tuned(graph: Path, spec: ModelSpec, max_batch: int) -> Tuning:
+        def tuned(graph: Path, spec: GraphSpec) -> Tuning:
             bar.update(task, description="measuring engine options", total=1.0)
-            return measure(graph, spec, max_batch, lambda done: bar.update(task, completed=done))
+            return measure(graph, spec, lambda done: bar.update(task, completed=done))
 
-        built = build_repository(
-            checkpoint or settings.weights,
-            out or settings.model_repo,
-            profile,
-            precision,
-            force=force,
-            tune=tuned if tune else None,
-        )
-    _print(built.document(), as_json)
+        for folder in folders:
+            bar.update(task, description=f"exporting {folder.name}", total=None)
+            built.append(build_repository(folder, root, profile, precision, force=force, tune=tuned if tune else None))
+    documents = [generator.document() for generator in built]
+    print_document(documents[0] if len(documents) == 1 else {"models": documents}, as_json)
 
 
 @app.command()
@@ -179,7 +190,7 @@ def train(
     read = load_recipe(recipe)
     with_priors = list if phrases is None else from_library(phrases)
     folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors)
-    _print({"checkpoint": str(folder)}, as_json)
+    print_document({"checkpoint": str(folder)}, as_json)
 
 
 @app.command()
@@ -252,21 +263,6 @@ def doctor(as_json: Json = False) -> None:
         Console().print(table)
     if not all(check.ok for check in checks if check.required):
         raise typer.Exit(1)
-
-
-def _print(document: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(document))
-        return
-    console = Console()
-    for name, value in document.items():
-        if name == "files":
-            for path in value:
-                console.print(path, highlight=False, soft_wrap=True)
-        elif name == "seconds":
-            console.print("  ".join(f"{stage} {s:.2f} s" for stage, s in value.items()), highlight=False)
-        elif name not in ("phrases", "prior", "versions", "triton"):
-            console.print(f"{name}: {value}", highlight=False)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from choreo.errors import InvalidInput
-from choreo.generators.checkpoint import load_generator
+from choreo.generators.checkpoint import read_config
 from serving.cli.song_file import song_bytes
 from serving.http.phrase_documents import found_document
+from serving.pipeline.contracts import PhraseQuery
 from serving.pipeline.request import Attachments, SearchFields, make_search, parse
 from serving.settings import Settings
 from serving.stages.encoder import Encoder
@@ -32,16 +33,18 @@ async def search_phrases(
     """
     given = {name: value for name, value in fields.items() if value is not None}
     audio = song_bytes(song, settings) if song else None
-    job, top_n = make_search(parse(SearchFields, given), Attachments(audio, features), settings)
-    spec = load_generator(settings.weights).spec
-    if job.model not in (None, spec.name):
-        raise InvalidInput("model", f"must be {spec.name}, got {job.model!r}")
+    request, top_n = make_search(parse(SearchFields, given), Attachments(audio, features), settings)
+    spec = read_config(settings.weights).spec
+    if request.model not in (None, spec.name):
+        raise InvalidInput("model", f"must be {spec.name}, got {request.model!r}")
+    encoder = Encoder(settings)
     retriever = Retriever(phrases or settings.phrases, cross_encoder=settings.cross_encoder)
     try:
         await retriever.require((spec.text_encoder, spec.text_dim))
-        conditioning = Encoder(settings).encode(job, spec)
-        return found_document(job, conditioning, await retriever.search(job, conditioning, top_n))
+        encoded = await encoder.encode(request, spec)
+        return found_document(request, encoded, await retriever.search(PhraseQuery.of(request, encoded), top_n))
     finally:
+        encoder.close()
         retriever.close()
 
 

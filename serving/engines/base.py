@@ -1,53 +1,45 @@
-"""What an engine is: it evaluates the two graphs of a generator, in this process or on Triton servers."""
+"""What an engine is: it evaluates graphs of generators, in this process or on Triton servers."""
 
 import time
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import DeadlineExceeded
-from choreo.generators.spec import ModelSpec
-from export.repository import GraphName
-from serving.engines.tensors import Tensors
-
-PAIR: Final = 2
-"""Rows of a lone window with guidance. Nobody else keeps the cores busy then, so an engine evaluates them beside each
-other even where they come as one whole call: two calls would cost twice the way there and back, at every step."""
+from choreo.generators.base import Tensors
+from choreo.generators.spec import GeneratorSpec
 
 
 class Engine(Protocol):
-    """Evaluates graphs row by row; rows of one call are independent of each other."""
+    """Evaluates graphs row by row; rows of one call are independent of each other.
 
-    async def specs(self) -> dict[str, ModelSpec]:
-        """Contracts of the generators served, by their names."""
+    Graphs are named `<generator>.<graph>` (`GeneratorSpec.key`), in every call.
+    """
+
+    async def models(self) -> dict[str, GeneratorSpec]:
+        """Contracts of the generators that can be evaluated, by name, the default one first."""
         ...
 
-    async def instances(self) -> int:
-        """Evaluations of the denoiser that run beside each other."""
+    async def instances(self, graph: str) -> int:
+        """Calls of a graph that are computed at a time."""
         ...
 
     async def infer(
-        self,
-        graph: GraphName,
-        inputs: Mapping[str, NDArray[np.float32]],
-        *,
-        deadline: float | None = None,
-        whole: bool = False,
+        self, graph: str, inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
     ) -> Tensors:
-        """Evaluate a graph on any number of rows.
+        """Evaluate a graph in one call.
 
         Args:
-            graph: which of the two graphs.
-            inputs: one array (rows, *shape) for every input in the spec.
+            inputs: one array (rows, *shape) for every input in the graph's spec.
             deadline: instant of `time.monotonic` after which the result is of no use.
-            whole: not shared out among the instances, because the caller keeps them busy with several calls; but for
-                `PAIR` rows.
 
         Raises:
-            InvalidInput: an input is missing, unknown or has the wrong shape; the field is its name.
+            InvalidInput: an input is missing, unknown or has the wrong shape, or there are more rows than
+                `GraphSpec.max_rows`; the field is its name.
             DeadlineExceeded: the deadline passed first.
+            ModelUnavailable: no generator has that graph.
             BackendUnavailable: no server could answer; the call may be repeated later.
             NonFiniteOutput: the model produced NaN or infinity.
         """
@@ -58,7 +50,7 @@ class Engine(Protocol):
         ...
 
     async def statistics(self) -> dict[str, int]:
-        """Rows inferred per graph so far.
+        """Rows inferred so far, by graph.
 
         A Triton server counts its warm-ups, canaries and the requests cancelled in its queue too, and a batch only a
         moment after it has answered it.

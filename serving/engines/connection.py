@@ -11,13 +11,16 @@ from tritonclient.grpc.aio import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
 from choreo.errors import BackendUnavailable, InvalidArtifact
-from choreo.generators.spec import ModelSpec
+from choreo.generators.base import Tensors
+from choreo.generators.spec import GeneratorSpec, GraphSpec
+from export.model_config import SPEC_PARAMETER, spec_of
 from export.native.backend import BACKEND
-from export.repository import GRAPHS, GraphName, graph_outputs, spec_of
 from serving.engines.channel import channel_options
 from serving.engines.shared_region import NotShared, SharedRegion
-from serving.engines.tensors import Tensors
+from serving.errors import ModelUnavailable
 
+UNKNOWN_MODEL: Final = "unknown model"
+"""The beginning of what a server says of a model that is not loaded."""
 UNKNOWN_REGION: Final = "Unable to find shared memory region"
 """What a server says of a region that was not registered with it."""
 FORGET_S: Final = 5.0
@@ -27,11 +30,10 @@ _RETRIED: Final = frozenset(f"StatusCode.{name}" for name in ("UNAVAILABLE", "RE
 
 
 @dataclass(frozen=True)
-class Contract:
-    """What a server says of its models: the spec, the rows it takes at once per graph, and how often at a time."""
+class ServedModel:
+    """What a server says of a generator: its contract, and the calls of each graph that it computes at a time."""
 
-    spec: ModelSpec
-    max_rows: dict[str, int]
+    spec: GeneratorSpec
     instances: dict[str, int]
 
 
@@ -41,67 +43,68 @@ class Connection:
     def __init__(self, url: str) -> None:
         self.url = url
         self._client: Any = None
-        self._known: Contract | None = None
+        self._models: dict[str, ServedModel] | None = None
         self._registered: set[str] = set()
         self._channel: Any = None
         self._send: Any = None
-        self._shared_calls: dict[tuple[str, str, str, int, int], bytes] = {}
+        self._shared_calls: dict[tuple[str, str, str, int], bytes] = {}
 
-    async def contract(self, seconds: float) -> Contract:
-        """Read the models' configurations, once.
+    async def models(self, seconds: float, refresh: bool = False) -> dict[str, ServedModel]:
+        """Generators of which every graph is ready, by name; read once unless `refresh` asks for it.
 
         Raises:
-            InvalidArtifact: they carry no contract, or not the same.
+            InvalidArtifact: a configuration carries a broken contract, or the graphs of a generator disagree on it.
         """
-        if self._known is None:
-            configs = {g: (await self._connected().get_model_config(g, client_timeout=seconds)).config for g in GRAPHS}
-            specs = [spec_of({k: v.string_value for k, v in c.parameters.items()}, g) for g, c in configs.items()]
-            if any(spec != specs[0] for spec in specs):
-                raise InvalidArtifact(f"the models of Triton at {self.url} belong to different generators")
-            max_rows: dict[str, int] = {g: max(1, c.max_batch_size) for g, c in configs.items()}
-            self._known = Contract(specs[0], max_rows, {g: _instances(c) for g, c in configs.items()})
-        return self._known
+        if self._models is None or refresh:
+            client = self._connected()
+            index = (await client.get_model_repository_index(client_timeout=seconds)).models
+            names = sorted({model.name for model in index if model.state == "READY"})
+            configs = {n: (await client.get_model_config(n, client_timeout=seconds)).config for n in names}
+            self._models = _generators(configs, self.url)
+        return self._models
 
-    async def infer(self, graph: GraphName, tensors: Tensors, expected: Contract, seconds: float) -> Tensors:
+    async def infer(
+        self, key: str, graph: GraphSpec, tensors: Tensors, expected: GeneratorSpec, seconds: float
+    ) -> Tensors:
         """One request.
 
         Raises:
-            InvalidArtifact: this server has other models than the one that was asked first.
+            InvalidArtifact: this server has another export of the generator than the one that was asked first.
         """
         await self._check(expected, seconds)
         inputs = []
         for name, values in tensors.items():
             inputs.append(InferInput(name, values.shape, "FP32"))
             inputs[-1].set_data_from_numpy(values)
-        result = await self._connected().infer(graph, inputs, client_timeout=seconds)
+        result = await self._connected().infer(key, inputs, client_timeout=seconds)
         # The client's arrays are read-only views of the message; every other engine's can be written to.
-        return {name: np.array(result.as_numpy(name), np.float32) for name in graph_outputs(expected.spec, graph)}
+        return {name: np.array(result.as_numpy(name), np.float32) for name in graph.output_shapes}
 
     async def infer_shared(
         self,
-        graph: GraphName,
+        key: str,
         inputs: SharedRegion,
         outputs: SharedRegion,
-        rows: range,
-        expected: Contract,
+        rows: int,
+        expected: GeneratorSpec,
         seconds: float,
     ) -> None:
-        """One request on some rows of a region, answered into the same rows of another.
+        """One request on the first rows of a region, answered into the same rows of another.
 
         Raises:
-            InvalidArtifact: this server has other models than the one that was asked first.
+            InvalidArtifact: this server has another export of the generator than the one that was asked first.
             NotShared: this server cannot map the regions.
         """
         await self._check(expected, seconds)
-        key = inputs.name, outputs.name, graph, rows.start, rows.stop
-        if key not in self._shared_calls:  # the same at every step of everybody
-            self._shared_calls[key] = _shared_call(graph, inputs, outputs, rows)
+        call = inputs.name, outputs.name, key, rows
+        if call not in self._shared_calls:  # the same at every step of all requests
+            self._shared_calls[call] = _shared_call(key, inputs, outputs, rows)
         for attempt in (1, 2):
             for region in (inputs, outputs):
                 await self._register(region, seconds)
             try:
-                # What comes of it is in the region; the client would make and read messages at every step.
-                await self._sender()(self._shared_calls[key], timeout=seconds)
+                # The outputs are in the region; the client would make and read messages at every step.
+                await self._sender()(self._shared_calls[call], timeout=seconds)
                 return
             except grpc.aio.AioRpcError as error:
                 if attempt == 2 or UNKNOWN_REGION not in str(error.details()):
@@ -109,7 +112,7 @@ class Connection:
                 self._registered.clear()  # the server was restarted, and has forgotten them
 
     async def forget(self, region: SharedRegion) -> None:
-        """Let go of a region; a server that does not answer will have forgotten it by itself."""
+        """Unmap a region; a server that does not answer will have forgotten it by itself."""
         self._shared_calls = {key: call for key, call in self._shared_calls.items() if region.name not in key[:2]}
         if region.name in self._registered:
             self._registered.discard(region.name)
@@ -130,9 +133,12 @@ class Connection:
                 raise
         self._registered.add(region.name)
 
-    async def _check(self, expected: Contract, seconds: float) -> None:
-        if await self.contract(seconds) != expected:
-            raise InvalidArtifact(f"Triton at {self.url} serves other models than the other servers")
+    async def _check(self, expected: GeneratorSpec, seconds: float) -> None:
+        for refresh in (False, True):
+            served = (await self.models(seconds, refresh)).get(expected.name)
+            if served is not None and served.spec == expected:
+                return
+        raise InvalidArtifact(f"Triton at {self.url} serves another {expected.name} than the other servers, or none")
 
     async def counts(self, counter: str, seconds: float) -> dict[str, int]:
         """A counter of the server's statistics, by model."""
@@ -160,20 +166,36 @@ class Connection:
         return self._send
 
 
+def _generators(configs: dict[str, Any], url: str) -> dict[str, ServedModel]:
+    """Whole generators among the models of a server; models of other programs are left out."""
+    parameters = {model: {k: v.string_value for k, v in config.parameters.items()} for model, config in configs.items()}
+    specs = {model: spec_of(given, model) for model, given in parameters.items() if SPEC_PARAMETER in given}
+    found = {}
+    for name in sorted({spec.name for spec in specs.values()}):
+        of = {model: spec for model, spec in specs.items() if spec.name == name}
+        spec = next(iter(of.values()))
+        if any(other != spec for other in of.values()):
+            raise InvalidArtifact(f"the models of {name} on Triton at {url} are of different exports")
+        keys = {graph.name: spec.key(graph.name) for graph in spec.graphs}
+        if of.keys() >= set(keys.values()):
+            found[name] = ServedModel(spec, {graph: _instances(configs[key]) for graph, key in keys.items()})
+    return found
+
+
 def _instances(config: Any) -> int:
-    """Calls of a model that are computed beside each other."""
+    """Calls of a model that are computed at a time."""
     # Calls of the compiled engine are each shared out over all cores.
     return 1 if config.backend == BACKEND else max(1, sum(group.count for group in config.instance_group))
 
 
-def _shared_call(graph: GraphName, inputs: SharedRegion, outputs: SharedRegion, rows: range) -> bytes:
-    """The message that says where a server finds some rows of a region, and where it puts what comes of them."""
-    message = service_pb2.ModelInferRequest(model_name=graph)
+def _shared_call(key: str, inputs: SharedRegion, outputs: SharedRegion, rows: int) -> bytes:
+    """The message that says where a server finds the first rows of a region, and where it puts their outputs."""
+    message = service_pb2.ModelInferRequest(model_name=key)
     for name, values in inputs.arrays.items():
-        tensor = message.inputs.add(name=name, datatype="FP32", shape=(len(rows), *values.shape[1:]))
-        _place(tensor, inputs, name, rows)
+        tensor = message.inputs.add(name=name, datatype="FP32", shape=(rows, *values.shape[1:]))
+        _place(tensor, inputs, name, range(rows))
     for name in outputs.arrays:
-        _place(message.outputs.add(name=name), outputs, name, rows)
+        _place(message.outputs.add(name=name), outputs, name, range(rows))
     return bytes(message.SerializeToString())
 
 
@@ -186,13 +208,17 @@ def _place(tensor: Any, region: SharedRegion, name: str, rows: range) -> None:
 
 def may_heal(error: InferenceServerException) -> bool:
     """Whether the same request may succeed soon: the server is full or down, or its backend process is restarted."""
+    if UNKNOWN_MODEL in str(error.message()):
+        return False
     return error.status() in _RETRIED or (
         error.status() == "StatusCode.INTERNAL" and "Stub process" in str(error.message())
     )
 
 
 def failure(error: InferenceServerException, text: str) -> Exception:
-    """What a failure that a retry would not heal is to the caller."""
+    """The typed error for a failure that a retry would not heal."""
+    if UNKNOWN_MODEL in str(error.message()):
+        return ModelUnavailable(f"a model was unloaded: {text}")
     if error.status() in ("StatusCode.INVALID_ARGUMENT", "StatusCode.NOT_FOUND"):
         return InvalidArtifact(f"the model repository of a Triton server does not fit its contract: {text}")
     return BackendUnavailable(f"a Triton server failed: {text}")

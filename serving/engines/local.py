@@ -1,8 +1,9 @@
 """The engine in this process: the one compiled at export, or ONNX Runtime."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,69 +11,75 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import BackendUnavailable, DeadlineExceeded, MissingDependency
-from choreo.generators.spec import ModelSpec
+from choreo.generators.base import Tensors
+from choreo.generators.spec import GeneratorSpec, GraphSpec
 from export.engine_options import EngineOptions
-from export.repository import GRAPHS, GraphName, graph_outputs, read_configs, read_spec
-from export.sessions import Session, open_session
-from serving.engines.base import PAIR, first_line, remaining
-from serving.engines.tensors import Tensors, checked_inputs, checked_outputs, part, parts_of
+from export.repository import read_configs, read_spec, served
+from export.sessions import Session, is_native, open_session
+from serving.engines.base import first_line, remaining
+from serving.engines.tensors import checked_inputs, checked_outputs
+from serving.errors import ModelUnavailable
 
 
-class OnnxEngine:
-    """The graphs in this process, in threads of their own: one per instance."""
+@dataclass(frozen=True)
+class _Graph:
+    """A graph that is ready, and the calls of it that are computed at a time."""
 
-    def __init__(self, folder: Path, spec: ModelSpec | None = None, threads: int = 0, max_rows: int = 0) -> None:
-        """Load both graphs.
+    spec: GraphSpec
+    session: Session
+    instances: int
 
-        Args:
-            folder: a model repository, or a folder with `conditioner.onnx` and `denoiser.onnx`.
-            spec: their contract; None reads it from the repository.
-            threads: threads of one evaluation; 0: as the repository says, else all cores this process may use.
-            max_rows: rows of one evaluation, more are done one part after the other; 0: as the repository says.
 
-        Raises:
-            MissingDependency: the graphs are not there.
-            InvalidArtifact: a graph cannot be loaded.
-        """
-        self._spec = read_spec(folder) if spec is None else spec
-        options = {graph: _options(folder, graph, threads) for graph in GRAPHS}
-        self._max_rows = max_rows or options["denoiser"].batch_rows
-        self._instances = {graph: options[graph].instance_count() for graph in GRAPHS}
-        self._sessions = {graph: _session(folder, graph, options[graph]) for graph in GRAPHS}
-        self._rows = dict.fromkeys(GRAPHS, 0)
+class LocalEngine:
+    """The graphs of a model repository in this process.
+
+    Args:
+        repository: folder of the models.
+        names: generators to load, the default one first; None: those that the repository serves.
+        threads: threads of one evaluation; 0: as the repository says, else all cores this process may use.
+
+    Raises:
+        MissingDependency: a graph is not there.
+        InvalidArtifact: a graph cannot be loaded.
+    """
+
+    def __init__(self, repository: Path, names: Sequence[str] | None = None, threads: int = 0) -> None:
+        chosen = served(repository) if names is None else names
+        self._specs = {name: read_spec(repository, name) for name in chosen}
+        self._graphs = {
+            spec.key(graph.name): _opened(repository, spec, graph, threads)
+            for spec in self._specs.values()
+            for graph in spec.graphs
+        }
+        self._rows = dict.fromkeys(self._graphs, 0)
         self._closed = False
-        self._executor = ThreadPoolExecutor(max(self._instances.values()), thread_name_prefix="onnx-engine")
+        instances = max(graph.instances for graph in self._graphs.values())
+        self._executor = ThreadPoolExecutor(instances, thread_name_prefix="local-engine")
 
-    async def specs(self) -> dict[str, ModelSpec]:
-        """See `Engine`."""
-        return {self._spec.name: self._spec}
+    async def models(self) -> dict[str, GeneratorSpec]:
+        """Contracts of the generators that were loaded."""
+        return self._specs
 
-    async def instances(self) -> int:
-        """See `Engine`."""
-        return self._instances["denoiser"]
+    async def instances(self, graph: str) -> int:
+        """Calls of a graph that are computed at a time."""
+        return self._graph(graph).instances
 
     async def infer(
-        self,
-        graph: GraphName,
-        inputs: Mapping[str, NDArray[np.float32]],
-        *,
-        deadline: float | None = None,
-        whole: bool = False,
+        self, graph: str, inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
     ) -> Tensors:
-        """See `Engine`."""
+        """Evaluate a graph in one call; errors as in `Engine.infer`."""
         import onnxruntime
 
         if self._closed:
             raise BackendUnavailable("the engine was closed")
-        tensors, rows = checked_inputs(self._spec, graph, inputs)
+        there = self._graph(graph)
+        tensors, rows = checked_inputs(there.spec, inputs)
         seconds = remaining(deadline)
         options, loop = onnxruntime.RunOptions(), asyncio.get_running_loop()
-        instances = 1 if whole and rows != PAIR else self._instances[graph]
-        parts = [part(tensors, some) for some in parts_of(rows, self._max_rows, instances)]
-        work = [loop.run_in_executor(self._executor, self._run, graph, inputs, options) for inputs in parts]
+        work = loop.run_in_executor(self._executor, _evaluated, there, tensors, options)
         try:
             async with asyncio.timeout(seconds):
-                out = checked_outputs(self._spec, graph, await asyncio.gather(*work), rows)
+                out = checked_outputs(there.spec, await work, rows)
             self._rows[graph] += rows
             return out
         except TimeoutError as error:
@@ -83,40 +90,47 @@ class OnnxEngine:
                 raise BackendUnavailable("the engine was closed") from None
             raise
         finally:
-            # Nobody waits for it any more if it still runs; the next call should not wait for it either. The compiled
-            # engine does not stop, but is soon done.
+            # A call that nothing waits for any more must not keep the next one waiting. The compiled engine does not
+            # stop, but is soon done.
             options.terminate = True
 
     async def close(self) -> None:
-        """See `Engine`."""
+        """End the threads and release the sessions."""
         self._closed = True
         await asyncio.to_thread(self._executor.shutdown, cancel_futures=True)
-        self._sessions = {}
+        self._graphs = {}
 
     async def statistics(self) -> dict[str, int]:
-        """See `Engine`."""
-        return {str(graph): rows for graph, rows in self._rows.items()}
+        """Rows inferred so far, by graph."""
+        return dict(self._rows)
 
-    def _run(self, graph: GraphName, inputs: Tensors, options: Any) -> Tensors:
-        names = list(graph_outputs(self._spec, graph))
+    def _graph(self, graph: str) -> _Graph:
         try:
-            outputs = self._sessions[graph].run(names, inputs, options)
-        except Exception as error:  # ONNX Runtime has a class for every status, with no base below Exception
-            raise BackendUnavailable(f"the engine failed on the {graph}: {first_line(error)}") from error
-        return dict(zip(names, outputs, strict=True))
+            return self._graphs[graph]
+        except KeyError:
+            raise ModelUnavailable(f"{graph} is not loaded") from None
 
 
-def _options(folder: Path, graph: GraphName, threads: int) -> EngineOptions:
-    """Those of a repository's configuration; a folder of bare graphs has the defaults."""
-    given = read_configs(folder)[graph].parameters if (folder / graph).is_dir() else {}
+def _evaluated(graph: _Graph, inputs: Tensors, options: Any) -> Tensors:
+    names = list(graph.spec.output_shapes)
+    try:
+        outputs = graph.session.run(names, inputs, options)
+    except Exception as error:  # ONNX Runtime has a class for every status, with no base below Exception
+        raise BackendUnavailable(f"the engine failed on the {graph.spec.name}: {first_line(error)}") from error
+    return dict(zip(names, outputs, strict=True))
+
+
+def _opened(repository: Path, spec: GeneratorSpec, graph: GraphSpec, threads: int) -> _Graph:
+    """A graph with the options of its configuration."""
+    key = spec.key(graph.name)
+    path = repository / key / "1" / "model.onnx"
+    if not path.is_file():
+        raise MissingDependency(f"no ONNX graph {key} in {repository}; `choreo export` writes it")
+    given = dict(read_configs(repository)[key].parameters)
     if threads:
         given |= {"intra_op_threads": str(threads), "instances": "1"}
-    return EngineOptions.from_parameters(given if graph == "denoiser" else given | {"instances": "1"})
-
-
-def _session(folder: Path, graph: GraphName, options: EngineOptions) -> Session:
-    candidates = (folder / graph / "1" / "model.onnx", folder / f"{graph}.onnx")
-    path = next((p for p in candidates if p.is_file()), None)
-    if path is None:
-        raise MissingDependency(f"no ONNX graph of the {graph} in {folder}; `choreo export` writes it")
-    return open_session(path, options)
+    options = EngineOptions.from_parameters(given)
+    # A call of the compiled engine is shared out over all cores, and small graphs are done before a second one comes.
+    if not graph.per_step or is_native(path, options):
+        options = options.model_copy(update={"instances": 1})
+    return _Graph(graph, open_session(path, options), options.instance_count())

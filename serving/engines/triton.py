@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import math
 import random
 import time
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
@@ -12,17 +14,20 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidInput
-from choreo.generators.spec import ModelSpec
-from export.repository import GRAPHS, GraphName
+from choreo.generators.base import Tensors
+from choreo.generators.spec import GeneratorSpec, GraphSpec
 from serving.engines.base import remaining
-from serving.engines.connection import Connection, Contract, failure, may_heal, status_line
+from serving.engines.connection import Connection, ServedModel, failure, may_heal, status_line
 from serving.engines.shared_region import SharedRegion
-from serving.engines.tensors import Tensors, checked_inputs, checked_outputs, part, parts_of
+from serving.engines.tensors import checked_inputs, checked_outputs
+from serving.errors import ModelUnavailable
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 _MAX_DELAY_S: Final = 1.0
+MODELS_FOR_S: Final = 10.0
+"""How long a list of the servers' models is believed; a model that is missing from it is asked for at once."""
 
 
 class TritonEngine:
@@ -32,12 +37,19 @@ class TritonEngine:
     """
 
     def __init__(
-        self, urls: Sequence[str], *, timeout_s: float = 60.0, rounds: int = 8, first_delay_s: float = 0.05
+        self,
+        urls: Sequence[str],
+        *,
+        default_model: str = "",
+        timeout_s: float = 60.0,
+        rounds: int = 8,
+        first_delay_s: float = 0.05,
     ) -> None:
         """Remember the servers; the first call connects.
 
         Args:
             urls: `host:port` of each server's gRPC endpoint.
+            default_model: generator that is listed first; empty: the first by name.
             timeout_s: longest wait for one answer where no deadline is nearer.
             rounds: times that every server is tried before the engine gives up, by default over some 3.5 s.
             first_delay_s: mean pause after the first round; it doubles, and is drawn at random around the mean.
@@ -45,103 +57,107 @@ class TritonEngine:
         if not urls:
             raise InvalidInput("triton_url", "at least one Triton address is needed")
         self._servers = [Connection(url) for url in urls]
+        self._default = default_model
         self._turn = itertools.count()
         self._timeout_s, self._rounds, self._first_delay_s = timeout_s, max(1, rounds), first_delay_s
-        self._contract: Contract | None = None
-        self._agreeing = asyncio.Lock()
+        self._models: dict[str, ServedModel] = {}
+        self._believed_until = -math.inf
+        self._reading = asyncio.Lock()
         self._closed = False
+        self.answered_at = -math.inf
+        """Instant of `time.monotonic` at which a server answered last."""
 
-    async def specs(self) -> dict[str, ModelSpec]:
-        """See `Engine`."""
-        spec = (await self._agreed_contract(None)).spec
-        return {spec.name: spec}
+    async def models(self) -> dict[str, GeneratorSpec]:
+        """Contracts of the generators on the servers, the default one first.
 
-    async def instances(self) -> int:
-        """See `Engine`; those of all servers."""
-        return (await self._agreed_contract(None)).instances["denoiser"] * len(self._servers)
+        Raises:
+            BackendUnavailable: no server named a generator.
+        """
+        if time.monotonic() >= self._believed_until:
+            await self._read_models(None)
+        names = sorted(self._models, key=lambda name: (name != self._default, name))
+        return {name: self._models[name].spec for name in names}
+
+    async def forget_models(self) -> None:
+        """Ask the servers for their models at the next call."""
+        self._believed_until = -math.inf
+
+    async def instances(self, graph: str) -> int:
+        """Calls of a graph that are computed at a time, on all servers."""
+        model, spec = await self._graph(graph, None)
+        return model.instances[spec.name] * len(self._servers)
 
     async def infer(
-        self,
-        graph: GraphName,
-        inputs: Mapping[str, NDArray[np.float32]],
-        *,
-        deadline: float | None = None,
-        whole: bool = False,
+        self, graph: str, inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
     ) -> Tensors:
-        """See `Engine`."""
-        contract = await self._agreed_contract(deadline)
-        tensors, rows = checked_inputs(contract.spec, graph, inputs)
-
-        async def send(some: range) -> Tensors:
-            inputs = part(tensors, some)
-            return await self._try_servers(lambda server, s: server.infer(graph, inputs, contract, s), deadline)
-
-        instances = 1 if whole else contract.instances[graph] * len(self._servers)
-        sent = [send(some) for some in parts_of(rows, contract.max_rows[graph], instances)]
-        return checked_outputs(contract.spec, graph, await _all_or_none(sent), rows)
+        """Evaluate a graph in one call; errors as in `Engine.infer`."""
+        model, spec = await self._graph(graph, deadline)
+        tensors, rows = checked_inputs(spec, inputs)
+        out = await self._try_servers(lambda server, s: server.infer(graph, spec, tensors, model.spec, s), deadline)
+        return checked_outputs(spec, out, rows)
 
     async def infer_shared(
-        self, graph: GraphName, inputs: SharedRegion, outputs: SharedRegion, rows: int, *, deadline: float | None = None
+        self, graph: str, inputs: SharedRegion, outputs: SharedRegion, rows: int, *, deadline: float | None = None
     ) -> Tensors:
-        """See `serving.sampling.transports.SharedMemoryEngine`."""
-        contract = await self._agreed_contract(deadline)
-
-        async def send(some: range) -> None:
-            await self._try_servers(
-                lambda server, s: server.infer_shared(graph, inputs, outputs, some, contract, s), deadline
-            )
-
-        await _all_or_none([send(some) for some in parts_of(rows, contract.max_rows[graph])])
-        return checked_outputs(contract.spec, graph, [{n: v[:rows] for n, v in outputs.arrays.items()}], rows)
+        """Evaluate a graph on the first rows of a region; see `SharedMemoryEngine` in serving.sampling.transports."""
+        model, spec = await self._graph(graph, deadline)
+        await self._try_servers(
+            lambda server, s: server.infer_shared(graph, inputs, outputs, rows, model.spec, s), deadline
+        )
+        return checked_outputs(spec, {name: values[:rows] for name, values in outputs.arrays.items()}, rows)
 
     async def forget(self, region: SharedRegion) -> None:
-        """See `serving.sampling.transports.SharedMemoryEngine`."""
+        """Have the servers unmap a region; never fails."""
         for server in self._servers:
             await server.forget(region)
 
     async def close(self) -> None:
-        """See `Engine`."""
+        """Close the connections."""
         self._closed = True
         for server in self._servers:
             await server.close()
 
     async def statistics(self) -> dict[str, int]:
-        """See `Engine`; summed over all servers.
+        """Rows inferred so far, by graph, summed over all servers.
 
         Raises:
             BackendUnavailable: a server does not answer, so the sum is not known.
         """
-        return await self._sum("inference_count")
-
-    async def executions(self) -> dict[str, int]:
-        """Batches executed per graph, summed over all servers; rows over batches is the mean batch size."""
-        return await self._sum("execution_count")
-
-    async def _sum(self, counter: str) -> dict[str, int]:
-        total = dict.fromkeys(map(str, GRAPHS), 0)
+        total: Counter[str] = Counter()
         for server in self._servers:
             try:
-                counts = await server.counts(counter, self._timeout_s)
+                total.update(await server.counts("inference_count", self._timeout_s))
             except InferenceServerException as error:
                 raise BackendUnavailable(f"Triton at {server.url} does not answer: {status_line(error)}") from error
-            total = {graph: total[graph] + counts.get(graph, 0) for graph in total}
-        return total
+        return dict(total)
 
-    async def _agreed_contract(self, deadline: float | None) -> "Contract":
-        # One at a time: callers that asked different servers at once would each believe their own.
-        if self._contract is None:
-            await self._agree(deadline)
-        if self._contract is None:
-            raise BackendUnavailable("no Triton server named its models")
-        return self._contract
+    async def _graph(self, key: str, deadline: float | None) -> tuple[ServedModel, GraphSpec]:
+        """A graph that is served, and its generator.
 
-    async def _agree(self, deadline: float | None) -> None:
+        Raises:
+            ModelUnavailable: no server has it.
+        """
+        name, _, graph = key.rpartition(".")
+        if name not in self._models:
+            await self._read_models(deadline)
+        if name not in self._models:
+            raise ModelUnavailable(f"{name} is not served; there are {', '.join(self._models) or 'no models'}")
+        model = self._models[name]
+        return model, model.spec.graph(graph)
+
+    async def _read_models(self, deadline: float | None) -> None:
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(remaining(deadline)), self._agreeing:
-                if self._contract is None:
-                    self._contract = await self._try_servers(lambda server, s: server.contract(s), deadline)
+            # One at a time: callers that asked different servers at once would each believe their own.
+            async with asyncio.timeout(remaining(deadline)), self._reading:
+                if self._believed_until - MODELS_FOR_S < began:
+                    self._models = await self._try_servers(lambda server, s: server.models(s, True), deadline)
+                    self._believed_until = time.monotonic() + MODELS_FOR_S
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before Triton named its models") from error
+        if not self._models:
+            self._believed_until = -math.inf
+            raise BackendUnavailable("no Triton server named its models")
 
     async def _try_servers(self, call: "_Call[T]", deadline: float | None) -> T:
         """Make a call on the server whose turn it is, and on the others if it cannot answer."""
@@ -158,7 +174,9 @@ class TritonEngine:
                 left = remaining(deadline)
                 seconds = self._timeout_s if left is None else min(left, self._timeout_s)
                 try:
-                    return await call(server, seconds)
+                    answer = await call(server, seconds)
+                    self.answered_at = time.monotonic()
+                    return answer
                 except InferenceServerException as error:
                     if error.status() == "StatusCode.DEADLINE_EXCEEDED" and seconds == left:
                         raise DeadlineExceeded("the deadline passed during inference") from error
@@ -174,17 +192,3 @@ class TritonEngine:
 
 class _Call(Protocol[T_co]):
     def __call__(self, server: "Connection", seconds: float, /) -> Coroutine[Any, Any, T_co]: ...
-
-
-async def _all_or_none(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Results of concurrent calls; when one fails or the caller is cancelled, the others are cancelled too."""
-    if len(calls) == 1:
-        return [await calls[0]]
-    tasks = [asyncio.ensure_future(call) for call in calls]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise

@@ -15,18 +15,16 @@ import numpy as np
 import torch
 
 from choreo.errors import BackendUnavailable, InvalidInput
-from choreo.generators.checkpoint import Generator, load_generator, save_generator
+from choreo.generators.checkpoint import load_generator, save_generator
+from choreo.generators.registry import generator_class
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
-from export.build import build_repository
-from serving.engines.local import OnnxEngine
 from serving.evaluation.stretches import Positions, Stretch
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
-from serving.stages.local import LocalStages
-from serving.stages.retriever import Retriever
+from serving.stages.local import LocalPipeline
 
 PATIENCE_S: Final = 600.0
 """What a server may take for one dance; it is under nobody else's load, but it may be a small machine."""
@@ -81,10 +79,10 @@ class Dancer(Protocol):
 
 
 class InProcess:
-    """The whole pipeline in this process over ONNX Runtime."""
+    """The whole pipeline in this process."""
 
-    def __init__(self, stages: LocalStages, settings: Settings) -> None:
-        self._pipeline, self._settings = Pipeline(stages), settings
+    def __init__(self, pipeline: Pipeline, settings: Settings) -> None:
+        self._pipeline, self._settings = pipeline, settings
 
     async def dance(self, stretch: Stretch, options: DanceOptions, seed: int) -> Dance:
         """See `Dancer`."""
@@ -118,37 +116,23 @@ class Server:
 
 
 @asynccontextmanager
-async def in_process(checkpoint: Path, phrases: Path, settings: Settings) -> AsyncIterator[InProcess]:
+async def in_process(checkpoint: Path, phrases: Path | None, settings: Settings) -> AsyncIterator[InProcess]:
     """A dancer of a checkpoint, exported to a folder that goes away with it unless it is the shipped one.
 
     Raises:
         MissingDependency, InvalidArtifact: no usable checkpoint.
     """
-    with tempfile.TemporaryDirectory(prefix="choreo-evaluate-") as scratch:
-        shipped = checkpoint.resolve() == settings.weights.resolve()
-        repository = build_repository(checkpoint, settings.model_repo if shipped else Path(scratch))
-        engine = OnnxEngine(repository.path, repository.spec, settings.threads)
-        retriever = Retriever(phrases, cross_encoder=settings.cross_encoder)
-        stages = LocalStages(engine, settings, retriever)
-        try:
-            yield InProcess(stages, settings)
-        finally:
-            await stages.close()
-            retriever.close()
-            await engine.close()
+    async with LocalPipeline(settings, [checkpoint], phrases) as pipeline:
+        yield InProcess(pipeline, settings)
 
 
 @asynccontextmanager
-async def untrained(checkpoint: Path, phrases: Path, settings: Settings) -> AsyncIterator[InProcess]:
-    """A dancer of the same architecture whose weights are those that training starts from: a linear denoiser.
-
-    The Gaussian model of the data is fitted before training and therefore stays.
-    """
+async def untrained(checkpoint: Path, phrases: Path | None, settings: Settings) -> AsyncIterator[InProcess]:
+    """A dancer of the same architecture with the weights that training starts from."""
     with tempfile.TemporaryDirectory(prefix="choreo-untrained-") as scratch:
         torch.manual_seed(0)
         trained = load_generator(checkpoint)
-        blank = Generator(trained.config)
-        blank.denoiser.gaussian.load_state_dict(trained.denoiser.gaussian.state_dict())
+        blank = generator_class(trained.spec.family).untrained(trained)
         save_generator(Path(scratch), trained.config, blank.state_dict())
         async with in_process(Path(scratch), phrases, settings) as dancer:
             yield dancer

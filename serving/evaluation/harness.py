@@ -179,11 +179,11 @@ async def _danced(
         async with server(wish.url) as remote:
             return await replications(remote), []
     checkpoint = wish.checkpoint or settings.weights
-    async with in_process(checkpoint, settings.phrases, settings) as dancer:
+    async with in_process(checkpoint, None, settings) as dancer:
         made = await replications(dancer)
     if not wish.controls:
         return made, []
-    async with untrained(checkpoint, settings.phrases, settings) as dancer:
+    async with untrained(checkpoint, None, settings) as dancer:
         return made, await all_dances(dancer, stretches, wish.options, 0, "untrained")
 
 

@@ -14,7 +14,6 @@ from choreo.motion.formats.json_format import motion_document
 from choreo.motion.skeleton import FPS, WINDOW
 from serving.http.problems import HttpProblem
 from serving.pipeline.contracts import Result
-from serving.pipeline.request import MotionRequest
 
 ONE_WINDOW_S = 6.5
 """What the documents call the length of one window; 196 frames are a little more."""
@@ -53,7 +52,7 @@ def translate(values: dict[str, Any]) -> dict[str, Any]:
     return request.model_dump() | sources | {"duration": duration}
 
 
-async def answer(job: MotionRequest, result: Result) -> Response:
+async def answer(result: Result) -> Response:
     """The documents' answer."""
     body = await asyncio.to_thread(_body, result.motion)
     return Response(body, headers={"X-Seed": str(result.seed)}, media_type="application/json")

@@ -18,9 +18,12 @@ class Metrics:
         self._seconds = Histogram(
             "choreo_request_seconds", "Time to an answer.", ("route",), buckets=BUCKETS, registry=r
         )
-        self._stages = Histogram("choreo_stage_seconds", "Time in a stage.", ("stage",), buckets=BUCKETS, registry=r)
-        self._rows = Counter("choreo_rows", "Rows evaluated by a graph.", ("graph",), registry=r)
-        self._frames = Counter("choreo_motion_frames", "Frames of motion delivered.", registry=r)
+        self._stages = Histogram(
+            "choreo_stage_seconds", "Time in a stage.", ("model", "stage"), buckets=BUCKETS, registry=r
+        )
+        self._rows = Counter("choreo_rows", "Rows evaluated by a graph.", ("model", "graph"), registry=r)
+        self._frames = Counter("choreo_motion_frames", "Frames of motion delivered.", ("model",), registry=r)
+        self._motions = Counter("choreo_motions", "Motions delivered.", ("model",), registry=r)
         self._priors = Counter("choreo_priors", "Motions with and without a retrieved prior.", ("used",), registry=r)
         self._prior_cache = Counter("choreo_prior_cache", "Priors made and found made.", ("result",), registry=r)
         self._prior_cache_bytes = Gauge(
@@ -36,10 +39,11 @@ class Metrics:
     def generated(self, result: Result | DeliveredFile) -> None:
         """Count a finished motion."""
         for stage, seconds in result.seconds.items():
-            self._stages.labels(stage).observe(seconds)
+            self._stages.labels(result.model, stage).observe(seconds)
         for graph, rows in result.rows.items():
-            self._rows.labels(graph).inc(rows)
-        self._frames.inc(result.num_frames)
+            self._rows.labels(result.model, graph).inc(rows)
+        self._frames.labels(result.model).inc(result.num_frames)
+        self._motions.labels(result.model).inc()
         self._priors.labels("true" if result.retrieved.prior else "false").inc()
         if result.retrieved.cache is not None:
             self._prior_cache.labels("hit" if result.retrieved.cache.hit else "miss").inc()

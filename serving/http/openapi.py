@@ -4,7 +4,7 @@ import importlib.metadata
 from collections.abc import Iterable
 from typing import Any
 
-from choreo.generators.spec import ModelSpec
+from choreo.generators.spec import GeneratorSpec
 from choreo.motion.formats.files import Format
 from choreo.motion.skeleton import NUM_JOINTS
 from serving.http.body import ATTACHMENTS, SEARCH_ATTACHMENTS
@@ -25,7 +25,7 @@ def version() -> str:
     return importlib.metadata.version("choreo")
 
 
-def model_document(spec: ModelSpec, default: bool) -> dict[str, Any]:
+def model_document(spec: GeneratorSpec, default: bool) -> dict[str, Any]:
     """What a caller may want to know of a model."""
     return {
         "name": spec.name,
@@ -37,9 +37,10 @@ def model_document(spec: ModelSpec, default: bool) -> dict[str, Any]:
         "music_dim": spec.music_dim,
         "text_encoder": spec.text_encoder,
         "text_dim": spec.text_dim,
-        "prediction": spec.prediction.value,
-        "schedule": spec.schedule.value,
-        "num_train_timesteps": spec.num_train_timesteps,
+        "family": spec.family,
+        "representation": spec.representation,
+        "graphs": [graph.name for graph in spec.graphs],
+        **spec.parameters,
     }
 
 

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from retrieval.library.library import Hit
-from serving.pipeline.contracts import Conditioning, LibraryFacts, SearchResult
+from serving.pipeline.contracts import EncodedRequest, LibraryFacts, SearchResult
 from serving.pipeline.request import MotionRequest
 
 
@@ -13,13 +13,13 @@ def library_document(facts: LibraryFacts | None) -> dict[str, Any] | None:
     return None if facts is None else asdict(facts)
 
 
-def found_document(job: MotionRequest, conditioning: Conditioning, found: SearchResult) -> dict[str, Any]:
+def found_document(request: MotionRequest, encoded: EncodedRequest, found: SearchResult) -> dict[str, Any]:
     """The answer to a search: what was looked for, where, and what was found, best first."""
     query = {
-        "text_prompt": job.text,
-        "song": conditioning.song,
-        "tempo": round(conditioning.tempo, 2),
-        "variety": job.phrase_variety,
+        "text_prompt": request.text,
+        "song": encoded.song,
+        "tempo": round(encoded.tempo, 2),
+        "variety": request.phrase_variety,
     }
     return {
         "library": library_document(found.library),

@@ -1,4 +1,8 @@
-"""What passes between the stages of the pipeline, and the interface the pipeline calls them through."""
+"""What passes between the stages, and the contract of each stage.
+
+Every stage is one protocol. Objects of this process (`serving.stages`) implement it; the Ray Serve replicas around them
+and the handles in front of those are derived from it (`serving.ray.remote`).
+"""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,9 +11,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.generators.spec import ModelSpec
+from choreo.generators.base import Conditioning
+from choreo.generators.spec import GeneratorSpec
 from choreo.motion.clip import Motion
-from retrieval.library.embedding import Music
+from retrieval.library.embedding import Query
+from retrieval.library.filters import EVERYTHING, PhraseFilter
 from retrieval.library.library import Hit
 from serving.pipeline.request import MotionRequest
 
@@ -18,29 +24,66 @@ SHORT_VERSION = 12
 
 
 @dataclass(frozen=True)
-class Conditioning:
-    """Song and prompt as the networks want them.
+class EncodedRequest:
+    """Song and prompt, encoded: for the networks, and apart from that for the phrase library.
 
     Attributes:
-        num_frames: length of the motion to make.
-        music: (T_song, F) float32 at 30 fps, or None.
-        rhythm: (num_frames, R) float32, zeros without music.
-        text: (E,) float32, or None.
-        beats: seconds within the motion, for retrieval.
+        conditioning: what the generator's networks see.
+        query: what phrases are looked for by.
+        text_encoder: name of the encoder that the query's text comes from.
+        tempo: beats per minute, 0 without a song.
         song: sha256 of the song, for provenance.
-        heard: the song as phrases are looked for by it, or None.
-        text_encoder: name of the encoder that `text` comes from.
     """
 
-    num_frames: int
-    music: NDArray[np.float32] | None
-    rhythm: NDArray[np.float32]
-    text: NDArray[np.float32] | None
-    beats: NDArray[np.float64]
-    tempo: float
-    song: str | None
-    heard: Music | None = None
+    conditioning: Conditioning
+    query: Query = field(default_factory=Query)
     text_encoder: str = ""
+    tempo: float = 0.0
+    song: str | None = None
+
+    @property
+    def num_frames(self) -> int:
+        """Length of the motion to make."""
+        return self.conditioning.num_frames
+
+
+@dataclass(frozen=True)
+class PhraseQuery:
+    """What a motion needs phrases for.
+
+    Attributes:
+        query: embedded blocks that are known.
+        text: the prompt itself, for rerankers that read; empty without one.
+        text_encoder: name of the encoder that the query's text comes from.
+        num_frames: length of the motion.
+        beats: seconds within the song.
+        has_start: whether the motion begins with a given one.
+        filter: phrases that may be used.
+        variety: 0 the best ones however alike, towards 1 ever more different ones.
+    """
+
+    query: Query
+    text: str = ""
+    text_encoder: str = ""
+    num_frames: int = 0
+    beats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    has_start: bool = False
+    filter: PhraseFilter = EVERYTHING
+    variety: float = 0.0
+
+    @classmethod
+    def of(cls, request: MotionRequest, encoded: EncodedRequest) -> "PhraseQuery":
+        """That of an encoded request."""
+        return cls(
+            query=encoded.query,
+            text=request.text or "",
+            text_encoder=encoded.text_encoder,
+            num_frames=encoded.num_frames,
+            beats=encoded.conditioning.beats,
+            has_start=request.start is not None,
+            filter=request.phrase_filter,
+            variety=request.phrase_variety,
+        )
 
 
 @dataclass(frozen=True)
@@ -48,7 +91,7 @@ class UsedPhrase:
     """A phrase in a prior.
 
     Attributes:
-        score, similarity: see `retrieval.library.library.Hit`.
+        score, similarity: of the search (`retrieval.library.library.Hit`).
         weight: share of the prior's frames.
         source, start: recording, and seconds within it.
     """
@@ -75,7 +118,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class CacheStats:
-    """Whether a prior had been made before, or for an equal request at the same time; and what the cache takes."""
+    """Whether a prior had been made before, or for an equal request at the same time; and the bytes of the cache."""
 
     hit: bool
     bytes: int
@@ -83,13 +126,13 @@ class CacheStats:
 
 @dataclass(frozen=True)
 class RetrievalResult:
-    """What the retrieval stage came to.
+    """The outcome of the retrieval stage.
 
     Attributes:
         prior: None where motion is generated without one.
         reason: why there is none; empty with one.
         library: version of the library that was searched, or empty.
-        cache: None where nothing was looked for.
+        cache: None where no prior was looked for.
     """
 
     prior: Prior | None
@@ -98,7 +141,7 @@ class RetrievalResult:
     cache: CacheStats | None = None
 
     def document(self) -> dict[str, Any]:
-        """What a motion's metadata say about its prior."""
+        """The entry `prior` of a motion's metadata."""
         coverage = 0.0 if self.prior is None else round(float(self.prior.mask.mean()), 4)
         return {
             "used": self.prior is not None,
@@ -108,19 +151,19 @@ class RetrievalResult:
         }
 
     def phrases(self) -> list[dict[str, Any]]:
-        """What a motion's metadata say about the phrases of its prior."""
+        """The entry `phrases` of a motion's metadata."""
         return [] if self.prior is None else [asdict(phrase) for phrase in self.prior.phrases]
 
 
 @dataclass(frozen=True)
 class LibraryFacts:
-    """What is known of the open phrase library.
+    """Facts about the open phrase library.
 
     Attributes:
         version: hash of its content.
         licences: number of phrases by licence tag.
         index: kind of index.
-        place: where it is searched, see `PhraseLibrary.place`.
+        place: where it is searched, "cpu" or a GPU.
     """
 
     version: str
@@ -143,10 +186,15 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class SamplingResult:
-    """Denoised features (num_frames, C), in the model's channels but not normalised, and what they cost."""
+    """Generated features (num_frames, C), in the model's representation but not normalised.
+
+    Attributes:
+        rows: rows that were evaluated, by graph.
+    """
 
     features: NDArray[np.float32]
     model: str
+    fps: float
     rows: dict[str, int]
 
 
@@ -174,7 +222,7 @@ class Result:
 
 @dataclass(frozen=True)
 class MotionFile:
-    """A finished request as a file, and the seconds that finishing and writing it took."""
+    """A finished request as a file, and the seconds of finishing and writing it."""
 
     body: bytes
     seconds: dict[str, float]
@@ -182,63 +230,110 @@ class MotionFile:
 
 @dataclass(frozen=True)
 class DeliveredFile:
-    """What `Result` says of a request that was answered by a file."""
+    """A request that was answered by a file."""
 
     body: bytes
     num_frames: int
     retrieved: RetrievalResult
     seconds: dict[str, float]
     rows: dict[str, int]
+    model: str
 
 
-class Stages(Protocol):
-    """The four stages, wherever they run; each raises the typed errors of `choreo.errors`."""
+class EncodeStage(Protocol):
+    """Decodes and encodes songs and prompts."""
 
-    async def spec(self, model: str | None) -> ModelSpec:
-        """Contract of the named model, or of the default one."""
+    async def encode(self, request: MotionRequest, spec: GeneratorSpec) -> EncodedRequest:
+        """Encode for a generator.
+
+        Raises:
+            InvalidInput: the song cannot be decoded, is too long, or its features do not fit the generator.
+            MissingDependency: the generator's encoder is not installed.
+        """
         ...
 
-    async def encode(self, job: MotionRequest, spec: ModelSpec) -> Conditioning:
-        """Decode and encode song and prompt."""
-        ...
-
-    async def retrieve(self, job: MotionRequest, conditioning: Conditioning) -> RetrievalResult:
-        """Motion prior from the phrase library, or why there is none."""
-        ...
-
-    async def search(self, job: MotionRequest, conditioning: Conditioning, top_n: int) -> SearchResult:
-        """The phrases that `retrieve` would choose from, and those after them."""
-        ...
-
-    async def sample(self, job: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
-        """Run the reverse process."""
-        ...
-
-    async def finish(
-        self, job: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
-    ) -> tuple[Motion, NDArray[np.float32]]:
-        """Features to finished motion, and the positions before the foot lock."""
+    async def warm_up(self, spec: GeneratorSpec) -> None:
+        """Load the encoders that a generator needs."""
         ...
 
 
-class ServingStages(Stages, Protocol):
-    """The stages, and what a server needs beside them."""
+class RetrieveStage(Protocol):
+    """Finds phrases, and makes priors of them."""
 
-    async def models(self) -> dict[str, ModelSpec]:
-        """Contracts of the served models, the default one first."""
+    async def retrieve(self, query: PhraseQuery) -> RetrievalResult:
+        """Motion prior from the phrase library, or why there is none.
+
+        Raises:
+            InvalidArtifact: the library is broken.
+        """
+        ...
+
+    async def search(self, query: PhraseQuery, top_n: int) -> SearchResult:
+        """The phrases that `retrieve` would choose from, and those after them.
+
+        Raises:
+            InvalidArtifact: the library was built with another text encoder.
+        """
         ...
 
     async def library(self) -> LibraryFacts | None:
         """What is known of the phrase library in use."""
         ...
 
-    async def deliver(self, job: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
-        """`finish`, and the motion in the job's format, without moving it about in between.
+    async def warm_up(self, spec: GeneratorSpec) -> None:
+        """Open the library for queries from a generator's text encoder."""
+        ...
+
+
+class SampleStage(Protocol):
+    """Takes requests through the graphs of generators."""
+
+    async def models(self) -> dict[str, GeneratorSpec]:
+        """Contracts of the served generators, the default one first."""
+        ...
+
+    async def sample(self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
+        """Generate features.
+
+        Raises:
+            InvalidInput: no generator of the request's name is served.
+            DeadlineExceeded: the request's deadline passed; no further step was started.
+            ModelUnavailable: the generator was unloaded.
+            BackendUnavailable, NonFiniteOutput: from the engine.
+        """
+        ...
+
+    async def warm_up(self) -> None:
+        """Return when every served generator answers; raise what stands in the way."""
+        ...
+
+
+class FinishStage(Protocol):
+    """Makes finished motion of generated features, and files of finished motion."""
+
+    async def finish(
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
+    ) -> tuple[Motion, NDArray[np.float32]]:
+        """Features to finished motion, and the positions before the foot lock."""
+        ...
+
+    async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
+        """`finish`, and the motion in the request's format, in one call so that the motion is not moved in between.
 
         Where `meta` has "seconds", those of finishing are added there.
         """
         ...
 
-    async def ready(self) -> None:
-        """Return when every stage answers a canary; raise what stands in the way."""
+    async def warm_up(self) -> None:
+        """Load what finishing needs."""
         ...
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The four stages, wherever they run; each raises the typed errors of `choreo.errors`."""
+
+    encoder: EncodeStage
+    retriever: RetrieveStage
+    sampler: SampleStage
+    finisher: FinishStage

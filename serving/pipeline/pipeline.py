@@ -1,20 +1,22 @@
-"""The one orchestration: encode, retrieve, sample, finish. In process and behind the servers it is this code."""
+"""The one orchestration: encode, retrieve, sample, finish. In this process and behind the servers it is this code."""
 
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from choreo.errors import DeadlineExceeded
+from choreo.errors import DeadlineExceeded, InvalidInput
+from choreo.generators.spec import GeneratorSpec
+from choreo.motion.formats.files import Format
 from serving.pipeline.contracts import (
-    Conditioning,
     DeliveredFile,
+    EncodedRequest,
+    PhraseQuery,
     Result,
     RetrievalResult,
     SamplingResult,
     SearchResult,
-    ServingStages,
     Stages,
 )
 from serving.pipeline.request import MotionRequest
@@ -24,7 +26,7 @@ NOT_WANTED = RetrievalResult(None, "use_rag is false")
 
 @dataclass(frozen=True)
 class DanceResult:
-    """A denoised request, what its motion's metadata say, and the seconds of the stages that it came through."""
+    """A request up to its features, the metadata of its motion, and the seconds of the stages."""
 
     sampled: SamplingResult
     retrieved: RetrievalResult
@@ -33,95 +35,118 @@ class DanceResult:
 
 
 class Pipeline:
-    """Runs jobs through the stages and times them."""
+    """Runs requests through the stages and times them."""
 
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
 
-    async def run(self, job: MotionRequest) -> Result:
+    async def models(self) -> dict[str, GeneratorSpec]:
+        """Contracts of the served generators, the default one first."""
+        return await self._stages.sampler.models()
+
+    async def run(self, request: MotionRequest) -> Result:
         """One finished motion.
 
         Raises:
             ChoreoError: what the stages raise; `DeadlineExceeded` before a stage that would start too late.
         """
-        danced = await self._dance(job)
-        async with _timed("finish", danced.seconds, job):
-            motion, before_lock = await self._stages.finish(job, danced.sampled, danced.meta)
-        model, rows = danced.sampled.model, danced.sampled.rows
-        return Result(motion, before_lock, model, job.seed, danced.retrieved, danced.seconds, rows)
+        dance = await self._dance(request)
+        sampled, seconds = dance.sampled, dance.seconds
+        async with _timed("finish", seconds, request):
+            motion, before_lock = await self._stages.finisher.finish(request.without_song(), sampled, dance.meta)
+        return Result(motion, before_lock, sampled.model, request.seed, dance.retrieved, seconds, sampled.rows)
 
-    async def _dance(self, job: MotionRequest) -> DanceResult:
-        seconds: dict[str, float] = {}
-        spec = await self._stages.spec(job.model)
-        async with _timed("encode", seconds, job):
-            conditioning = await self._stages.encode(job, spec)
-        async with _timed("retrieve", seconds, job):
-            retrieved = await self._stages.retrieve(job, conditioning) if job.use_rag else NOT_WANTED
-        async with _timed("sample", seconds, job):
-            sampled = await self._stages.sample(job, conditioning, retrieved.prior)
-        return DanceResult(sampled, retrieved, provenance(job, conditioning, retrieved, sampled), seconds)
+    async def deliver(self, request: MotionRequest, about: dict[str, Any]) -> DeliveredFile:
+        """One finished motion in the request's format.
 
-    async def search(self, job: MotionRequest, top_n: int) -> tuple[Conditioning, SearchResult]:
+        Args:
+            about: added to the motion's metadata together with the seconds of the stages, unless it is empty.
+
+        Raises:
+            ChoreoError: as in `run`.
+        """
+        dance = await self._dance(request)
+        sampled, seconds = dance.sampled, dance.seconds
+        more = about and about | {"model": sampled.model, "rows": sampled.rows, "seconds": seconds}
+        in_time("finish", request)
+        needed = request if request.format is Format.MP4 else request.without_song()
+        file = await self._stages.finisher.deliver(needed, sampled, dance.meta | more)
+        return DeliveredFile(
+            file.body, len(sampled.features), dance.retrieved, seconds | file.seconds, sampled.rows, sampled.model
+        )
+
+    async def search(self, request: MotionRequest, top_n: int) -> tuple[EncodedRequest, SearchResult]:
         """The phrases that `run` would begin from, and those after them.
 
         Raises:
-            ChoreoError: see `run`.
+            ChoreoError: as in `run`.
         """
-        spec = await self._stages.spec(job.model)
-        conditioning = await self._stages.encode(job, spec)
-        return conditioning, await self._stages.search(job, conditioning, top_n)
+        encoded = await self._stages.encoder.encode(request, await self._spec(request.model))
+        return encoded, await self._stages.retriever.search(PhraseQuery.of(request, encoded), top_n)
 
+    async def _dance(self, request: MotionRequest) -> DanceResult:
+        stages, spec = self._stages, await self._spec(request.model)
+        light = replace(request.without_song(), model=spec.name)
+        seconds: dict[str, float] = {}
+        async with _timed("encode", seconds, request):
+            encoded = await stages.encoder.encode(request, spec)
+        async with _timed("retrieve", seconds, request):
+            query = PhraseQuery.of(light, encoded)
+            retrieved = await stages.retriever.retrieve(query) if request.use_rag else NOT_WANTED
+        async with _timed("sample", seconds, request):
+            sampled = await stages.sampler.sample(light, encoded.conditioning, retrieved.prior)
+        return DanceResult(sampled, retrieved, provenance(light, encoded, retrieved, sampled), seconds)
 
-class Delivery(Pipeline):
-    """Runs jobs to files."""
-
-    def __init__(self, stages: ServingStages) -> None:
-        super().__init__(stages)
-        self._serving = stages
-
-    async def deliver(self, job: MotionRequest, about: dict[str, Any]) -> DeliveredFile:
-        """One finished motion in the job's format; metadata get `about`, and the seconds of the stages, if it is not
-        empty.
+    async def _spec(self, model: str | None) -> GeneratorSpec:
+        """Contract of the named generator, or of the default one.
 
         Raises:
-            ChoreoError: see `Pipeline.run`.
+            InvalidInput: no generator of that name is served.
         """
-        danced = await self._dance(job)
-        sampled, seconds = danced.sampled, danced.seconds
-        more = about and about | {"model": sampled.model, "rows": sampled.rows, "seconds": seconds}
-        in_time("finish", job)
-        file = await self._serving.deliver(job, sampled, danced.meta | more)
-        return DeliveredFile(file.body, len(sampled.features), danced.retrieved, seconds | file.seconds, sampled.rows)
+        return chosen(await self.models(), model)
+
+
+def chosen(models: dict[str, GeneratorSpec], name: str | None) -> GeneratorSpec:
+    """The generator of that name, or the default one.
+
+    Raises:
+        InvalidInput: no generator of that name is served.
+    """
+    if name is None:
+        return next(iter(models.values()))
+    if name not in models:
+        raise InvalidInput("model", f"must be one of {', '.join(sorted(models))}, got {name[:32]!r}")
+    return models[name]
 
 
 def provenance(
-    job: MotionRequest, conditioning: Conditioning, retrieved: RetrievalResult, sampled: SamplingResult
+    request: MotionRequest, encoded: EncodedRequest, retrieved: RetrievalResult, sampled: SamplingResult
 ) -> dict[str, Any]:
     """What a motion file says about where it came from."""
     return {
-        "seed": job.seed,
+        "seed": request.seed,
         "model": sampled.model,
         "rows": sampled.rows,
-        "prompt": job.text,
-        "song": conditioning.song,
-        "tempo": round(conditioning.tempo, 2),
-        "sampler": job.sampler,
-        "num_steps": job.num_steps,
-        "guidance_scale": job.guidance_scale,
+        "prompt": request.text,
+        "song": encoded.song,
+        "tempo": round(encoded.tempo, 2),
+        "sampler": request.sampler,
+        "num_steps": request.num_steps,
+        "guidance_scale": request.guidance_scale,
         "prior": retrieved.document(),
         "phrases": retrieved.phrases(),
     }
 
 
-def in_time(stage: str, job: MotionRequest) -> None:
+def in_time(stage: str, request: MotionRequest) -> None:
     """Raise `DeadlineExceeded` where a stage would start too late."""
-    if time.time() > job.deadline:
+    if time.time() > request.deadline:
         raise DeadlineExceeded(f"the deadline passed before {stage}")
 
 
 @asynccontextmanager
-async def _timed(stage: str, seconds: dict[str, float], job: MotionRequest) -> AsyncIterator[None]:
-    in_time(stage, job)
+async def _timed(stage: str, seconds: dict[str, float], request: MotionRequest) -> AsyncIterator[None]:
+    in_time(stage, request)
     began = time.perf_counter()
     try:
         yield

@@ -132,6 +132,10 @@ class MotionRequest:
     phrase_filter: PhraseFilter = EVERYTHING
     phrase_variety: float = 0.0
 
+    def without_song(self) -> "MotionRequest":
+        """The request without what only the encoder reads, which may be megabytes."""
+        return replace(self, audio=None, features=None)
+
 
 def parse_fields(values: dict[str, Any]) -> GenerateFields:
     """The fields of a request for motion; see `parse`."""

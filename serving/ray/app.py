@@ -16,11 +16,12 @@ from ray.serve.schema import LoggingConfig
 from choreo.errors import BackendUnavailable, InvalidInput
 from serving.http.ingress import create_app
 from serving.http.server import HttpServer
-from serving.ray.handles import HandleStages
+from serving.pipeline.contracts import EncodeStage, FinishStage, RetrieveStage, SampleStage, Stages
+from serving.ray.remote import remote
 from serving.ray.replicas import EncoderReplica, FinisherReplica, RetrieverReplica, SamplerReplica
 from serving.ray.session import RaySession, uninterrupted, within
 from serving.settings import Settings
-from serving.stages.conditioning_cache import ConditioningCache
+from serving.stages.remembered import RememberedEncoder, RememberedModels
 from serving.util.ownership import sweep_stale
 
 log = logging.getLogger(__name__)
@@ -67,8 +68,14 @@ class ListeningIngress:
         await self._server.stop()
 
 
-def _stages(settings: Settings, encoder: Any, retriever: Any, sampler: Any, finisher: Any) -> HandleStages:
-    return HandleStages(encoder, retriever, sampler, finisher, ConditioningCache(settings.conditioning_cache_bytes))
+def _stages(settings: Settings, encoder: Any, retriever: Any, sampler: Any, finisher: Any) -> Stages:
+    """The stages behind handles, with what the ingress remembers of them."""
+    return Stages(
+        RememberedEncoder(remote(EncodeStage, encoder), settings.conditioning_cache_bytes),
+        remote(RetrieveStage, retriever),
+        RememberedModels(remote(SampleStage, sampler)),
+        remote(FinishStage, finisher),
+    )
 
 
 def serve_app(

@@ -6,7 +6,9 @@ from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Self
 
+from choreo.generators.spec import GeneratorSpec
 from export.build import build_repository
+from export.repository import serve_first, serve_only
 from serving.ray.app import Server
 from serving.settings import Settings
 from serving.stages.library_watch import LibraryWatch
@@ -45,12 +47,24 @@ class Stack:
             library.require()
         urls = list(settings.triton_url)
         if not urls:
-            spec = build_repository(settings.weights, settings.model_repo).spec
+            spec = self._export(settings)
+            settings = settings.model_copy(update={"default_model": settings.default_model or spec.name})
             if named:
                 library.require((spec.text_encoder, spec.text_dim))
             self.triton = self._exit.enter_context(TritonServer(settings.model_repo, TritonSettings()))
             urls = [self.triton.grpc_url]
         self.url = self._exit.enter_context(Server(settings, urls)).url
+
+    @staticmethod
+    def _export(settings: Settings) -> GeneratorSpec:
+        """Write what is not current into the repository; the contract of the default generator."""
+        folders = settings.models or (settings.weights,)
+        specs = [build_repository(folder, settings.model_repo).spec for folder in folders]
+        if settings.models:
+            serve_only(settings.model_repo, [spec.name for spec in specs])
+        else:
+            serve_first(settings.model_repo, specs[0].name)
+        return specs[0]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

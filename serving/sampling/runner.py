@@ -1,170 +1,127 @@
-"""Continuous batching at the level of a denoising step: rows of whoever is in flight share one call, a wave.
+"""Moves trajectories through an engine in the step batches that the scheduler chooses.
 
-A trajectory takes part in the next wave that has room for its rows, whatever step, sampler or guidance it is at; it
-joins and leaves between waves. While one wave is computed the next one is made ready and queued behind it, so that the
-engine does not wait for this process.
+While one batch is computed the next one is made ready and queued behind it, so that the engine does not wait for this
+process. A request joins and leaves between batches.
 """
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from choreo.diffusion.trajectory import Trajectory
 from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded, NonFiniteOutput
-from choreo.generators.spec import ModelSpec
-from serving.engines.base import PAIR
-from serving.engines.tensors import Tensors
-from serving.sampling.step_buffer import Seat, StepBuffer
+from choreo.generators.base import Tensors, Trajectory
+from choreo.generators.spec import GeneratorSpec
+from serving.engines.base import Engine
+from serving.sampling.scheduler import ActiveRequest, BatchOptions, Slot, State, StepBatch, StepScheduler
+from serving.sampling.step_buffer import StepBuffer
+from serving.sampling.transports import BatchTransport, MakeTransport, message_transport, transport_for
+from serving.settings import Settings
 
-RETRIES: Final = 1
-"""Times that a trajectory whose wave failed is evaluated again from its last complete step."""
 
+class Executor(Protocol):
+    """Takes trajectories to their end."""
 
-class BatchTransport(Protocol):
-    """Evaluates one wave."""
-
-    def inputs(self, rows: int) -> Tensors:
-        """Zeros for the denoiser's inputs, where `evaluate` can read them best."""
-        ...
-
-    async def evaluate(self, inputs: Tensors, rows: int, deadline: float | None) -> NDArray[np.float32]:
-        """Predictions (rows, window, C) for the first rows of arrays that `inputs` made, until it is asked for more.
+    async def run(self, trajectory: Trajectory, spec: GeneratorSpec) -> None:
+        """Evaluate; `trajectory.done` afterwards.
 
         Raises:
-            DeadlineExceeded, BackendUnavailable, NonFiniteOutput: see `serving.engines.base.Engine.infer`.
+            DeadlineExceeded: its deadline passed; no further step was started.
+            ModelUnavailable, BackendUnavailable: a call failed, and once more on the second try.
+            NonFiniteOutput: the model produced NaN or infinity in one of its rows.
         """
+        ...
+
+    async def release(self, model: str) -> None:
+        """Give back what is kept for the graphs of a generator that is not served any more."""
         ...
 
     async def close(self) -> None:
-        """Give back what `inputs` took; the engine below belongs to whoever made it."""
+        """Fail what is under way."""
         ...
 
 
-@dataclass(frozen=True)
-class BatchOptions:
-    """Sizes of waves.
-
-    Attributes:
-        rows: most rows of one wave.
-        instances: waves that the engine computes at a time.
-        queued: waves that wait there for whichever instance is done first. Triton joins what waits, so of two one
-            instance would get both, and another none.
-        worthwhile: rows from which a wave costs hardly more per row than larger ones; smaller ones are not made just to
-            have one queued.
-    """
-
-    rows: int = 32
-    instances: int = 1
-    queued: int = 1
-    worthwhile: int = 4
-
-    @property
-    def depth(self) -> int:
-        """StepBatchRunner that are in the engine at a time."""
-        return self.instances + self.queued
+MakeExecutor = Callable[[Engine], Executor]
 
 
-@dataclass(eq=False)
-class _Flight:
-    """A trajectory with its share of the waves: `passed` are rows by weight, the least is served next."""
+def executor(settings: Settings) -> MakeExecutor:
+    """Maker of the executor that the settings name."""
 
-    trajectory: Trajectory
-    landed: asyncio.Future[None]
-    passed: float
-    pending: deque[int] = field(default_factory=deque)
-    generation: int = 0
-    retries: int = 0
+    def step_batches(engine: Engine) -> Executor:
+        options = BatchOptions(rows=settings.step_batch_rows)
+        return StepBatchRunner(engine, options, transport_for(engine, settings.shared_memory))
 
-    def begin(self) -> None:
-        """All rows of the step that is next wait for a wave."""
-        self.pending = deque(range(self.trajectory.rows))
-        self.generation += 1
-
-    @property
-    def gone(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self.landed.done()
-
-    def fail(self, error: ChoreoError) -> None:
-        """End with an error, unless it has ended."""
-        if not self.landed.done():
-            self.landed.set_exception(error)
-
-
-@dataclass(frozen=True)
-class _Wave:
-    buffer: StepBuffer
-    rows: list[tuple[_Flight, int, int]]
-    """Flight, row, and the flight's generation when the row was taken."""
+    return SeparateRequests if settings.executor == "requests" else step_batches
 
 
 class StepBatchRunner:
-    """The trajectories in flight on one event loop, and the task that moves them.
+    """The requests under way on one event loop, and the task that moves them."""
 
-    Args:
-        engine: that evaluates waves.
-        spec: of its model.
-        options: sizes.
-    """
-
-    def __init__(self, engine: BatchTransport, spec: ModelSpec, options: BatchOptions) -> None:
-        self._engine, self._spec, self._options = engine, spec, options
-        self._flights: list[_Flight] = []
-        self._free: list[StepBuffer] = []
-        self._clock = 0.0
+    def __init__(
+        self,
+        engine: Engine,
+        options: BatchOptions | None = None,
+        make_transport: MakeTransport | None = None,
+        keep_instances_busy: bool = True,
+    ) -> None:
+        """With `keep_instances_busy=False` a call has all rows that are ready, and the server divides them."""
+        self.scheduler = StepScheduler(options)
+        self._engine, self._make_transport = engine, make_transport or message_transport(engine)
+        self._divide = keep_instances_busy
+        self._instances: dict[str, int] = {}
+        self._transports: dict[str, BatchTransport] = {}
+        self._free: dict[str, list[StepBuffer]] = {}
+        self._ended: dict[ActiveRequest, asyncio.Future[None]] = {}
         self._wake: asyncio.Event | None = None
         self._driver: asyncio.Task[None] | None = None
 
-    @property
-    def rows_in_flight(self) -> int:
-        """Rows of the present steps of all trajectories."""
-        return sum(flight.trajectory.rows for flight in self._flights)
-
-    async def run(self, trajectory: Trajectory) -> None:
-        """Denoise to the end. When the caller is cancelled its rows leave with the wave that they are in.
-
-        Raises:
-            DeadlineExceeded: the plan's deadline passed; no further step was started.
-            BackendUnavailable: a wave failed, and once more on the second try.
-            NonFiniteOutput: the model produced NaN or infinity in one of these rows.
-        """
-        flight = _Flight(trajectory, asyncio.get_running_loop().create_future(), self._clock)
-        flight.begin()
-        self._flights.append(flight)
+    async def run(self, trajectory: Trajectory, spec: GeneratorSpec) -> None:
+        """Evaluate to the end; errors as in `Executor.run`. A caller that is cancelled takes its rows along."""
+        for graph in spec.graphs:
+            key = spec.key(graph.name)
+            if key not in self._instances:
+                self._instances[key] = await self._engine.instances(key) if self._divide else 1
+        request = self.scheduler.admit(trajectory, spec)
+        if not request.active:
+            return
+        ended = self._ended[request] = asyncio.get_running_loop().create_future()
         if self._wake is None or self._driver is None or self._driver.done():
             # Made here: an event belongs to the event loop that is running.
             self._wake = asyncio.Event()
             self._driver = asyncio.create_task(self._drive(self._wake))
         self._wake.set()
         try:
-            await flight.landed
+            await ended
         finally:
-            flight.landed.cancel()
-            self._leave(flight)
+            self._leave(request)
+
+    async def release(self, model: str) -> None:
+        """Give back the buffers of a generator's graphs."""
+        for key in [key for key in self._transports if key.startswith(f"{model}.")]:
+            self._free.pop(key, None)
+            await self._transports.pop(key).close()
+        self._instances = {k: count for k, count in self._instances.items() if not k.startswith(f"{model}.")}
 
     async def close(self) -> None:
-        """Fail what is in flight and stop."""
-        for flight in list(self._flights):
-            flight.fail(BackendUnavailable("the sampler was closed"))
+        """Fail what is under way and stop."""
+        for request in self.scheduler.requests:
+            self._fail(request, BackendUnavailable("the sampler was closed"))
         if self._driver is not None:
             self._driver.cancel()
             await asyncio.gather(self._driver, return_exceptions=True)
-        await self._engine.close()
+        for transport in self._transports.values():
+            await transport.close()
+        self._transports.clear()
 
     async def _drive(self, wake: asyncio.Event) -> None:
         running: set[asyncio.Task[None]] = set()
         try:
-            while self._flights or running:
+            while self.scheduler.requests or running:
                 wake.clear()
-                self._turn_away_the_late()
-                while len(running) < self._options.depth and (wave := self._compose()) is not None:
-                    task = asyncio.create_task(self._evaluate(wave))
+                for late in self.scheduler.expire(time.monotonic()):
+                    self._end(late)
+                while (batch := self.scheduler.next_batch(self._instances)) is not None:
+                    task = asyncio.create_task(self._evaluate(batch))
                     task.add_done_callback(lambda _: wake.set())
                     running.add(task)
                 await wake.wait()
@@ -172,129 +129,134 @@ class StepBatchRunner:
                     running.remove(task)
                     task.result()
         except Exception as error:  # a defect of ours must not leave callers waiting for ever
-            for flight in list(self._flights):
-                flight.fail(BackendUnavailable(f"the sampler failed: {error!r}"))
+            for request in self.scheduler.requests:
+                self._fail(request, BackendUnavailable(f"the sampler failed: {error!r}"))
             raise
         finally:
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
-    def _turn_away_the_late(self) -> None:
-        now = time.monotonic()
-        for flight in self._flights:
-            plan = flight.trajectory.plan
-            if now > plan.deadline:
-                step = f"step {flight.trajectory.index} of {plan.num_steps}"
-                flight.fail(DeadlineExceeded(f"the deadline passed at {step}"))
-
-    def _compose(self) -> _Wave | None:
-        """Rows for the next wave, from those served least; None where none waits."""
-        waiting = sorted((f for f in self._flights if f.pending and not f.gone), key=lambda f: f.passed)
-        if not waiting:
-            return None
-        wanted, torn = self._size(), len(self._flights) < self._options.depth
-        taken: list[tuple[_Flight, int, int]] = []
-        for flight in waiting:
-            rows, room = len(flight.pending), self._options.rows - len(taken)
-            if len(taken) >= wanted:
-                break
-            if rows > room and rows <= self._options.rows:
-                continue  # a step that fits one wave is not torn in two
-            # Where there are few, it is: an instance would have nothing to do.
-            count = min(rows, room, wanted - len(taken)) if torn or rows > room else rows
-            taken += [(flight, flight.pending.popleft(), flight.generation) for _ in range(count)]
-            # Who comes now starts level with who is served now (start-time fair queueing, Goyal et al. 1996).
-            self._clock = max(self._clock, flight.passed)
-            flight.passed += count / flight.trajectory.plan.weight
-        return _Wave(self._buffer({(flight.trajectory, row) for flight, row, _ in taken}), taken)
-
-    def _size(self) -> int:
-        """Rows to aim at: a share of what is in flight for every instance, and for a queued wave if worthwhile."""
-        total, options = self.rows_in_flight, self._options
-        if total <= PAIR:
-            return PAIR
-        parts = options.depth if total >= options.depth * options.worthwhile else options.instances
-        if total > options.instances * options.rows:
-            # As many for every instance, and all alike: a long song waits for its last wave at every step.
-            parts = -(-total // options.rows)
-            parts += -parts % options.instances
-        return max(1, min(options.rows, -(-total // parts)))
-
-    def _buffer(self, wanted: set[Seat]) -> StepBuffer:
-        """The free one in which most of the rows sit already."""
-        if not self._free:
-            return StepBuffer(self._engine.inputs(self._options.rows))
-        best = max(self._free, key=lambda buffer: buffer.seated(wanted))
-        self._free.remove(best)
-        return best
-
-    async def _evaluate(self, wave: _Wave) -> None:
-        taken = {(flight.trajectory, row): (flight, generation) for flight, row, generation in wave.rows}
+    async def _evaluate(self, batch: StepBatch) -> None:
+        buffer = self._buffer(batch)
         try:
-            seats = wave.buffer.load(list(taken))
-            deadline = max(flight.trajectory.plan.deadline for flight, _, _ in wave.rows)
-            output = await self._output(wave.buffer, seats, None if deadline == float("inf") else deadline)
+            deadline = batch.deadline
+            slots, outputs = await self._outputs(batch, buffer, None if deadline == float("inf") else deadline)
         except NonFiniteOutput as error:
-            await self._isolate(wave, error)
+            await self._isolate(batch, buffer, error)
         except (BackendUnavailable, DeadlineExceeded) as error:
-            self._again(wave, error)
+            self._retry(batch, error)
         else:
-            self._scatter([(*taken[seat], seat[1], values) for seat, values in zip(seats, output, strict=True)])
+            self._scatter(slots, outputs)
         finally:
-            for flight in {flight for flight, _, _ in wave.rows if flight.gone}:
-                wave.buffer.forget(flight.trajectory)
-            self._free.append(wave.buffer)
+            self.scheduler.left(batch)
+            for request in batch.requests:
+                if not request.active:
+                    buffer.forget(request.trajectory)
+            self._free.setdefault(batch.key, []).append(buffer)
 
-    async def _output(self, buffer: StepBuffer, seats: list[Seat], deadline: float | None) -> NDArray[np.float32]:
-        return await self._engine.evaluate(buffer.inputs, len(seats), deadline)
+    async def _outputs(
+        self, batch: StepBatch, buffer: StepBuffer, deadline: float | None
+    ) -> tuple[list[Slot], Tensors]:
+        """Rows in the order of the buffer, and the outputs of the graph for them."""
+        by_row = {(slot.request.trajectory, slot.row): slot for slot in batch.slots}
+        slots = [by_row[entry] for entry in buffer.load(list(by_row))]
+        return slots, await self._transports[batch.key].evaluate(buffer.inputs, len(slots), deadline)
 
-    def _scatter(self, rows: Iterable[tuple[_Flight, int, int, NDArray[np.float32]]]) -> None:
-        touched: dict[_Flight, None] = {}
-        for flight, generation, row, values in rows:
-            if generation == flight.generation and not flight.gone:
-                flight.trajectory.add(row, values)
-                touched[flight] = None
-        for flight in [flight for flight in touched if flight.trajectory.complete]:
-            flight.trajectory.advance()
-            if flight.trajectory.done:
-                flight.landed.set_result(None)
-            else:
-                flight.begin()
+    def _scatter(self, slots: list[Slot], outputs: Tensors) -> None:
+        """Add outputs to their requests, and make the steps that are complete."""
+        touched: dict[ActiveRequest, None] = {}
+        for at, slot in enumerate(slots):
+            if not slot.stale:
+                slot.request.trajectory.add(slot.row, {name: values[at] for name, values in outputs.items()})
+                touched[slot.request] = None
+        complete = [request for request in touched if request.trajectory.complete]
+        for request in complete:
+            request.trajectory.advance()
+        self.scheduler.advanced(complete)
+        for request in complete:
+            self._end(request)
 
-    async def _isolate(self, wave: _Wave, error: NonFiniteOutput) -> None:
-        """After a wave with NaN in it: each trajectory's rows alone, so that only those fail that it came from."""
-        flights = dict.fromkeys(flight for flight, _, _ in wave.rows)
-        if len(flights) == 1:
-            next(iter(flights)).fail(error)
+    async def _isolate(self, batch: StepBatch, buffer: StepBuffer, error: NonFiniteOutput) -> None:
+        """After a batch with NaN in it: the rows of each request alone, so that only those fail that produce it."""
+        if len(batch.requests) == 1:
+            self._fail(batch.requests[0], error)
             return
-        for flight in flights:
-            alone = [entry for entry in wave.rows if entry[0] is flight]
-            taken = {(flight.trajectory, row): generation for _, row, generation in alone}
+        for request in batch.requests:
+            alone = StepBatch(batch.key, batch.graph, tuple(slot for slot in batch.slots if slot.request is request))
             try:
-                seats = wave.buffer.load(list(taken))
-                output = await self._output(wave.buffer, seats, None)
+                slots, outputs = await self._outputs(alone, buffer, None)
             except NonFiniteOutput as own:
-                flight.fail(own)
+                self._fail(request, own)
             except (BackendUnavailable, DeadlineExceeded) as failure:
-                self._again(_Wave(wave.buffer, alone), failure)
+                self._retry(alone, failure)
             else:
-                self._scatter([(flight, taken[seat], seat[1], v) for seat, v in zip(seats, output, strict=True)])
+                self._scatter(slots, outputs)
 
-    def _again(self, wave: _Wave, error: BackendUnavailable | DeadlineExceeded) -> None:
-        """Have the steps of a failed wave evaluated once more; whoever had that already fails."""
-        for flight in dict.fromkeys(flight for flight, _, generation in wave.rows if generation == flight.generation):
-            if isinstance(error, BackendUnavailable):
-                flight.retries += 1
-            if flight.retries > RETRIES:
-                flight.fail(error)
-            elif not flight.gone:
-                flight.trajectory.repeat()
-                flight.begin()
+    def _retry(self, batch: StepBatch, error: BackendUnavailable | DeadlineExceeded) -> None:
+        # A deadline is that of the batch: requests in it that have one of their own fail by it alone.
+        self.scheduler.retry(batch, error, counts=isinstance(error, BackendUnavailable))
+        for request in batch.requests:
+            self._end(request)
 
-    def _leave(self, flight: _Flight) -> None:
-        self._flights.remove(flight)
+    def _buffer(self, batch: StepBatch) -> StepBuffer:
+        """The free buffer that has most of the rows already, or a new one."""
+        free = self._free.get(batch.key)
+        if free:
+            wanted = {(slot.request.trajectory, slot.row) for slot in batch.slots}
+            best = max(free, key=lambda buffer: buffer.loaded(wanted))
+            free.remove(best)
+            return best
+        if batch.key not in self._transports:
+            self._transports[batch.key] = self._make_transport(batch.key, batch.graph)
+        rows = min(self.scheduler.options.rows, batch.graph.max_rows)
+        return StepBuffer(self._transports[batch.key].inputs(rows))
+
+    def _fail(self, request: ActiveRequest, error: ChoreoError) -> None:
+        self.scheduler.fail(request, error)
+        self._end(request)
+
+    def _end(self, request: ActiveRequest) -> None:
+        """Tell the caller of a request that has ended; one that is still active goes on."""
+        ended = self._ended.get(request)
+        if request.active or ended is None or ended.done():
+            return
+        if request.state is State.FAILED and request.error is not None:
+            ended.set_exception(request.error)
+        else:
+            ended.set_result(None)
+
+    def _leave(self, request: ActiveRequest) -> None:
+        self.scheduler.leave(request)
+        self._ended.pop(request, None)
         if self._wake is not None:
             self._wake.set()
-        for buffer in self._free:
-            buffer.forget(flight.trajectory)
+        for free in self._free.values():
+            for buffer in free:
+                buffer.forget(request.trajectory)
+
+
+class SeparateRequests:
+    """Every request in calls of its own: what shares a batch is left to the dynamic batcher of the server."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._under_way: set[StepBatchRunner] = set()
+
+    async def run(self, trajectory: Trajectory, spec: GeneratorSpec) -> None:
+        """Evaluate to the end; errors as in `Executor.run`."""
+        runner = StepBatchRunner(self._engine, BatchOptions(rows=1024, queued=0), keep_instances_busy=False)
+        self._under_way.add(runner)
+        try:
+            await runner.run(trajectory, spec)
+        finally:
+            self._under_way.discard(runner)
+            await runner.close()
+
+    async def release(self, model: str) -> None:
+        """Nothing is kept between requests."""
+
+    async def close(self) -> None:
+        """Fail what is under way."""
+        for runner in list(self._under_way):
+            await runner.close()

@@ -1,65 +1,56 @@
-"""Inputs of one wave, and who sits where: what a row keeps from step to step is written once, when it is seated."""
+"""Inputs of step batches: what a row keeps from step to step is written once, when it is loaded into a position."""
 
 from collections.abc import Sequence, Set
 
-import numpy as np
+from choreo.generators.base import Tensors, Trajectory
 
-from choreo.diffusion.trajectory import Trajectory
-from choreo.generators.spec import ModelSpec
-from serving.engines.tensors import Tensors
-
-Seat = tuple[Trajectory, int]
+Entry = tuple[Trajectory, int]
 """A trajectory and the number of one of its rows."""
 
 
-def denoiser_inputs(spec: ModelSpec, rows: int) -> Tensors:
-    """Zeros for every input of the denoiser."""
-    return {name: np.zeros((rows, *shape), np.float32) for name, shape in spec.denoiser_inputs().items()}
-
-
 class StepBuffer:
-    """Arrays for up to `rows` rows.
+    """Arrays for the rows of one graph.
 
     Args:
-        inputs: (rows, *shape) of every input of the denoiser, e.g. from `denoiser_inputs`; they are written in place.
+        inputs: (rows, *shape) of every input of the graph; they are written in place.
     """
 
     def __init__(self, inputs: Tensors) -> None:
         self.inputs = inputs
-        self._seats: list[Seat | None] = [None] * len(inputs["x"])
+        self._entries: list[Entry | None] = [None] * len(next(iter(inputs.values())))
         self.written = 0
         """Rows whose constant part was written so far."""
 
-    def seated(self, wanted: Set[Seat]) -> int:
-        """How many of some rows sit here."""
-        return sum(seat in wanted for seat in self._seats)
+    def loaded(self, wanted: Set[Entry]) -> int:
+        """How many of some rows are in here already."""
+        return sum(entry in wanted for entry in self._entries)
 
-    def load(self, wanted: Sequence[Seat]) -> list[Seat]:
-        """Write the rows of a wave into the first positions; returns who sits where.
+    def load(self, wanted: Sequence[Entry]) -> list[Entry]:
+        """Write the rows of a batch into the first positions; returns which row is where.
 
-        A row that sits in one of those positions already stays there, and only its x and t are written.
+        A row that is in one of those positions already stays there, and only what changes from step to step is written.
         """
         count = len(wanted)
-        standing = {id(t): t for t, _ in wanted}
+        trajectories = {id(t): t for t, _ in wanted}
         waiting = dict.fromkeys((id(t), row) for t, row in wanted)
-        seated: list[Seat | None] = [None] * count
-        for at, seat in enumerate(self._seats[:count]):
-            if seat is not None and (id(seat[0]), seat[1]) in waiting:
-                del waiting[id(seat[0]), seat[1]]
-                seated[at] = seat
+        placed: list[Entry | None] = [None] * count
+        for at, entry in enumerate(self._entries[:count]):
+            if entry is not None and (id(entry[0]), entry[1]) in waiting:
+                del waiting[id(entry[0]), entry[1]]
+                placed[at] = entry
         rest = iter(waiting)
-        full: list[Seat] = []
-        for at, seat in enumerate(seated):
-            if seat is None:
+        full: list[Entry] = []
+        for at, entry in enumerate(placed):
+            if entry is None:
                 key, row = next(rest)
-                seat = standing[key], row
-                seat[0].fill_constant(row, self.inputs, at)
+                entry = trajectories[key], row
+                entry[0].fill_constant(row, self.inputs, at)
                 self.written += 1
-            full.append(seat)
-            seat[0].fill_step(seat[1], self.inputs, at)
-        self._seats[:count] = full
+            full.append(entry)
+            entry[0].fill_step(entry[1], self.inputs, at)
+        self._entries[:count] = full
         return full
 
     def forget(self, trajectory: Trajectory) -> None:
-        """Empty the seats of one that has left, so that its memory goes with it."""
-        self._seats = [None if seat is not None and seat[0] is trajectory else seat for seat in self._seats]
+        """Free the positions of a trajectory that has ended, so that its memory can be reused."""
+        self._entries = [None if entry is not None and entry[0] is trajectory else entry for entry in self._entries]

@@ -1,64 +1,91 @@
-"""The stages in this process: what `choreo generate` uses, and what each deployment runs one of."""
+"""The whole pipeline in this process: what `choreo generate`, evaluation, library building and benchmarks run."""
 
-import asyncio
-from typing import Any
+import tempfile
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from choreo.generators.spec import ModelSpec
-from choreo.motion.clip import Motion
+from choreo.generators.spec import GeneratorSpec
+from export.build import build_repository
 from serving.engines.base import Engine
-from serving.pipeline.contracts import Conditioning, Prior, RetrievalResult, SamplingResult, SearchResult
-from serving.pipeline.request import MotionRequest
-from serving.sampling.executors import executor
+from serving.engines.local import LocalEngine
+from serving.pipeline.contracts import Stages
+from serving.pipeline.pipeline import Pipeline
+from serving.sampling.runner import executor
 from serving.settings import Settings
 from serving.stages.context_cache import ContextCache
 from serving.stages.encoder import Encoder
-from serving.stages.finisher import finish_motion
+from serving.stages.finisher import Finisher
 from serving.stages.retriever import Retriever
 from serving.stages.sampler import Sampler
 
 
-class LocalStages:
-    """All four stages over one engine; blocking work runs in threads.
+class LocalPipeline(Pipeline):
+    """An asynchronous context manager: the stages over one engine, started in order and closed in reverse.
 
     Args:
-        retriever: of the phrases; None: one of the library that the settings name.
+        settings: limits and paths.
+        checkpoints: folders of the generators, the default one first; None: `settings.weights`. One that is not in the
+            settings' model repository by name is exported to a temporary folder, so that evaluating a checkpoint does
+            not change what is served.
+        phrases: folder of the phrase library that must be there; None: that of the settings, which need not.
+        engine: evaluates the graphs instead of one over `checkpoints`; it stays open.
     """
 
-    def __init__(self, engine: Engine, settings: Settings, retriever: Retriever | None = None) -> None:
-        self._encoder = Encoder(settings)
-        self._retriever = retriever or Retriever(settings.phrases, cross_encoder=settings.cross_encoder)
-        self._sampler = Sampler(engine, executor(settings), ContextCache(settings.context_cache_bytes))
+    def __init__(
+        self,
+        settings: Settings,
+        checkpoints: Sequence[Path] | None = None,
+        phrases: Path | None = None,
+        engine: Engine | None = None,
+    ) -> None:
+        self._settings, self._checkpoints = settings, checkpoints or [settings.weights]
+        self._named = phrases is not None or settings.phrases_named
+        self._retriever = Retriever(phrases or settings.phrases, cross_encoder=settings.cross_encoder)
+        self._given = engine
+        self._exit = AsyncExitStack()
 
-    async def close(self) -> None:
-        """Fail what is in flight, and give back what it took. Engine and retriever are closed by whoever made them."""
-        await self._sampler.close()
+    async def __aenter__(self) -> Self:
+        """Export what is not current, load it, and open the library.
 
-    async def spec(self, model: str | None) -> ModelSpec:
-        """See `Stages`."""
-        return await self._sampler.spec(model)
+        Raises:
+            InvalidInput: the phrase library was named, and cannot be used.
+            MissingDependency, InvalidArtifact: no usable checkpoint.
+        """
+        async with AsyncExitStack() as stack:
+            stack.callback(self._retriever.close)
+            if self._named:
+                await self._retriever.require()
+            self.engine = self._given or await self._opened(stack)
+            self.spec: GeneratorSpec = next(iter((await self.engine.models()).values()))
+            if self._named:
+                await self._retriever.require((self.spec.text_encoder, self.spec.text_dim))
+            super().__init__(self._made(stack))
+            self._exit = stack.pop_all()
+        return self
 
-    async def encode(self, job: MotionRequest, spec: ModelSpec) -> Conditioning:
-        """See `Stages`."""
-        return await asyncio.to_thread(self._encoder.encode, job, spec)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._exit.aclose()
 
-    async def retrieve(self, job: MotionRequest, conditioning: Conditioning) -> RetrievalResult:
-        """See `Stages`."""
-        return await self._retriever.retrieve(job, conditioning)
+    async def _opened(self, stack: AsyncExitStack) -> Engine:
+        settings, repository = self._settings, self._settings.model_repo
+        if [checkpoint.resolve() for checkpoint in self._checkpoints] != [settings.weights.resolve()]:
+            repository = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="choreo-models-")))
+        names = [build_repository(checkpoint, repository).spec.name for checkpoint in self._checkpoints]
+        engine = LocalEngine(repository, names, settings.threads)
+        stack.push_async_callback(engine.close)
+        return engine
 
-    async def search(self, job: MotionRequest, conditioning: Conditioning, top_n: int) -> SearchResult:
-        """See `Stages`."""
-        return await self._retriever.search(job, conditioning, top_n)
-
-    async def sample(self, job: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
-        """See `Stages`."""
-        return await self._sampler.sample(job, conditioning, prior)
-
-    async def finish(
-        self, job: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
-    ) -> tuple[Motion, NDArray[np.float32]]:
-        """See `Stages`."""
-        spec = await self.spec(job.model)
-        return await asyncio.to_thread(finish_motion, job, sampled, spec.fps, meta)
+    def _made(self, stack: AsyncExitStack) -> Stages:
+        settings = self._settings
+        encoder, finisher = Encoder(settings), Finisher()
+        cache = ContextCache(settings.context_cache_bytes)
+        sampler = Sampler(self.engine, executor(settings), cache, settings.sampler_concurrency)
+        stack.callback(encoder.close)
+        stack.callback(finisher.close)
+        stack.push_async_callback(sampler.close)
+        return Stages(encoder, self._retriever, sampler, finisher)

@@ -1,4 +1,4 @@
-"""A song as the phrase library is searched by it."""
+"""What of a song the phrase library is searched by."""
 
 from choreo.music.encoders import MusicFeatures
 from choreo.music.features import DSP_DIM, ONSET
@@ -7,7 +7,7 @@ from retrieval.library.phrases import beat_strength
 from retrieval.library.song_summary import song_summary
 
 
-def heard(song: MusicFeatures) -> Music:
+def music_query(song: MusicFeatures) -> Music:
     """Tempo, beat strength and, where the features are the 35-d ones that libraries are built from, their summary."""
     if song.features.shape[1] != DSP_DIM:
         return Music(song.tempo, beat_strength(song.onset, song.beats))

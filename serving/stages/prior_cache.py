@@ -48,23 +48,23 @@ def size_of(value: RetrievalResult) -> int:
     return OVERHEAD_BYTES + value.prior.features.nbytes + value.prior.mask.nbytes
 
 
-def prior_key(finder: PhraseFinder, wish: PhraseRequest, num_frames: int, beats: NDArray[np.float64]) -> bytes:
+def prior_key(finder: PhraseFinder, request: PhraseRequest, num_frames: int, beats: NDArray[np.float64]) -> bytes:
     """Hash of everything that a prior depends on; the code itself does not change while a process lives."""
-    query, chosen = wish.query, wish.filter
+    query, chosen = request.query, request.filter
     music = None if query.music is None else {name: _plain(value) for name, value in asdict(query.music).items()}
     parts = (
         finder.library.version,
         _plain(query.text),
         music,
         _plain(query.stats),
-        wish.text,
-        wish.num_frames,
+        request.text,
+        request.num_frames,
         sorted(chosen.genres),
         sorted(chosen.licences),
         chosen.min_tempo,
         chosen.max_tempo,
-        wish.top_n,
-        wish.variety,
+        request.top_n,
+        request.variety,
         num_frames,
         _plain(beats),
     )

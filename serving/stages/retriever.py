@@ -9,21 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact
+from choreo.generators.spec import GeneratorSpec
 from choreo.motion.skeleton import FPS
-from retrieval.library.embedding import Query
 from retrieval.library.library import Hit, PhraseLibrary
 from retrieval.prior.prior import PRIOR_PHRASES, build_prior
 from retrieval.search.finder import PhraseFinder, PhraseRequest
 from serving.pipeline.contracts import (
     CacheStats,
-    Conditioning,
     LibraryFacts,
+    PhraseQuery,
     Prior,
     RetrievalResult,
     SearchResult,
     UsedPhrase,
 )
-from serving.pipeline.request import MotionRequest
 from serving.stages.library_facts import facts
 from serving.stages.library_watch import LibraryWatch
 from serving.stages.prior_cache import PriorCache, prior_key
@@ -85,7 +84,7 @@ class Retriever:
         await self._threads.run(self._watch.require, encoder)
         self._opened = True
 
-    async def retrieve(self, job: MotionRequest, conditioning: Conditioning) -> RetrievalResult:
+    async def retrieve(self, query: PhraseQuery) -> RetrievalResult:
         """Prior of the whole motion, or why there is none.
 
         A request with a starting motion goes without: the start fixes pose and heading, which the phrases do not know.
@@ -97,23 +96,23 @@ class Retriever:
         finder = self._watch.finder
         if finder is None:
             return RetrievalResult(None, self._watch.reason)
-        if reason := HAS_START if job.start is not None else _misfit(finder.library, conditioning):
+        if reason := HAS_START if query.has_start else _misfit(finder.library, query):
             return RetrievalResult(None, reason, finder.library.version)
-        wish = _wish(job, conditioning, PRIOR_PHRASES)
-        beats = conditioning.beats[conditioning.beats < conditioning.num_frames / FPS]
-        key = prior_key(finder, wish, conditioning.num_frames, beats)
+        request = _request(query, PRIOR_PHRASES)
+        beats = query.beats[query.beats < query.num_frames / FPS]
+        key = prior_key(finder, request, query.num_frames, beats)
         known = self._cache.get(key)
         made_here = False
 
         async def make() -> RetrievalResult:
             nonlocal made_here
             made_here = True
-            return self._cache.put(key, await self._made(finder, wish, conditioning.num_frames, beats))
+            return self._cache.put(key, await self._made(finder, request, query.num_frames, beats))
 
         retrieved = await self._flights.do(key, make) if known is None else known
         return replace(retrieved, cache=CacheStats(not made_here, self._cache.held_bytes))
 
-    async def search(self, job: MotionRequest, conditioning: Conditioning, top_n: int) -> SearchResult:
+    async def search(self, query: PhraseQuery, top_n: int) -> SearchResult:
         """The phrases that `retrieve` would choose from, and those after them.
 
         Raises:
@@ -123,17 +122,21 @@ class Retriever:
         finder = self._watch.finder
         if finder is None:
             return SearchResult([], None, self._watch.reason)
-        if reason := _misfit(finder.library, conditioning):
+        if reason := _misfit(finder.library, query):
             raise InvalidArtifact(reason)
-        wish = _wish(job, conditioning, top_n)
-        hits = await self._batches.find(finder, wish)
-        reason = "" if hits else await self._threads.run(_why_nothing, finder.library, wish)
+        request = _request(query, top_n)
+        hits = await self._batches.find(finder, request)
+        reason = "" if hits else await self._threads.run(_why_nothing, finder.library, request)
         return SearchResult(hits, facts(finder.library), reason)
 
     async def library(self) -> LibraryFacts | None:
         """What is known of the open library."""
         await self.open()
         return None if self._watch.finder is None else facts(self._watch.finder.library)
+
+    async def warm_up(self, spec: GeneratorSpec) -> None:
+        """Open the library for queries from a generator's text encoder."""
+        await self.open((spec.text_encoder, spec.text_dim))
 
     def close(self) -> None:
         """Stop looking for libraries, and fail what waits."""
@@ -142,36 +145,34 @@ class Retriever:
         self._threads.close()
 
     async def _made(
-        self, finder: PhraseFinder, wish: PhraseRequest, num_frames: int, beats: NDArray[np.float64]
+        self, finder: PhraseFinder, request: PhraseRequest, num_frames: int, beats: NDArray[np.float64]
     ) -> RetrievalResult:
         library = finder.library
-        hits = await self._batches.find(finder, wish)
+        hits = await self._batches.find(finder, request)
         if not hits:
-            return RetrievalResult(None, await self._threads.run(_why_nothing, library, wish), library.version)
+            return RetrievalResult(None, await self._threads.run(_why_nothing, library, request), library.version)
         return RetrievalResult(await self._threads.run(_built, library, hits, num_frames, beats), "", library.version)
 
 
-def _wish(job: MotionRequest, conditioning: Conditioning, top_n: int) -> PhraseRequest:
-    query = Query(text=conditioning.text, music=conditioning.heard)
-    text = job.text or ""
-    return PhraseRequest(query, text, filter=job.phrase_filter, top_n=top_n, variety=job.phrase_variety)
+def _request(query: PhraseQuery, top_n: int) -> PhraseRequest:
+    return PhraseRequest(query.query, query.text, filter=query.filter, top_n=top_n, variety=query.variety)
 
 
-def _misfit(library: PhraseLibrary, conditioning: Conditioning) -> str:
+def _misfit(library: PhraseLibrary, query: PhraseQuery) -> str:
     """Why the prompt's vector means nothing to the library, or nothing."""
-    if conditioning.text is None:
+    if query.query.text is None:
         return ""
     try:
-        library.embedder.require(conditioning.text_encoder, len(conditioning.text))
+        library.embedder.require(query.text_encoder, len(query.query.text))
     except InvalidArtifact as error:
         return str(error)
     return ""
 
 
-def _why_nothing(library: PhraseLibrary, wish: PhraseRequest) -> str:
-    if not library.embedder.queries([wish.query]).any():
+def _why_nothing(library: PhraseLibrary, request: PhraseRequest) -> str:
+    if not library.embedder.queries([request.query]).any():
         return SILENT
-    return "nothing in the phrase library answers" if wish.filter.allows_everything else FILTERED
+    return "nothing in the phrase library answers" if request.filter.allows_everything else FILTERED
 
 
 def _built(library: PhraseLibrary, hits: Sequence[Hit], num_frames: int, beats: NDArray[np.float64]) -> Prior:

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from choreo.diffusion.schedule import NoiseSchedule
-from choreo.generators.spec import ModelSpec, Prediction
+from choreo.diffusion.parameters import DiffusionParameters
+from choreo.diffusion.schedule import Prediction
+from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.gaussian import GaussianModel
 
 
@@ -22,12 +23,12 @@ class Denoiser(nn.Module):
 
     alphas_cumprod: Tensor
 
-    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
+    def __init__(self, network: nn.Module, spec: GeneratorSpec) -> None:
         super().__init__()
-        self.network, self.prediction = network, spec.prediction
+        parameters = DiffusionParameters.of(spec)
+        self.network, self.prediction = network, parameters.prediction
         self.gaussian = GaussianModel(spec.window, spec.channels)
-        schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
-        table = torch.from_numpy(schedule.alphas_cumprod).float()
+        table = torch.from_numpy(parameters.noise_schedule().alphas_cumprod).float()
         self.register_buffer("alphas_cumprod", table, persistent=False)
 
     def forward(
@@ -42,7 +43,7 @@ class Denoiser(nn.Module):
         rhythm: Tensor,
         frame_mask: Tensor,
     ) -> Tensor:
-        """Shapes as in `ModelSpec` with a batch axis; known frames come out as they went in, masked ones as zero.
+        """Shapes as in `unet_spec` with a batch axis; known frames come out as they went in, masked ones as zero.
 
         Known frames replace x_t, without noise, and their mask is an input of its own (CondMDI, Cohan et al. 2024).
         """

@@ -6,41 +6,12 @@ residual group and one per down-sampling, popped once each on the way up.
 """
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from choreo.generators.unet.config import UNetConfig
 from choreo.models.conditioner import token_frames
 from choreo.models.layers import Attention, sinusoid, zero_init
-
-
-class UNetConfig(BaseModel):
-    """Sizes of the U-Net. The defaults are the documents' configuration; the shipped model is smaller.
-
-    `attention_resolutions` are down-sampling factors (1 is the full frame rate), not level indices.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    channels: int = 66
-    rhythm_channels: int = 4
-    model_channels: int = 256
-    channel_mult: tuple[int, ...] = (1, 2, 4, 8)
-    num_res_blocks: int = 2
-    attention_resolutions: tuple[int, ...] = (4, 2, 1)
-    patch_frames: int = 1
-    """Consecutive frames that the first layer takes as one position: the widest and dearest resolution is T / this."""
-    num_heads: int = 8
-    context_dim: int = 768
-    frames_per_token: int = 4
-    kernel_size: int = 3
-    num_groups: int = 8
-    dropout: float = 0.1
-
-    @property
-    def factor(self) -> int:
-        """Frames that one position of the lowest resolution stands for; T is padded to a multiple of it."""
-        return self.patch_frames * 2 ** (len(self.channel_mult) - 1)
 
 
 class MotionUNet(nn.Module):

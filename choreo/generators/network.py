@@ -1,0 +1,58 @@
+"""The torch side of a generator: its weights, and its graphs as modules."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from choreo.generators.base import Tensors
+from choreo.generators.config import GeneratorConfig
+from choreo.generators.spec import GeneratorSpec, GraphSpec, Role
+
+
+class GeneratorNetwork(nn.Module):
+    """All weights of one generator."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        """The contract."""
+        return self.config.spec
+
+    @abstractmethod
+    def graphs(self) -> Mapping[str, nn.Module]:
+        """Module of each graph of the spec; its arguments are the graph's inputs in order."""
+
+    @torch.no_grad()
+    def evaluate(self, graph: str, inputs: Tensors) -> Tensors:
+        """Outputs of a graph for rows of inputs, on the network's device."""
+        device = next(self.parameters()).device
+        names = self.spec.graph(graph).input_shapes
+        out = self.graphs()[graph](*(torch.from_numpy(inputs[name]).to(device) for name in names))
+        values = out if isinstance(out, tuple) else (out,)
+        arrays = (value.float().cpu().numpy() for value in values)
+        return dict(zip(self.spec.graph(graph).output_shapes, arrays, strict=True))
+
+
+def sample_inputs(graph: GraphSpec, rows: int, seed: int = 0) -> dict[str, Tensor]:
+    """Random but valid inputs of a graph, by the roles of its tensors."""
+    rng = np.random.default_rng(seed)
+    out = {}
+    for tensor in graph.inputs:
+        shape = (rows, *tensor.shape)
+        match tensor.role:
+            case Role.MASK:
+                values = (rng.random(shape) < 0.8).astype(np.float64)
+            case Role.INDEX:
+                values = rng.integers(0, tensor.limit, shape).astype(np.float64)
+            case _:
+                values = rng.normal(size=shape)
+        if tensor.role is Role.MASKED:
+            values[..., -1] = rng.random(shape[:-1]) < 0.5
+        out[tensor.name] = torch.from_numpy(values.astype(np.float32))
+    return out

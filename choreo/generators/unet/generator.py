@@ -1,0 +1,39 @@
+"""The U-Net family: what the registry finds."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from choreo.generators.unet.graphs import FAMILY
+from choreo.generators.windowed import DENOISER, WindowedDiffusion
+
+if TYPE_CHECKING:
+    from choreo.generators.config import GeneratorConfig
+    from choreo.generators.network import GeneratorNetwork
+
+
+class UNetGenerator(WindowedDiffusion):
+    """Diffusion over windows with a conditional 1-D U-Net."""
+
+    family: ClassVar[str] = FAMILY
+    lowerings: ClassVar[Mapping[str, str]] = {DENOISER: "export.native.lowering:lower"}
+
+    @classmethod
+    def config_type(cls) -> "type[GeneratorConfig]":
+        """Conditioner, U-Net and the statistics of the music."""
+        from choreo.generators.unet.config import UNetGeneratorConfig
+
+        return UNetGeneratorConfig
+
+    @classmethod
+    def network(cls, config: Any) -> "GeneratorNetwork":
+        """A network with new weights."""
+        from choreo.generators.unet.model import UNetModel
+
+        return UNetModel(config)
+
+    @classmethod
+    def untrained(cls, trained: Any) -> "GeneratorNetwork":
+        """A linear denoiser: the Gaussian model of the data is fitted before training."""
+        blank = cls.network(trained.config)
+        blank.denoiser.gaussian.load_state_dict(trained.denoiser.gaussian.state_dict())  # type: ignore[union-attr]
+        return blank

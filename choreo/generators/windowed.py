@@ -1,0 +1,292 @@
+"""Diffusion over windows: a conditioner graph once per window, a denoiser graph at every step.
+
+Families of this kind (U-Net, DiT) differ in their networks only. Their graphs have at least these tensors:
+
+conditioner: `music` (window, F), `music_mask` (window), `text` (E), `has_music` (1), `has_text` (1); its outputs are
+the inputs of the denoiser that have `Null.ENCODED`.
+denoiser: `x` (window, C), `t` (1); optionally `prior` (window, C + 1) with its mask as last channel, `known` and
+`known_mask` (window, C), `rhythm` (window, 4), `frame_mask` (window).
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from choreo.diffusion.parameters import DiffusionParameters
+from choreo.diffusion.samplers import sampler
+from choreo.diffusion.trajectory import OVERLAP, Plan, ReverseProcess
+from choreo.diffusion.windows import timeline_length, window_starts
+from choreo.errors import InvalidArtifact
+from choreo.generators.base import (
+    Conditioning,
+    GenerationRequest,
+    Generator,
+    Row,
+    RowCache,
+    Tensors,
+    Trajectory,
+)
+from choreo.generators.spec import GeneratorSpec, GraphSpec, Null
+from choreo.motion.representation import ROOT_VELOCITY, encode
+from choreo.motion.resample import resample
+from choreo.motion.retarget import refit
+from choreo.music.beats import beat_phase_channels
+from choreo.postprocess.inertialization import carried_over
+
+CONDITIONER: Final = "conditioner"
+DENOISER: Final = "denoiser"
+_CONDITIONER_INPUTS: Final = frozenset({"music", "music_mask", "text", "has_music", "has_text"})
+_STEP_INPUTS: Final = frozenset({"x", "t"})
+_TIMELINES: Final = frozenset({"prior", "known", "known_mask", "rhythm", "frame_mask"})
+
+Array = NDArray[np.float32]
+
+
+class WindowedDiffusion(Generator):
+    """Base of the families whose requests are a reverse process over overlapping windows."""
+
+    def __init__(self, spec: GeneratorSpec) -> None:
+        super().__init__(spec)
+        DiffusionParameters.of(spec)
+        try:
+            self.conditioner, self.denoiser = spec.graph(CONDITIONER), spec.graph(DENOISER)
+        except KeyError as error:
+            raise InvalidArtifact(f"{spec.name}: its spec has no graph {error.args[0]!r}") from error
+        _check_inputs(spec, self.conditioner, _CONDITIONER_INPUTS, frozenset())
+        encoded = frozenset(t.name for t in self.denoiser.inputs if t.null is Null.ENCODED)
+        _check_inputs(spec, self.denoiser, _STEP_INPUTS | encoded, _TIMELINES)
+        if missing := encoded - self.conditioner.output_shapes.keys():
+            raise InvalidArtifact(f"{spec.name}: its conditioner has no output {min(missing)!r}")
+        if len(self.denoiser.outputs) != 1 or self.denoiser.outputs[0].shape != (spec.window, spec.channels):
+            raise InvalidArtifact(f"{spec.name}: its denoiser must have one output of shape (window, channels)")
+
+    def begin(
+        self, request: GenerationRequest, conditioning: Conditioning, cache: RowCache | None = None
+    ) -> Trajectory:
+        """Condition the windows that `cache` does not know, then denoise."""
+        return ConditionedTrajectory(self, request, conditioning, cache)
+
+    def plan(self, request: GenerationRequest) -> Plan:
+        """How the request is denoised.
+
+        Raises:
+            InvalidInput: unknown sampler.
+        """
+        return Plan(
+            sampler=sampler(request.sampler),
+            num_steps=request.num_steps,
+            guidance_scale=request.guidance_scale,
+            guidance_interval=request.guidance_interval,
+            seed=request.seed,
+            deadline=request.deadline,
+            weight=request.weight,
+        )
+
+    def conditioner_inputs(self, conditioning: Conditioning, starts: Sequence[int]) -> Tensors:
+        """Inputs of a row per window, and of the null row at the end."""
+        spec, count = self.spec, len(starts)
+        windows = [_window_music(conditioning, start, spec) for start in starts]
+        text = np.zeros(spec.text_dim, np.float32) if conditioning.text is None else conditioning.text
+        inputs = {
+            "music": np.stack([music for music, _ in windows]),
+            "music_mask": np.stack([mask for _, mask in windows]),
+            "text": np.tile(text, (count, 1)),
+            "has_music": np.full((count, 1), conditioning.music is not None, np.float32),
+            "has_text": np.full((count, 1), conditioning.text is not None, np.float32),
+        }
+        # A window that starts after the song has ended has no music.
+        silent = inputs["music_mask"].sum(axis=1) == 0
+        inputs["has_music"][silent], inputs["music_mask"][silent] = 0, 1
+        return {t.name: _with_null_row(inputs[t.name], t.null) for t in self.conditioner.inputs}
+
+    def timelines(self, request: GenerationRequest, conditioning: Conditioning, length: int) -> Tensors:
+        """Inputs of the denoiser that are cut from the timeline, each (length, channels)."""
+        known, known_mask = _known_frames(request, length, self.spec)
+        rhythm = beat_phase_channels(conditioning.beats, conditioning.onset, conditioning.num_frames, self.spec.fps)
+        every = {
+            "prior": _normalized_prior(request, length, self.spec),
+            "known": known,
+            "known_mask": known_mask,
+            "rhythm": _extended(rhythm, length),
+            "frame_mask": np.ones(length, np.float32),
+        }
+        return {name: values for name, values in every.items() if name in self.denoiser.input_shapes}
+
+
+class ConditionedTrajectory:
+    """A `Trajectory` of two phases: rows of the conditioner that are not known yet, then the reverse process."""
+
+    def __init__(
+        self,
+        generator: WindowedDiffusion,
+        request: GenerationRequest,
+        conditioning: Conditioning,
+        cache: RowCache | None,
+    ) -> None:
+        self._generator, self._cache, spec = generator, cache, generator.spec
+        self.deadline, self.weight = request.deadline, request.weight
+        self._num_frames = conditioning.num_frames
+        self._plan = generator.plan(request)
+        self._starts = window_starts(conditioning.num_frames, spec.window, OVERLAP)
+        self._timelines = generator.timelines(request, conditioning, timeline_length(self._starts, spec.window))
+        self._inputs = generator.conditioner_inputs(conditioning, self._starts)
+        self._keys = [_row_key(self._inputs, row, spec.name) for row in range(len(self._starts) + 1)]
+        wanted = dict.fromkeys(self._keys if request.guidance_scale != 1.0 else self._keys[:-1])
+        self._known = {key: row for key in wanted if cache is not None and (row := cache.get(key)) is not None}
+        self._missing = [key for key in wanted if key not in self._known]
+        self._added: dict[bytes, Row] = {}
+        self._conditioned = 0
+        self._process: ReverseProcess | None = None
+        if not self._missing:
+            self._denoise()
+
+    @property
+    def graph(self) -> str:
+        """The conditioner's, then the denoiser's."""
+        return CONDITIONER if self._process is None else self._process.graph
+
+    @property
+    def rows(self) -> int:
+        """Rows of this step; 0 when done."""
+        return len(self._missing) if self._process is None else self._process.rows
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row of this step has been added."""
+        return len(self._added) == len(self._missing) if self._process is None else self._process.complete
+
+    @property
+    def done(self) -> bool:
+        """Whether the last step was made."""
+        return self._process is not None and self._process.done
+
+    @property
+    def progress(self) -> str:
+        """Where it is, for messages."""
+        return "conditioning" if self._process is None else self._process.progress
+
+    @property
+    def evaluated(self) -> Mapping[str, int]:
+        """Rows that were evaluated so far, by graph."""
+        denoised = {} if self._process is None else self._process.evaluated
+        return {CONDITIONER: self._conditioned, DENOISER: 0, **denoised}
+
+    def fill_constant(self, row: int, inputs: Mapping[str, Array], at: int) -> None:
+        """Write what does not change between the steps of a graph."""
+        if self._process is not None:
+            return self._process.fill_constant(row, inputs, at)
+        source = self._keys.index(self._missing[row])
+        for name, values in self._inputs.items():
+            inputs[name][at] = values[source]
+
+    def fill_step(self, row: int, inputs: Mapping[str, Array], at: int) -> None:
+        """Write what changes from step to step: nothing for the conditioner."""
+        if self._process is not None:
+            self._process.fill_step(row, inputs, at)
+
+    def add(self, row: int, outputs: Mapping[str, Array]) -> None:
+        """Take in the outputs of one row of this step."""
+        if self._process is not None:
+            return self._process.add(row, outputs)
+        self._added[self._missing[row]] = {name: np.array(values) for name, values in outputs.items()}
+        self._conditioned += 1
+
+    def advance(self) -> None:
+        """Make the step, which is complete, and begin the next one."""
+        if self._process is not None:
+            return self._process.advance()
+        for key, row in self._added.items():
+            if self._cache is not None:
+                self._cache.put(key, row)
+        self._denoise()
+
+    def repeat(self) -> None:
+        """Forget what was added to this step."""
+        self._added.clear() if self._process is None else self._process.repeat()
+
+    def result(self) -> Array:
+        """Features (num_frames, C), not normalised: given frames as they are, and eased into what follows."""
+        assert self._process is not None
+        spec = self._generator.spec
+        x: NDArray[np.floating] = self._process.result()[: self._num_frames]
+        if "known" in self._timelines:
+            known, mask = (self._timelines[name][: self._num_frames] for name in ("known", "known_mask"))
+            x = carried_over(np.where(mask > 0, known, x), int(mask.any(axis=1).sum()))
+        return spec.denormalize(x).astype(np.float32)
+
+    def _denoise(self) -> None:
+        """Begin the reverse process; the null row is there where guidance needs it."""
+        rows = self._known | self._added
+        used = [rows[key] for key in self._keys if key in rows]
+        encoded = {name: np.stack([row[name] for row in used]) for name in used[0]}
+        spec, denoiser = self._generator.spec, self._generator.denoiser
+        self._process = ReverseProcess(spec, denoiser, self._plan, self._starts, encoded, self._timelines)
+
+
+def _check_inputs(spec: GeneratorSpec, graph: GraphSpec, needed: frozenset[str], optional: frozenset[str]) -> None:
+    names = graph.input_shapes.keys()
+    if missing := needed - names:
+        raise InvalidArtifact(f"{spec.name}: its {graph.name} has no input {min(missing)!r}")
+    if unknown := names - needed - optional:
+        raise InvalidArtifact(f"{spec.name}: nothing is known of the input {min(unknown)!r} of its {graph.name}")
+
+
+def _row_key(inputs: Tensors, row: int, name: str) -> bytes:
+    """Hash of one row of the conditioner's inputs, and of the generator that they go to."""
+    digest = hashlib.blake2b(name.encode(), digest_size=20)
+    for tensor in sorted(inputs):
+        digest.update(tensor.encode())
+        digest.update(np.ascontiguousarray(inputs[tensor][row]).tobytes())
+    return digest.digest()
+
+
+def _with_null_row(values: Array, null: Null) -> Array:
+    row = np.ones_like(values[:1]) if null is Null.ONES else np.zeros_like(values[:1])
+    return np.concatenate([values, values[:1] if null is Null.SAME else row])
+
+
+def _window_music(conditioning: Conditioning, start: int, spec: GeneratorSpec) -> tuple[Array, Array]:
+    """Music frames (window, F) and their mask (window,); zeros and a full mask without a song."""
+    features = np.zeros((spec.window, spec.music_dim), np.float32)
+    mask = np.zeros(spec.window, np.float32)
+    if conditioning.music is None:
+        mask[:] = 1
+        return features, mask
+    part = conditioning.music[start : start + spec.window]
+    features[: len(part)] = part
+    mask[: len(part)] = 1
+    return features, mask
+
+
+def _extended(values: Array, length: int) -> Array:
+    out = np.zeros((length, values.shape[1]), np.float32)
+    out[: len(values)] = values[:length]
+    return out
+
+
+def _normalized_prior(request: GenerationRequest, length: int, spec: GeneratorSpec) -> Array:
+    out = np.zeros((length, spec.channels + 1), np.float32)
+    if request.prior is not None and request.prior_mask is not None:
+        count = min(len(request.prior), length)
+        mask = request.prior_mask[:count, None]
+        out[:count, :-1] = spec.normalize(request.prior[:count]) * mask
+        out[:count, -1:] = mask
+    return out
+
+
+def _known_frames(request: GenerationRequest, length: int, spec: GeneratorSpec) -> tuple[Array, Array]:
+    """Starting frames in the network's units and their mask, both (length, C). Its first velocity is not known."""
+    known = np.zeros((length, spec.channels), np.float32)
+    mask = np.zeros_like(known)
+    if request.start is None:
+        return known, mask
+    positions = refit(resample(request.start.positions, request.start.fps, spec.fps))
+    features, _ = encode(positions, spec.fps)
+    count = min(len(features), length)
+    known[:count] = spec.normalize(features[:count])
+    mask[:count] = 1
+    mask[0, ROOT_VELOCITY] = 0
+    return known * mask, mask

@@ -1,0 +1,25 @@
+"""What commands print: one JSON document, or lines for people."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def print_document(document: dict[str, Any], as_json: bool) -> None:
+    """Print a result on standard output."""
+    if as_json:
+        print(json.dumps(document))
+        return
+    console = Console()
+    for name, value in document.items():
+        if name == "files":
+            for path in value:
+                console.print(path, highlight=False, soft_wrap=True)
+        elif name == "seconds":
+            console.print("  ".join(f"{stage} {s:.2f} s" for stage, s in value.items()), highlight=False)
+        elif name not in ("phrases", "prior", "versions", "triton"):
+            console.print(f"{name}: {value}", highlight=False)
