@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.generators.spec import GeneratorSpec
+from choreo.generators.spec import GeneratorSpec, GraphSpec
 from choreo.motion.clip import Motion
 
 if TYPE_CHECKING:
@@ -196,6 +196,11 @@ class Generator(ABC):
     def untrained(cls, trained: Any) -> "GeneratorNetwork":
         """The network that the training of `trained` started from, up to its random weights."""
         return cls.network(trained.config)
+
+
+def zeros(graph: GraphSpec, rows: int) -> Tensors:
+    """Zeros for every input of a graph."""
+    return {name: np.zeros((rows, *shape), np.float32) for name, shape in graph.input_shapes.items()}
 
 
 Evaluate = Callable[[str, Tensors], Tensors]

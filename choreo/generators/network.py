@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from choreo.generators.base import Tensors
@@ -27,6 +28,16 @@ class GeneratorNetwork(nn.Module):
     @abstractmethod
     def graphs(self) -> Mapping[str, nn.Module]:
         """Module of each graph of the spec; its arguments are the graph's inputs in order."""
+
+    def fit(self, windows: NDArray[np.floating]) -> None:
+        """Take from normalised training windows (N, T, C) what is not learned by gradients; called before training."""
+
+    def expected_errors(self, alphas_cumprod: Tensor) -> tuple[Tensor, Tensor]:
+        """Squared error of x0 at noise levels (B,), and that of its change from frame to frame, without learning.
+
+        Training counts errors in units of these, so that every noise level has its say.
+        """
+        return torch.ones_like(alphas_cumprod), torch.ones_like(alphas_cumprod)
 
     @torch.no_grad()
     def evaluate(self, graph: str, inputs: Tensors) -> Tensors:

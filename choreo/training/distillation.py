@@ -15,11 +15,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from choreo.diffusion.schedule import NoiseSchedule
+from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.timesteps import even_in_log_snr
-from choreo.generators.checkpoint import Generator
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.spec import Null
 from choreo.training.ema import Ema
-from choreo.training.held_out_dances import NULL
 from choreo.training.losses import MotionLoss
 from choreo.training.noising import Noising
 from choreo.training.normalized import Batch
@@ -53,10 +53,10 @@ class TeacherPath:
             order and has t twice.
     """
 
-    def __init__(self, config: DistillationConfig, teacher: Generator, noising: Noising) -> None:
+    def __init__(self, config: DistillationConfig, teacher: GeneratorNetwork, noising: Noising) -> None:
         self._config, self._teacher, self._noising = config, teacher.eval().requires_grad_(False), noising
-        spec = teacher.spec
-        schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
+        schedule = DiffusionParameters.of(teacher.spec).noise_schedule()
+        self._null = {t.name for graph in teacher.spec.graphs for t in graph.inputs if t.null is Null.ZEROS}
         halves = even_in_log_snr(2 * config.steps - 1, schedule)[:, 0]
         times = np.stack([halves[::2], np.append(halves[1::2], halves[-1]), np.append(halves[2::2], -1)], axis=1)
         self.times = torch.from_numpy(times).to(next(teacher.parameters()).device)
@@ -77,7 +77,7 @@ class TeacherPath:
         """x0 (B, T, C) that the teacher predicts; rows at less noise than guidance acts at are evaluated once."""
         config, inputs = self._config, batch | {"x": x_t, "t": t[:, None].float()}
         acts = t >= config.guidance_low * self._noising.num_train_timesteps
-        null = {name: values[acts] * (name not in NULL) for name, values in inputs.items()}
+        null = {name: values[acts] * (name not in self._null) for name, values in inputs.items()}
         rows = {name: torch.cat([values, null[name]]) for name, values in inputs.items()}
         output = self._noising.x0(self._teacher(rows), rows["x"], torch.cat([t, t[acts]]))
         guided, unconditional = output[: len(t)].clone(), output[len(t) :]
@@ -96,7 +96,9 @@ class Distillation:
     On the path's last step, to the noise-free end, the teacher's own prediction is what is asked for.
     """
 
-    def __init__(self, path: TeacherPath, student: Generator, average: Ema, noising: Noising, loss: MotionLoss) -> None:
+    def __init__(
+        self, path: TeacherPath, student: GeneratorNetwork, average: Ema, noising: Noising, loss: MotionLoss
+    ) -> None:
         """`average` is of the student; all are on one device."""
         self._path, self._average, self._noising, self._loss = path, average, noising, loss
         # Its weights are the average's, given with every call.

@@ -10,26 +10,22 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from choreo.data.windows.windows import Window, WindowOptions, collate
-from choreo.diffusion.guidance import guide
-from choreo.diffusion.noise import INITIAL, gaussian
+from choreo.data.windows.windows import Window, WindowOptions
+from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.presets import Preset
 from choreo.diffusion.samplers import sampler
-from choreo.diffusion.schedule import NoiseSchedule
-from choreo.diffusion.step import Before
-from choreo.diffusion.timesteps import Pairs
 from choreo.errors import InvalidInput
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import score
-from choreo.generators.checkpoint import Generator
-from choreo.generators.spec import ModelSpec
+from choreo.generators.base import Conditioning, GenerationRequest, run, zeros
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.registry import generator
+from choreo.generators.spec import GeneratorSpec
 from choreo.motion.representation import decode
 from choreo.music.beats import beats_of
-from choreo.training.normalized import Batch, normalized
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +33,6 @@ CONDITIONS: Final = WindowOptions(
     mirror=0.0, music_gain=0.0, prior_from_self=0.0, known=0.0, drop_music=0.0, drop_text=0.0, drop_all=0.0
 )
 """How held-out windows are cut to be danced to: with all that belongs to them, and nothing of their own motion."""
-NULL: Final = ("music", "text", "has_music", "has_text", "prior", "rhythm")
-"""Inputs that are zero in an unconditional row."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,7 @@ class HeldOutDances:
         guidance_scale: classifier-free guidance; 1 needs no unconditional rows.
     """
 
-    spec: ModelSpec
+    spec: GeneratorSpec
     windows: Sequence[Window]
     count: int
     way: Preset
@@ -61,24 +55,24 @@ class HeldOutDances:
 
     @classmethod
     def of(
-        cls, spec: ModelSpec, windows: Dataset[Window], length: int, count: int, way: Preset, guidance_scale: float
+        cls, spec: GeneratorSpec, windows: Dataset[Window], length: int, count: int, way: Preset, guidance_scale: float
     ) -> "HeldOutDances":
         """Cut `length` windows of a data set, of which at most `count` are danced to.
 
         Raises:
             InvalidInput: no such sampler, or more steps than the generator is trained on.
         """
-        sampler(way.sampler).timesteps(_schedule(spec), way.num_steps)
+        sampler(way.sampler).timesteps(DiffusionParameters.of(spec).noise_schedule(), way.num_steps)
         cut = [windows[i] for i in range(length)]
         return cls(spec, cut, min(count, length), way, guidance_scale)
 
-    def scores(self, generator: Generator) -> dict[str, float]:
+    def scores(self, network: GeneratorNetwork) -> dict[str, float]:
         """Every metric of the scorecard that can be computed, beside the held-out motion; none of broken dances.
 
         `real/...` has the same of the motion that the windows themselves hold.
         """
         try:
-            return self.judged(self.dance(generator)) | {f"real/{k}": v for k, v in self.real.items()}
+            return self.judged(self.dance(network)) | {f"real/{k}": v for k, v in self.real.items()}
         except InvalidInput as error:
             log.warning("the held-out dances cannot be scored: %s", error)
             return {}
@@ -97,61 +91,24 @@ class HeldOutDances:
         """The metrics of the motion in the windows that are danced to."""
         return self.judged(self._reference.positions[: self.count])
 
-    @torch.no_grad()
-    def dance(self, generator: Generator) -> list[NDArray[np.float64]]:
+    def dance(self, network: GeneratorNetwork) -> list[NDArray[np.float64]]:
         """Positions (T, 22, 3) of one dance for each of the first windows, as long as that window."""
-        spec, schedule, method = self.spec, _schedule(self.spec), sampler(self.way.sampler)
-        rows = self._rows(next(generator.parameters()).device)
-        context = generator.conditioner(*(rows[name] for name in spec.conditioner_inputs()))
-        constant = rows | dict(zip(spec.conditioner_outputs(), context, strict=True))
-        x, before = self._noise(INITIAL), None
-        for step, (t, t_prev) in enumerate(self.pairs):
-            output = self._denoised(generator, constant, x, int(t))
-            now, prev = np.full(self.count, t), np.full(self.count, t_prev)
-            x0 = schedule.predicted_x0(output, x, now, spec.prediction)
-            noise = self._noise(step) if method.stochastic else None
-            x, before = method.step(schedule, x, x0, now, prev, noise, before), Before(x0, now)
-        frames = [int(window["frame_mask"].sum()) for window in self.windows[: self.count]]
-        return [decode(spec.denormalize(row[:n])) for row, n in zip(x, frames, strict=True)]
+        begin = generator(self.spec).begin
+        trajectories = [begin(self._request(i), _conditioning(w)) for i, w in enumerate(self.windows[: self.count])]
+        run(trajectories, network.evaluate, lambda graph, rows: zeros(self.spec.graph(graph), rows))
+        return [decode(trajectory.result()) for trajectory in trajectories]
 
-    @property
-    def pairs(self) -> Pairs:
-        """Timesteps of a dance and those that follow them."""
-        return sampler(self.way.sampler).timesteps(_schedule(self.spec), self.way.num_steps)
-
-    @property
-    def evaluations(self) -> int:
-        """Rows of the denoiser that one dance takes."""
-        return sum(self.rows_at(int(t)) for t in self.pairs[:, 0])
-
-    def rows_at(self, t: int) -> int:
-        """Rows of one dance at a timestep: where guidance acts, one is unconditional."""
-        low, high = self.way.guidance_low, self.way.guidance_high
-        guided = self.guidance_scale != 1.0 and low <= t / self.spec.num_train_timesteps <= high
-        return 2 if guided else 1
-
-    def _noise(self, step: int) -> NDArray[np.float32]:
-        """Addressed noise (count, T, C), each dance's own."""
-        return np.stack([gaussian(i, 0, self.spec.window, self.spec.channels, step) for i in range(self.count)])
-
-    def _rows(self, device: torch.device) -> Batch:
-        """Inputs of the networks that are constant over the steps: conditional rows, then unconditional ones."""
-        mean, std = (torch.tensor(v, dtype=torch.float32) for v in (self.spec.mean, self.spec.std))
-        rows = normalized(collate(self.windows[: self.count]), mean, std)
-        rows |= {name: torch.cat([rows[name], rows[name] * (name not in NULL)]) for name in rows}
-        return {name: values.to(device) for name, values in rows.items()}
-
-    def _denoised(self, generator: Generator, constant: Batch, x: NDArray[np.float32], t: int) -> NDArray[np.floating]:
-        """Output (B, T, C) of one evaluation of every row, guided where guidance acts."""
-        copies = self.rows_at(t)
-        seen = torch.from_numpy(np.concatenate([x] * copies)).to(constant["prior"])
-        inputs = {name: values[: len(seen)] for name, values in constant.items()}
-        inputs |= {"x": seen, "t": torch.full((len(seen), 1), float(t)).to(seen)}
-        output = generator.denoiser(*(inputs[name] for name in self.spec.denoiser_inputs())).float().cpu().numpy()
-        if copies == 1:
-            return output
-        conditional, unconditional = np.split(output, 2)
-        return guide(conditional, unconditional, self.guidance_scale)
+    def _request(self, index: int) -> GenerationRequest:
+        prior = self.windows[index]["prior"]
+        return GenerationRequest(
+            num_steps=self.way.num_steps,
+            sampler=self.way.sampler,
+            guidance_scale=self.guidance_scale,
+            guidance_interval=(self.way.guidance_low, self.way.guidance_high),
+            seed=index,
+            prior=prior[:, :-1],
+            prior_mask=prior[:, -1],
+        )
 
     @cached_property
     def _reference(self) -> Motions:
@@ -164,5 +121,11 @@ class HeldOutDances:
         return Motions(name, positions, beats=[grid if len(grid) else None for grid in grids])
 
 
-def _schedule(spec: ModelSpec) -> NoiseSchedule:
-    return NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
+def _conditioning(window: Window) -> Conditioning:
+    """What the window was cut with, for a motion of its length."""
+    frames = int(window["frame_mask"].sum())
+    text = window["text"] if window["has_text"][0] else None
+    if not window["has_music"][0]:
+        return Conditioning(frames, text=text)
+    rhythm = window["rhythm"][:frames]
+    return Conditioning(frames, window["music"][:frames], text, beats_of(rhythm), rhythm[:, 2])

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from choreo.diffusion.schedule import NoiseSchedule
-from choreo.generators.checkpoint import Generator
-from choreo.generators.spec import Prediction
+from choreo.diffusion.parameters import DiffusionParameters
+from choreo.diffusion.schedule import Prediction
+from choreo.generators.network import GeneratorNetwork
 from choreo.training.losses import NoiseLevel
 
 MIN_ERROR: Final = 3e-4
@@ -18,13 +18,12 @@ MIN_ERROR: Final = 3e-4
 class Noising:
     """x_t of windows and back; timesteps t (B,) may be -1, the noise-free end."""
 
-    def __init__(self, generator: Generator) -> None:
-        spec = generator.spec
-        self.prediction, self._gaussian = spec.prediction, generator.denoiser.gaussian
-        schedule = NoiseSchedule.make(spec.schedule, spec.num_train_timesteps)
-        self.num_train_timesteps = schedule.num_train_timesteps
-        table = torch.from_numpy(np.append(schedule.alphas_cumprod, 1.0))
-        self._table = table.to(self._gaussian.variances.device, torch.float32)
+    def __init__(self, network: GeneratorNetwork) -> None:
+        parameters = DiffusionParameters.of(network.spec)
+        self.prediction, self._network = parameters.prediction, network
+        self.num_train_timesteps = parameters.num_train_timesteps
+        table = torch.from_numpy(np.append(parameters.noise_schedule().alphas_cumprod, 1.0))
+        self._table = table.to(next(network.parameters()).device, torch.float32)
 
     def alphas_cumprod(self, t: Tensor) -> Tensor:
         """(B,) -> (B, 1, 1)."""
@@ -45,5 +44,5 @@ class Noising:
     def level(self, t: Tensor) -> NoiseLevel:
         """What errors of x0 count for at t."""
         a = self._table[t]
-        error, velocity_error = self._gaussian.expected_errors(a)
+        error, velocity_error = self._network.expected_errors(a)
         return NoiseLevel(a, error.clamp(min=MIN_ERROR), velocity_error.clamp(min=MIN_ERROR))

@@ -6,10 +6,12 @@ from typing import Any, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from choreo.diffusion.parameters import DiffusionParameters
+from choreo.diffusion.schedule import Prediction, ScheduleName
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.checkpoint import read_config
-from choreo.generators.spec import NAME, Prediction, ScheduleName
-from choreo.generators.unet.network import UNetConfig
+from choreo.generators.spec import NAME
+from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
 from choreo.models.conditioner import ConditionerConfig
 from choreo.models.tmr import TextMotionConfig
 from choreo.motion.skeleton import WINDOW
@@ -194,10 +196,11 @@ def _with_network_of_teacher(document: Any, folder: Path) -> Any:
         config = read_config(teacher)
     except InvalidArtifact as error:
         raise InvalidInput("distillation.teacher", str(error)) from error
+    if not isinstance(config, UNetGeneratorConfig):
+        raise InvalidInput("distillation.teacher", f"must be a U-Net, and {config.spec.name} is {config.spec.family}")
     network = {
-        "architecture": config.architecture, "conditioner": config.conditioner, "denoiser": config.denoiser,
-        "prediction": config.spec.prediction, "schedule": config.spec.schedule,
-        "num_train_timesteps": config.spec.num_train_timesteps,
+        "architecture": config.spec.family, "conditioner": config.conditioner, "denoiser": config.denoiser,
+        **DiffusionParameters.of(config.spec).model_dump(),
     }  # fmt: skip
     own = network.keys() & document.keys()
     if own:

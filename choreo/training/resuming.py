@@ -8,7 +8,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.generators.checkpoint import GeneratorConfig
+from choreo.generators.config import GeneratorConfig
+from choreo.generators.unet.config import UNetGeneratorConfig
 from choreo.training.recipe import Recipe
 
 SAME: Final = ("architecture", "denoiser", "conditioner", "prediction", "schedule", "num_train_timesteps")
@@ -31,13 +32,13 @@ def refuse_another_run(state: Mapping[str, Any], recipe: Recipe, config: Generat
     """
     try:
         saved = Recipe.model_validate_json(state["recipe"])
-        before = GeneratorConfig.model_validate_json(state["config"]) if "config" in state else None
+        before = UNetGeneratorConfig.model_validate_json(state["config"]) if "config" in state else None
     except (KeyError, ValidationError) as error:
         raise InvalidArtifact(f"{path} is not a checkpoint of a generator: {error}") from error
     for field in SAME:
         if getattr(saved, field) != getattr(recipe, field):
             raise InvalidArtifact(f"{path} was trained with another {field}; choose another --out")
-    if before is None:
+    if before is None or not isinstance(config, UNetGeneratorConfig):
         return
     pairs = {
         "mean": (before.spec.mean, config.spec.mean),

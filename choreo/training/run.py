@@ -17,8 +17,11 @@ from choreo.data.windows.windows import WindowOptions, Windows, caption_table, f
 from choreo.diffusion.presets import Preset
 from choreo.errors import InvalidInput
 from choreo.files import atomic_write
-from choreo.generators.checkpoint import Distilled, Generator, GeneratorConfig, load_generator
-from choreo.generators.spec import ModelSpec
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.config import Distilled, GeneratorConfig
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.unet.config import UNetGeneratorConfig
+from choreo.generators.unet.graphs import unet_spec
 from choreo.text.encoders import TextEncoder
 from choreo.text.minilm import MiniLmEncoder
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
@@ -140,8 +143,8 @@ def generator_config(recipe: Recipe, clips: Sequence[Clip]) -> GeneratorConfig:
     mean, std = feature_statistics(clips)
     music = [c.music for c in clips if c.music is not None]
     heard = np.concatenate(music) if music else np.zeros((1, recipe.conditioner.music_dim))
-    spec = ModelSpec(
-        name=recipe.name,
+    spec = unet_spec(
+        recipe.name,
         window=recipe.conditioner.window,
         context_tokens=recipe.conditioner.context_tokens,
         context_dim=recipe.conditioner.context_dim,
@@ -150,11 +153,10 @@ def generator_config(recipe: Recipe, clips: Sequence[Clip]) -> GeneratorConfig:
         prediction=recipe.prediction,
         schedule=recipe.schedule,
         num_train_timesteps=recipe.num_train_timesteps,
-        mean=tuple(np.round(mean, 6)),
-        std=tuple(np.round(std, 6)),
+        mean=np.round(mean, 6).tolist(),
+        std=np.round(std, 6).tolist(),
     )
-    return GeneratorConfig(
-        architecture=recipe.architecture,
+    return UNetGeneratorConfig(
         conditioner=recipe.conditioner,
         denoiser=recipe.denoiser,
         spec=spec,
@@ -163,7 +165,7 @@ def generator_config(recipe: Recipe, clips: Sequence[Clip]) -> GeneratorConfig:
     )
 
 
-def student_config(recipe: Recipe, teacher: Generator) -> GeneratorConfig:
+def student_config(recipe: Recipe, teacher: GeneratorNetwork) -> GeneratorConfig:
     """The teacher's, statistics and all, under the recipe's name and with what is distilled."""
     if recipe.distillation is None:
         raise ValueError("the recipe has no distillation")
@@ -171,6 +173,7 @@ def student_config(recipe: Recipe, teacher: Generator) -> GeneratorConfig:
     distilled = Distilled(teacher=teacher.spec.name, guidance_scale=of.guidance_scale, guidance_low=of.guidance_low)
     spec = teacher.spec.model_copy(update={"name": recipe.name})
     # What the student is to agree with is computed without dropout.
+    assert isinstance(teacher.config, UNetGeneratorConfig)
     denoiser = teacher.config.denoiser.model_copy(update={"dropout": 0.0})
     return teacher.config.model_copy(update={"spec": spec, "denoiser": denoiser, "distilled": distilled})
 

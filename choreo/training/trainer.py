@@ -21,8 +21,11 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from choreo.data.windows.windows import collate
 from choreo.errors import InvalidInput, MissingDependency, NonFiniteOutput
-from choreo.generators.checkpoint import Generator, GeneratorConfig, save_generator
-from choreo.generators.spec import ModelSpec
+from choreo.generators.checkpoint import save_generator
+from choreo.generators.config import GeneratorConfig
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.registry import generator_class
+from choreo.generators.spec import GeneratorSpec
 from choreo.training.best import LOSS, SCORES, Best, best_generator
 from choreo.training.checkpoints import newest_usable, save_checkpoint, sweep, tolerate_disk_full
 from choreo.training.distillation import Distillation, TeacherPath
@@ -58,7 +61,7 @@ class Trainer:
         validation: Dataset | None,
         folder: Path,
         dances: HeldOutDances | None = None,
-        teacher: Generator | None = None,
+        teacher: GeneratorNetwork | None = None,
     ) -> None:
         """`teacher` is whom a recipe with `distillation` names; the run begins with its weights."""
         options = recipe.train
@@ -66,9 +69,9 @@ class Trainer:
         self.train_data, self.validation, self.dances = train, validation, dances
         self.accelerator = _accelerator(options, folder)
         torch.manual_seed(options.seed)
-        self.network = Generator(config)
+        self.network = generator_class(config.spec.family).network(config)
         if teacher is None:
-            self.network.denoiser.gaussian.fit(_whole_windows(train, config.spec))
+            self.network.fit(_whole_windows(train, config.spec))
         else:
             self.network.load_state_dict(teacher.state_dict())
         self.ema = Ema(self.network, options.ema_decay)
@@ -159,7 +162,7 @@ class Trainer:
     def _terms(self, batch: Batch, model: nn.Module) -> Mapping[str, Tensor]:
         return self.objective(normalized(batch, self.mean, self.std), model)
 
-    def _objective(self, teacher: Generator | None) -> Objective:
+    def _objective(self, teacher: GeneratorNetwork | None) -> Objective:
         recipe, noising = self.recipe, Noising(self.network)
         huber = recipe.distillation.huber if recipe.distillation else None
         loss = MotionLoss(recipe.losses, self.mean, self.std, huber).to(self.accelerator.device)
@@ -201,9 +204,9 @@ class Trainer:
         return sums | (self.dances.scores(self.averaged) if self.dances is not None else {})
 
     @cached_property
-    def averaged(self) -> Generator:
+    def averaged(self) -> GeneratorNetwork:
         """A generator that the averaged weights are tried in."""
-        return Generator(self.config).to(self.accelerator.device).eval()
+        return generator_class(self.config.spec.family).network(self.config).to(self.accelerator.device).eval()
 
     def _keep_best(self, values: Mapping[str, float], last: int) -> None:
         """Report a validation, and put its weights into `model` when they are the best so far."""
@@ -275,7 +278,7 @@ def num_windows(options: TrainConfig, num_processes: int = 1) -> int:
     return options.max_steps * options.gradient_accumulation * options.batch_size * num_processes
 
 
-def _whole_windows(data: Dataset, spec: ModelSpec) -> NDArray[np.float32]:
+def _whole_windows(data: Dataset, spec: GeneratorSpec) -> NDArray[np.float32]:
     """Normalised motion (N, T, C) of the first windows, those that are full."""
     count = min(GAUSSIAN_WINDOWS, len(data))  # type: ignore[arg-type]
     windows = [data[i] for i in range(count)]

@@ -23,24 +23,17 @@ CALLS: Final = 2
 _logger = logging.getLogger(__name__)
 
 
-def for_this_machine(root: Path, configs: Mapping[str, TritonModelConfig], folder: Path) -> Path:
-    """The repository that a server on this machine is given: `root`, or one in `folder` where an engine fits.
+def link_model(root: Path, config: TritonModelConfig, folder: Path) -> None:
+    """Put a model of the repository `root` into `folder`, which a server on this machine is given.
 
-    Args:
-        configs: those of the models in `root`.
-        folder: where nothing of that name is yet; it has to stay as long as the server.
+    It is a link, or where a compiled engine fits this machine, a model of this backend with links to the engine's
+    files. `folder` has to stay as long as the server.
     """
-    manifests = {name: _manifest(root / name / "1", config) for name, config in configs.items()}
-    if not any(manifests.values()):
-        return root
-    folder.mkdir(parents=True)
-    for name, config in configs.items():
-        manifest = manifests[name]
-        if manifest is None:
-            (folder / name).symlink_to(root / name, target_is_directory=True)
-        else:
-            _link(root / name / "1", folder / name, config, manifest)
-    return folder
+    manifest = _manifest(root / config.name / "1", config)
+    if manifest is None:
+        (folder / config.name).symlink_to(root / config.name, target_is_directory=True)
+    else:
+        _link(root / config.name / "1", folder / config.name, config, manifest)
 
 
 def _manifest(version: Path, config: TritonModelConfig) -> dict[str, Any] | None:

@@ -10,11 +10,6 @@ from choreo.generators.base import Tensors
 from choreo.generators.spec import GraphSpec
 
 
-def zeros(graph: GraphSpec, rows: int) -> Tensors:
-    """Zeros for every input of a graph."""
-    return {name: np.zeros((rows, *shape), np.float32) for name, shape in graph.input_shapes.items()}
-
-
 def checked_inputs(graph: GraphSpec, inputs: Mapping[str, NDArray[np.float32]]) -> tuple[Tensors, int]:
     """Inputs as contiguous float32 arrays in the graph's order, and their number of rows.
 

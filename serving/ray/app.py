@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -79,7 +80,10 @@ def _stages(settings: Settings, encoder: Any, retriever: Any, sampler: Any, fini
 
 
 def serve_app(
-    settings: Settings, triton_urls: Sequence[str], address: tuple[str, int] | None = None
+    settings: Settings,
+    triton_urls: Sequence[str],
+    address: tuple[str, int] | None = None,
+    leases: Path | None = None,
 ) -> serve.Application:
     """The five deployments, joined.
 
@@ -87,6 +91,7 @@ def serve_app(
         settings: limits and paths, as they are on the machines that run the replicas.
         triton_urls: gRPC addresses of the Triton servers.
         address: host and port that the ingress listens on; None: Ray's proxies do.
+        leases: folder that the Triton supervisor of this host says its models in (`serving.engines.leases`).
     """
     running, queued = settings.max_ongoing_requests, settings.max_queued_requests
     # The ingress admits no more than these together, so a queue between stages never overflows by itself.
@@ -94,7 +99,7 @@ def serve_app(
     encoder = _deployment(EncoderReplica, "Encoder", **stage).bind(settings)
     retriever = _deployment(RetrieverReplica, "Retriever", **stage).bind(settings)
     probed = stage | {"max_ongoing_requests": running + SPARE}  # canaries must not wait behind the work
-    sampler = _deployment(SamplerReplica, "Sampler", **probed).bind(list(triton_urls), settings)
+    sampler = _deployment(SamplerReplica, "Sampler", **probed).bind(list(triton_urls), settings, leases)
     finisher = _deployment(FinisherReplica, "Finisher", **stage).bind()
     stages = settings, encoder, retriever, sampler, finisher
     if address is not None:
@@ -111,17 +116,24 @@ class Server:
     Args:
         settings: limits, paths, and the address to listen on; port 0 takes a free one.
         triton_urls: gRPC addresses of the Triton servers.
+        leases: folder of the Triton supervisor of this host, if there is one.
         log_to_driver: show what the replicas print on standard error.
         start_s: longest time until the server is ready.
     """
 
     def __init__(
-        self, settings: Settings, triton_urls: Sequence[str], *, log_to_driver: bool = False, start_s: float = START_S
+        self,
+        settings: Settings,
+        triton_urls: Sequence[str],
+        *,
+        leases: Path | None = None,
+        log_to_driver: bool = False,
+        start_s: float = START_S,
     ) -> None:
         self.settings = settings
         self.session = RaySession(settings.ray_address, log_to_driver)
         self.url = ""
-        self._triton_urls = list(triton_urls)
+        self._triton_urls, self._leases = list(triton_urls), leases
         self._start_s = start_s
         self._exit = contextlib.ExitStack()
 
@@ -158,7 +170,7 @@ class Server:
         location, options = ("HeadOnly", {"host": host, "port": port}) if proxied else ("Disabled", None)
         serve.start(proxy_location=location, http_options=options, logging_config=quiet)
         try:
-            app = serve_app(self.settings, self._triton_urls, None if proxied else (host, port))
+            app = serve_app(self.settings, self._triton_urls, None if proxied else (host, port), self._leases)
             serve.run(app, name=APPLICATION, route_prefix="/", logging_config=quiet)
         except RuntimeError as error:
             raise BackendUnavailable(f"a deployment could not start: {error}") from error

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from serving.pipeline.contracts import EncodeStage, FinishStage, RetrieveStage, SampleStage
@@ -28,7 +29,8 @@ def _retriever(settings: Settings) -> Any:
     return Retriever(settings.phrases, settings.prior_cache_bytes, settings.phrases_poll_s, settings.cross_encoder)
 
 
-def _sampler(triton_urls: Sequence[str], settings: Settings) -> Any:
+def _sampler(triton_urls: Sequence[str], settings: Settings, leases: Path | None) -> Any:
+    from serving.engines.leases import Leases
     from serving.engines.triton import TritonEngine
     from serving.sampling.runner import executor
     from serving.stages.context_cache import ContextCache
@@ -36,7 +38,7 @@ def _sampler(triton_urls: Sequence[str], settings: Settings) -> Any:
 
     engine = TritonEngine(triton_urls, default_model=settings.default_model)
     cache = ContextCache(settings.context_cache_bytes)
-    return Sampler(engine, executor(settings), cache, settings.sampler_concurrency)
+    return Sampler(engine, executor(settings), cache, settings.sampler_concurrency, Leases(leases))
 
 
 def _finisher() -> Any:
@@ -60,8 +62,8 @@ class RetrieverReplica(replica_class(RetrieveStage, _retriever)):  # type: ignor
 class SamplerReplica(replica_class(SampleStage, _sampler)):  # type: ignore[misc]
     """Takes requests through the graphs on Triton. The loop over the steps is in here; no step crosses a handle."""
 
-    def __init__(self, triton_urls: Sequence[str], settings: Settings) -> None:
-        super().__init__(triton_urls, settings)
+    def __init__(self, triton_urls: Sequence[str], settings: Settings, leases: Path | None = None) -> None:
+        super().__init__(triton_urls, settings, leases)
         self._started_at = time.monotonic()
 
     async def check_health(self) -> None:

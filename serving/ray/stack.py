@@ -45,15 +45,15 @@ class Stack:
         library = LibraryWatch(settings.phrases)
         if named:
             library.require()
-        urls = list(settings.triton_url)
+        urls, leases = list(settings.triton_url), None
         if not urls:
             spec = self._export(settings)
             settings = settings.model_copy(update={"default_model": settings.default_model or spec.name})
             if named:
                 library.require((spec.text_encoder, spec.text_dim))
             self.triton = self._exit.enter_context(TritonServer(settings.model_repo, TritonSettings()))
-            urls = [self.triton.grpc_url]
-        self.url = self._exit.enter_context(Server(settings, urls)).url
+            urls, leases = [self.triton.grpc_url], self.triton.leases
+        self.url = self._exit.enter_context(Server(settings, urls, leases=leases)).url
 
     @staticmethod
     def _export(settings: Settings) -> GeneratorSpec:

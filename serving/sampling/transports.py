@@ -5,11 +5,10 @@ import logging
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
-from choreo.generators.base import Tensors
+from choreo.generators.base import Tensors, zeros
 from choreo.generators.spec import GraphSpec, Shapes
 from serving.engines.base import Engine
 from serving.engines.shared_region import NotShared, SharedRegion
-from serving.engines.tensors import zeros
 from serving.util.ownership import owner_prefix, sweep
 
 log = logging.getLogger(__name__)

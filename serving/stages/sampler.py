@@ -2,15 +2,16 @@
 
 import asyncio
 import time
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from choreo.errors import DeadlineExceeded
-from choreo.generators.base import Conditioning, GenerationRequest, Generator
+from choreo.generators.base import Conditioning, GenerationRequest, Generator, zeros
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
 from serving.engines.base import Engine
-from serving.engines.tensors import zeros
+from serving.engines.leases import Leases, Served
 from serving.pipeline.contracts import Prior, SamplingResult
 from serving.pipeline.pipeline import chosen
 from serving.pipeline.request import MotionRequest
@@ -24,6 +25,15 @@ BUSY_S = 2.0
 """An answer to real work that is no older makes a canary needless, which would have to wait behind that work."""
 
 
+@runtime_checkable
+class ReadsModels(Protocol):
+    """An engine whose list of models may change."""
+
+    async def forget_models(self) -> None:
+        """Read the list again at the next call."""
+        ...
+
+
 class Sampler:
     """Generates features through one engine.
 
@@ -32,6 +42,7 @@ class Sampler:
         make_executor: of what takes trajectories through it; `serving.sampling.runner.executor` gives one.
         cache: of rows that do not depend on the step.
         concurrency: requests that are sampled at a time; others wait.
+        leases: keeps generators loaded while requests use them; None where nothing unloads them.
     """
 
     def __init__(
@@ -40,25 +51,40 @@ class Sampler:
         make_executor: MakeExecutor,
         cache: ContextCache | None = None,
         concurrency: int = 32,
+        leases: Leases | None = None,
     ) -> None:
         self._engine, self._executor = engine, make_executor(engine)
         self._cache = ContextCache(0) if cache is None else cache
         self._generators: dict[str, Generator] = {}
         self._turns = asyncio.Semaphore(concurrency)
+        self._leases = leases or Leases()
+        self._seen: Served | None = None
 
     async def models(self) -> dict[str, GeneratorSpec]:
         """Contracts of the served generators, the default one first."""
-        return await self._engine.models()
+        served = self._leases.served()
+        if served is None:
+            return await self._engine.models()
+        if served != self._seen:
+            gone = () if self._seen is None else set(self._seen.names) - set(served.names)
+            self._seen = served
+            if isinstance(self._engine, ReadsModels):
+                await self._engine.forget_models()
+            for name in gone:
+                await self._executor.release(name)
+        there = await self._engine.models()
+        return {name: there[name] for name in served.names if name in there}
 
     async def sample(self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
         """Generate features; errors as in `SampleStage.sample`."""
         async with self._turns:
             spec = chosen(await self.models(), request.model)
-            begin = self._generator(spec).begin
-            wanted = _generation(request, prior)
-            quick = request.start is None
-            trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, self._cache)
-            await self._executor.run(trajectory, spec)
+            async with self._leases.hold(spec.name):
+                begin = self._generator(spec).begin
+                wanted = _generation(request, prior)
+                quick = request.start is None
+                trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, self._cache)
+                await self._executor.run(trajectory, spec)
             return SamplingResult(trajectory.result(), spec.name, spec.fps, dict(trajectory.evaluated))
 
     async def warm_up(self) -> None:

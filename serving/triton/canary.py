@@ -1,5 +1,6 @@
 """The question that decides whether a Triton server is healthy: does every model answer an inference?"""
 
+from collections.abc import Mapping
 from enum import Enum
 
 import numpy as np
@@ -21,17 +22,29 @@ class Answer(Enum):
 class Canary:
     """An inference on every model: one row of zeros of the configured shapes."""
 
-    def __init__(self, url: str, server_id: str, configs: dict[str, TritonModelConfig], timeout_s: float) -> None:
+    def __init__(self, url: str, server_id: str, timeout_s: float) -> None:
         self._server_id = server_id
         self._timeout_s = timeout_s
-        self._requests = {name: [_zeros(t.name, t.dtype, t.dims, c) for t in c.inputs] for name, c in configs.items()}
+        self._requests: dict[str, list[InferInput]] = {}
         self._rows: dict[str, int] = {}
         self._client = InferenceServerClient(url, channel_args=channel_options())
+
+    def watch(self, configs: Mapping[str, TritonModelConfig]) -> None:
+        """Ask these models from now on."""
+        self._requests = {name: [_zeros(t.name, t.dtype, t.dims, c) for t in c.inputs] for name, c in configs.items()}
+
+    def ready_models(self) -> set[str] | None:
+        """Names of the models that the server has loaded; None while it does not answer."""
+        try:
+            index = self._client.get_model_repository_index(client_timeout=self._timeout_s).models
+        except (InferenceServerException, ValueError, RuntimeError):
+            return None
+        return {model.name for model in index if model.state == "READY"}
 
     def ask(self, models: list[str] | None = None) -> Answer:
         """Ask some models, or all; the worst answer counts."""
         try:
-            # Somebody else's server on our port would answer just as well.
+            # Another server on our port would answer just as well.
             if self._client.get_server_metadata(client_timeout=self._timeout_s).name != self._server_id:
                 return Answer.BROKEN
             for model in self._requests if models is None else models:
@@ -43,7 +56,7 @@ class Canary:
         return Answer.GOOD
 
     def ask_idle(self) -> Answer:
-        """Ask the models that have answered nobody since the last call; real traffic is a canary itself."""
+        """Ask the models that have answered nothing since the last call; real traffic is a canary itself."""
         before = self._rows
         rows = self._count_rows()
         answer = self.ask([m for m in self._requests if rows.get(m, 0) == before.get(m, 0)])

@@ -24,11 +24,10 @@ import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
 from choreo.errors import BackendUnavailable
-from export.native.backend import for_this_machine
-from export.repository import read_configs
-from export.triton_config import TritonModelConfig
+from export.repository import served
 from serving.triton.canary import Answer, Canary
 from serving.triton.process import Installation, all_alive, descendants, end, exited, free_ports, port_taken, spawn
+from serving.triton.served_models import ServedModels
 from serving.util.ownership import owner_prefix, sweep, sweep_stale
 
 HOST = "127.0.0.1"
@@ -63,6 +62,8 @@ class TritonSettings(BaseModel):
     canary_timeout_s: float = Field(default=10.0, gt=0)
     canary_strikes: int = Field(default=2, ge=1)
     """Canaries in a row that may time out or be refused before the server is restarted."""
+    models_poll_s: float = Field(default=1.0, gt=0)
+    """How often the repository is looked at for generators that were added, changed or removed."""
     first_delay_s: float = Field(default=0.1, gt=0)
     """Pause before a restart; it doubles while restarts keep failing or do not last."""
     max_delay_s: float = Field(default=30.0, gt=0)
@@ -92,6 +93,12 @@ class TritonServer:
         self._canary_turn = threading.Lock()
         self._log: Path | None = None
         self._answered_at: float | None = None
+        self._leases: Path | None = None
+
+    @property
+    def leases(self) -> Path | None:
+        """Folder that says what is served and who uses it (`serving.engines.leases`), while the server runs."""
+        return self._leases
 
     @property
     def grpc_url(self) -> str:
@@ -120,7 +127,8 @@ class TritonServer:
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._started = Future()
-                arguments = (Installation.find(), read_configs(self._repository), self._started)
+                served(self._repository)  # refuse at once what cannot be served
+                arguments = (Installation.find(), self._started)
                 self._stopping.clear()
                 self._owner = os.getpid()
                 self._thread = threading.Thread(target=self._run, args=arguments, name="triton", daemon=True)
@@ -183,7 +191,7 @@ class TritonServer:
     ) -> None:
         self.stop()
 
-    def _run(self, installation: Installation, configs: dict[str, TritonModelConfig], started: Future[None]) -> None:
+    def _run(self, installation: Installation, started: Future[None]) -> None:
         """The supervisor's thread: the server lives inside this call."""
         prefix = owner_prefix()
         work: Path | None = None
@@ -192,7 +200,8 @@ class TritonServer:
             work = Path(tempfile.mkdtemp(prefix=prefix))
             self._log = self.settings.log_file or work / "triton.log"
             self._log.parent.mkdir(parents=True, exist_ok=True)
-            launch = _Launch(installation, configs, self._repository, work, prefix, self._log, self.settings)
+            launch = _Launch(installation, ServedModels(self._repository, work), work, prefix, self._log, self.settings)
+            self._leases = launch.models.leases
             self._first_start(launch)
             started.set_result(None)
             self._watch(launch)
@@ -227,9 +236,9 @@ class TritonServer:
             BackendUnavailable: it ended, did not answer in time, or `stop` was called.
         """
         self._process = launch.spawn(self._ports)
-        self._canary = canary = Canary(self.grpc_url, launch.prefix, launch.configs, self.settings.canary_timeout_s)
+        self._canary = canary = Canary(self.grpc_url, launch.prefix, self.settings.canary_timeout_s)
         began = working = time.monotonic()
-        while (answer := canary.ask()) is not Answer.GOOD:
+        while (answer := self._first_answer(launch, canary)) is not Answer.GOOD:
             now = time.monotonic()
             working = working if answer is Answer.BROKEN else now
             if self._stopping.wait(0.05):
@@ -243,6 +252,17 @@ class TritonServer:
                 raise self._failed_start("started, but a canary inference fails")
         self._answered_at = time.monotonic()
 
+    def _first_answer(self, launch: "_Launch", canary: Canary) -> Answer:
+        """Ask what the server has loaded; publish it, and ask each of the models."""
+        ready = canary.ready_models()
+        if ready is None:
+            return Answer.NONE
+        launch.models.loaded(ready)
+        if not launch.models.configs:
+            return Answer.BROKEN
+        canary.watch(launch.models.configs)
+        return canary.ask()
+
     def _failed_start(self, what: str) -> BackendUnavailable:
         return BackendUnavailable(f"the Triton server {what}:\n{self.log_tail()}")
 
@@ -251,7 +271,7 @@ class TritonServer:
         delay = self.settings.first_delay_s
         while not self._stopping.is_set():
             since = time.monotonic()
-            problem = self._wait_for_problem()
+            problem = self._wait_for_problem(launch)
             self._answered_at = None
             if problem is None:
                 return
@@ -276,7 +296,7 @@ class TritonServer:
                 self.restarts += 1
                 return delay
 
-    def _wait_for_problem(self) -> str | None:
+    def _wait_for_problem(self, launch: "_Launch") -> str | None:
         """Block until something is wrong, and say what; None when `stop` was called."""
         process, canary = self._process, self._canary
         assert process is not None
@@ -284,6 +304,7 @@ class TritonServer:
         stubs = descendants(process.pid)
         strikes = 0
         next_canary = time.monotonic() + self.settings.canary_period_s
+        next_look = time.monotonic() + self.settings.models_poll_s
         while not self._stopping.wait(self.settings.poll_s):
             problem = _death(process, stubs)
             if problem is None and time.monotonic() >= next_canary and self._canary_turn.acquire(blocking=False):
@@ -297,6 +318,11 @@ class TritonServer:
                 elif answer is Answer.BROKEN or strikes >= self.settings.canary_strikes:
                     problem = "a canary inference failed"
                 next_canary = time.monotonic() + self.settings.canary_period_s
+            if problem is None and time.monotonic() >= next_look:
+                if launch.models.follow(self.grpc_url):
+                    canary.watch(launch.models.configs)
+                    stubs = descendants(process.pid)
+                next_look = time.monotonic() + self.settings.models_poll_s
             if problem is not None:
                 return problem
         return None
@@ -327,15 +353,14 @@ class _Launch:
     def __init__(
         self,
         installation: Installation,
-        configs: dict[str, TritonModelConfig],
-        repository: Path,
+        models: ServedModels,
         work: Path,
         prefix: str,
         log: Path,
         settings: TritonSettings,
     ) -> None:
-        self.configs, self.prefix = configs, prefix
-        self._installation, self._repository, self._work = installation, repository, work
+        self.models, self.prefix = models, prefix
+        self._installation, self._work = installation, work
         self._log, self._settings = log, settings
         self._backends = installation.link_backend(work)
 
@@ -344,12 +369,10 @@ class _Launch:
         if self._log.is_file() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_name(self._log.name + ".1"))
         # At every start: an export meanwhile has put other files where the links of the last one lead.
-        models = self._work / "models"
-        shutil.rmtree(models, ignore_errors=True)
-        repository = for_this_machine(self._repository, self.configs, models)
-        return spawn(self._command(repository, ports), self._installation.environment(), self._work, self._log)
+        names = self.models.link_all()
+        return spawn(self._command(names, ports), self._installation.environment(), self._work, self._log)
 
-    def _command(self, repository: Path, ports: tuple[int, int]) -> list[str]:
+    def _command(self, names: list[str], ports: tuple[int, int]) -> list[str]:
         settings, memory = self._settings, self._settings.shared_memory_mib << 20
         python = {
             "shm-region-prefix-name": self.prefix,
@@ -360,11 +383,15 @@ class _Launch:
         return [
             str(self._installation.binary),
             f"--id={self.prefix}",
-            f"--model-repository={repository}",
+            f"--model-repository={self.models.folder}",
             f"--backend-directory={self._backends}",
             f"--cache-directory={self._installation.caches}",
             "--disable-auto-complete-config",
-            "--model-control-mode=none",
+            "--model-control-mode=explicit",
+            *(f"--load-model={name}" for name in names),
+            # A generator that cannot be loaded must not take the others with it.
+            "--exit-on-error=false",
+            "--strict-readiness=false",
             f"--exit-timeout-secs={settings.exit_timeout_s}",
             # HTTP is off: cancellation and deadlines travel only over gRPC, and it has been the road of the exploits.
             "--allow-http=false",

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from choreo.generators.network import GeneratorNetwork
@@ -23,6 +25,14 @@ class UNetModel(GeneratorNetwork):
     def graphs(self) -> Mapping[str, nn.Module]:
         """Both networks."""
         return {CONDITIONER: self.conditioner, DENOISER: self.denoiser}
+
+    def fit(self, windows: NDArray[np.floating]) -> None:
+        """Fit the Gaussian model that the denoiser improves on."""
+        self.denoiser.gaussian.fit(windows)
+
+    def expected_errors(self, alphas_cumprod: Tensor) -> tuple[Tensor, Tensor]:
+        """Those of the Gaussian model's posterior mean."""
+        return self.denoiser.gaussian.expected_errors(alphas_cumprod)
 
     def forward(self, batch: dict[str, Tensor]) -> Tensor:
         """Condition and denoise one training batch: tensors named and shaped as in `unet_spec`, with a batch axis."""
