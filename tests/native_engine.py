@@ -8,12 +8,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from choreo.diffusion.schedule import Prediction
 from choreo.errors import MissingDependency
-from choreo.generators.spec import ModelSpec, Prediction
+from choreo.generators.network import sample_inputs
+from choreo.generators.spec import GeneratorSpec
+from choreo.generators.unet.config import UNetConfig
 from choreo.generators.unet.denoiser import Denoiser
-from choreo.generators.unet.network import MotionUNet, UNetConfig
+from choreo.generators.unet.graphs import unet_spec
+from choreo.generators.unet.network import MotionUNet
 from export.native.compiling import find_compiler
-from export.onnx_graphs import sample_inputs
 
 Inputs = dict[str, NDArray[np.float32]]
 
@@ -31,10 +34,10 @@ needs_compiler = pytest.mark.skipif(not has_compiler(), reason="the compiled eng
 
 def small_denoiser(
     window: int = 24, channels: int = 6, prediction: Prediction = Prediction.X0, seed: int = 0, **changes: object
-) -> tuple[Denoiser, ModelSpec]:
+) -> tuple[Denoiser, GeneratorSpec]:
     """A denoiser with random weights everywhere, also where training begins with zeros."""
-    spec = ModelSpec(
-        name="small", window=window, channels=channels, context_tokens=5, context_dim=12, music_dim=6, text_dim=7,
+    spec = unet_spec(
+        "small", window=window, context_tokens=5, context_dim=12, music_dim=6, text_dim=7,
         rhythm_channels=3, prediction=prediction, num_train_timesteps=50, mean=(0.0,) * channels, std=(1.0,) * channels,
     )  # fmt: skip
     fields: dict[str, object] = {
@@ -56,9 +59,9 @@ def torch_rows(denoiser: torch.nn.Module, inputs: Inputs) -> NDArray[np.float32]
         return np.asarray(denoiser(*(torch.from_numpy(values) for values in inputs.values())))
 
 
-def some_inputs(spec: ModelSpec, rows: int, seed: int = 0, **changes: Callable[[NDArray], NDArray]) -> Inputs:
+def some_inputs(spec: GeneratorSpec, rows: int, seed: int = 0, **changes: Callable[[NDArray], NDArray]) -> Inputs:
     """Random rows; `changes` makes another tensor of the one of that name."""
-    inputs = {name: values.numpy() for name, values in sample_inputs("denoiser", spec, rows, seed).items()}
+    inputs = {name: values.numpy() for name, values in sample_inputs(spec.graph("denoiser"), rows, seed).items()}
     return inputs | {name: change(inputs[name]).astype(np.float32) for name, change in changes.items()}
 
 

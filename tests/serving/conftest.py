@@ -5,7 +5,8 @@ import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from synthetic_phrases import WordEncoder, dance
 
-from choreo.errors import InvalidInput
-from choreo.generators.spec import ModelSpec
+from choreo.generators.base import Conditioning
+from choreo.generators.spec import GeneratorSpec
+from choreo.generators.unet.graphs import unet_spec
 from choreo.motion.clip import Motion
 from choreo.motion.formats.files import Format, encode
 from choreo.motion.formats.npz import npz_bytes
@@ -24,23 +26,25 @@ from retrieval.building.build import build_library
 from serving.http.audio_url import AudioFetcher
 from serving.http.ingress import create_app
 from serving.pipeline.contracts import (
-    Conditioning,
+    EncodedRequest,
     LibraryFacts,
     MotionFile,
+    PhraseQuery,
     Prior,
     RetrievalResult,
     SamplingResult,
     SearchResult,
+    Stages,
 )
 from serving.pipeline.request import MotionRequest
 from serving.settings import Settings
 
-SPEC = ModelSpec(name="fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
+SPEC = unet_spec("fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
 
 Action = Callable[[MotionRequest], Awaitable[None]]
 
 
-async def nothing(job: MotionRequest) -> None:
+async def nothing(request: MotionRequest) -> None:
     """The default action."""
 
 
@@ -53,53 +57,59 @@ class FakeStages:
         not_ready: raised by the canary.
         broken: whether finished motion holds a NaN.
         probes: how often the canary was asked for.
-        jobs: every job that reached a stage.
+        requests: every request that reached a stage.
         rendered: (format, song, title) of every rendering.
         retrieved, found: answers of the retrieval stage.
-        searches: (job, top_n) of every search.
+        searches: (query, top_n) of every search.
     """
 
     action: Action = nothing
     not_ready: Exception | None = None
     broken: bool = False
     probes: int = 0
-    jobs: list[MotionRequest] = field(default_factory=list)
+    requests: list[MotionRequest] = field(default_factory=list)
     rendered: list[tuple[Format, bytes | None, str]] = field(default_factory=list)
     retrieved: RetrievalResult = field(default_factory=lambda: RetrievalResult(None, "there is no phrase library"))
     found: SearchResult = field(default_factory=lambda: SearchResult([], None, "there is no phrase library"))
-    searches: list[tuple[MotionRequest, int]] = field(default_factory=list)
+    searches: list[tuple[PhraseQuery, int]] = field(default_factory=list)
 
-    async def models(self) -> dict[str, ModelSpec]:
+    def stages(self) -> Stages:
+        """All four stages."""
+        finisher = SimpleNamespace(finish=self.finish, deliver=self.deliver, warm_up=self.nothing_to_load)
+        encoder = SimpleNamespace(encode=self.encode, warm_up=self.nothing_to_load)
+        retriever = SimpleNamespace(
+            retrieve=self.retrieve, search=self.search, library=self.library, warm_up=self.nothing_to_load
+        )
+        sampler = SimpleNamespace(models=self.models, sample=self.sample, warm_up=self.canary)
+        return Stages(*(cast(Any, stage) for stage in (encoder, retriever, sampler, finisher)))
+
+    async def nothing_to_load(self, spec: GeneratorSpec | None = None) -> None:
+        pass
+
+    async def models(self) -> dict[str, GeneratorSpec]:
         return {SPEC.name: SPEC}
 
-    async def spec(self, model: str | None) -> ModelSpec:
-        if model not in (None, SPEC.name):
-            raise InvalidInput("model", f"must be one of fake, got {model!r}")
-        return SPEC
+    async def encode(self, request: MotionRequest, spec: GeneratorSpec) -> EncodedRequest:
+        self.requests.append(request)
+        return EncodedRequest(Conditioning(request.num_frames or WINDOW))
 
-    async def encode(self, job: MotionRequest, spec: ModelSpec) -> Conditioning:
-        self.jobs.append(job)
-        frames = job.num_frames or WINDOW
-        rhythm = np.zeros((frames, spec.rhythm_channels), np.float32)
-        return Conditioning(frames, None, rhythm, None, np.zeros(0), 0.0, None)
-
-    async def retrieve(self, job: MotionRequest, conditioning: Conditioning) -> RetrievalResult:
+    async def retrieve(self, query: PhraseQuery) -> RetrievalResult:
         return self.retrieved
 
-    async def search(self, job: MotionRequest, conditioning: Conditioning, top_n: int) -> SearchResult:
-        self.searches.append((job, top_n))
+    async def search(self, query: PhraseQuery, top_n: int) -> SearchResult:
+        self.searches.append((query, top_n))
         return self.found
 
     async def library(self) -> LibraryFacts | None:
         return self.found.library
 
-    async def sample(self, job: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
-        await self.action(job)
+    async def sample(self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
+        await self.action(request)
         features = np.zeros((conditioning.num_frames, 66), np.float32)
-        return SamplingResult(features, SPEC.name, {"conditioner": 2, "denoiser": 2 * job.num_steps})
+        return SamplingResult(features, SPEC.name, SPEC.fps, {"conditioner": 2, "denoiser": 2 * request.num_steps})
 
     async def finish(
-        self, job: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
     ) -> tuple[Motion, NDArray[np.float32]]:
         frames = len(sampled.features)
         rotations = np.tile(np.eye(3), (frames, NUM_JOINTS, 1, 1))
@@ -109,15 +119,15 @@ class FakeStages:
             motion.positions[0, 0, 0] = np.nan
         return motion, positions
 
-    async def deliver(self, job: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
+    async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
         if "seconds" in meta:
             meta = meta | {"seconds": meta["seconds"] | {"finish": 0.0}}
-        motion, _ = await self.finish(job, sampled, meta)
-        self.rendered.append((job.format, job.audio, job.text or ""))
-        body = b"film" if job.format is Format.MP4 else await asyncio.to_thread(encode, motion, job.format)
+        motion, _ = await self.finish(request, sampled, meta)
+        self.rendered.append((request.format, request.audio, request.text or ""))
+        body = b"film" if request.format is Format.MP4 else await asyncio.to_thread(encode, motion, request.format)
         return MotionFile(body, {"finish": 0.0, "render": 0.0})
 
-    async def ready(self) -> None:
+    async def canary(self) -> None:
         self.probes += 1
         await asyncio.sleep(0)
         if self.not_ready is not None:
@@ -132,7 +142,7 @@ class Ingress:
 
     def connect(self, fetcher: AudioFetcher | None = None, proxied: bool = False, **settings: Any) -> httpx.AsyncClient:
         """A client of the ingress."""
-        app = create_app(Settings(**settings), self.stages, fetcher, proxied)
+        app = create_app(Settings(**settings), self.stages.stages(), fetcher, proxied)
         return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://choreo.test", timeout=30)
 
     def ask(self, method: str, path: str, **given: Any) -> httpx.Response:

@@ -80,7 +80,7 @@ FEATURES = _features()
 )
 def test_bad_json_values(ingress: Any, stages: Any, check_problem: Any, values: dict[str, Any], field: str) -> None:
     check_problem(ingress.generate(values), 422, field)
-    assert not stages.jobs
+    assert not stages.requests
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_bad_json_values(ingress: Any, stages: Any, check_problem: Any, values: 
 )
 def test_bad_features(ingress: Any, stages: Any, check_problem: Any, npy: Any, array: Any, field: str) -> None:
     check_problem(ingress.form({}, {"features": ("f.npy", npy(array))}), 422, field)
-    assert not stages.jobs
+    assert not stages.requests
 
 
 def test_a_start_that_leaves_nothing_to_generate(ingress: Any, stages: Any, check_problem: Any, standing: Any) -> None:
     start = base64.b64encode(standing(30)).decode()
     check_problem(ingress.generate(TEXT | {"duration": 1.0, "start": start}), 422, "start")
-    assert not stages.jobs
+    assert not stages.requests
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
@@ -111,7 +111,7 @@ def test_numbers_that_json_does_not_have(
 ) -> None:
     body = f'{{"text_prompt": "x", "{field}": {constant}}}'.encode()
     check_problem(ingress.raw(body), 422, field)
-    assert not stages.jobs
+    assert not stages.requests
 
 
 @pytest.mark.parametrize("body", [b'{"seed": [NaN]}', b'{"seed": {"a": Infinity}}'])
@@ -162,7 +162,7 @@ def test_a_lone_surrogate_in_names_and_values(ingress: Any, check_problem: Any) 
 )
 def test_bad_form_values(ingress: Any, stages: Any, check_problem: Any, fields: dict[str, str], field: str) -> None:
     check_problem(ingress.form(TEXT | fields), 422, field)
-    assert not stages.jobs
+    assert not stages.requests
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_bad_file_parts(
     ingress: Any, stages: Any, check_problem: Any, fields: Any, files: dict[str, Any], field: str
 ) -> None:
     check_problem(ingress.form(fields, files), 422, field)
-    assert not stages.jobs
+    assert not stages.requests
 
 
 def test_parts_given_twice(ingress: Any, check_problem: Any) -> None:

@@ -26,7 +26,7 @@ def test_json_answer(ingress: Any, stages: Any) -> None:
     assert (document["fps"], document["num_frames"], document["num_joints"], document["seed"]) == (30, 196, 22, 5)
     assert np.array(document["motion"]).shape == (196, 22, 3)
     meta = document["meta"]
-    assert meta["request_id"] == response.headers["x-request-id"] == stages.jobs[0].request_id
+    assert meta["request_id"] == response.headers["x-request-id"] == stages.requests[0].request_id
     assert meta["model"] == "fake"
     assert meta["phrases"] == []
     assert set(meta["seconds"]) == {"encode", "retrieve", "sample", "finish"}
@@ -69,7 +69,7 @@ def test_form_values_are_typed(ingress: Any, stages: Any, standing: Any) -> None
     }  # fmt: skip
     files = {"audio": ("song.mp3", b"ID3"), "start": ("start.npz", standing(3))}
     assert ingress.form(fields, files).status_code == 200
-    (job,) = stages.jobs
+    (job,) = stages.requests
     assert (job.text, job.num_frames, job.guidance_scale, job.num_steps) == ("12", 75, 1.0, 4)
     assert (job.sampler, job.seed, job.use_rag, job.audio) == ("ddpm", 2**63 - 1, False, b"ID3")
     assert (job.finish.foot_lock, job.finish.smooth, job.finish.bone_lengths) == (False, True, True)
@@ -81,13 +81,13 @@ def test_json_takes_attachments_in_base64(ingress: Any, stages: Any, standing: A
     features = base64.b64encode(npy(np.zeros((60, 35), np.float32))).decode()
     start = base64.b64encode(standing(2)).decode()
     assert ingress.generate({"features": features, "start": start, "audio": None}).status_code == 200
-    (job,) = stages.jobs
+    (job,) = stages.requests
     assert job.features is not None
     assert job.features.shape == (60, 35)
     assert job.start is not None
     assert job.audio is None
     assert ingress.generate({"audio": base64.b64encode(b"RIFF").decode()}).status_code == 200
-    assert stages.jobs[1].audio == b"RIFF"
+    assert stages.requests[1].audio == b"RIFF"
 
 
 def test_a_random_seed_is_told(ingress: Any) -> None:
@@ -145,7 +145,7 @@ def test_a_song_by_address_is_fetched_after_all_checks(ingress: Any, stages: Any
                 assert (await connection.post("/v1/generate", json=good | bad)).status_code == 422
             assert not fetched
             assert (await connection.post("/v1/generate", json=good)).status_code == 200
-            assert stages.jobs[0].audio == b"RIFF"
+            assert stages.requests[0].audio == b"RIFF"
             assert stages.rendered[0][1] == b"RIFF"
             legacy = {"audio_url": good["audio_url"]}
             assert (await connection.post("/generate", json=legacy)).status_code == 200
@@ -165,7 +165,7 @@ def test_the_documents_request_and_answer(ingress: Any, stages: Any) -> None:
     assert set(document) == {"motion", "fps", "num_frames", "num_joints"}
     assert (document["fps"], document["num_frames"], document["num_joints"]) == (30, 196, 22)
     assert np.array(document["motion"]).shape == (196, 22, 3)
-    (job,) = stages.jobs
+    (job,) = stages.requests
     assert (job.guidance_scale, job.use_rag, job.text) == (7.5, True, "hip-hop")
 
 
@@ -181,7 +181,7 @@ def test_the_documents_error_without_a_source(
 ) -> None:
     problem = check_problem(ingress.ask("POST", "/generate", json=values), 400, "text_prompt")
     assert problem["detail"] == "Must provide audio_url or text_prompt"
-    assert not stages.jobs
+    assert not stages.requests
 
 
 @pytest.mark.parametrize(
@@ -245,10 +245,10 @@ def test_metrics(ingress: Any) -> None:
             assert await count(connection, 'choreo_requests_total{route="/v1/generate",status="200"}') == 1
             assert await count(connection, 'choreo_requests_total{route="/v1/generate",status="422"}') == 1
             assert await count(connection, 'choreo_requests_total{route="other",status="404"}') == 2
-            assert await count(connection, 'choreo_rows_total{graph="denoiser"}') == 20
-            assert await count(connection, "choreo_motion_frames_total") == 196
+            assert await count(connection, 'choreo_rows_total{graph="denoiser",model="fake"}') == 20
+            assert await count(connection, 'choreo_motion_frames_total{model="fake"}') == 196
             for stage in ("encode", "retrieve", "sample", "finish", "render"):
-                assert await count(connection, f'choreo_stage_seconds_count{{stage="{stage}"}}') == 1
+                assert await count(connection, f'choreo_stage_seconds_count{{model="fake",stage="{stage}"}}') == 1
 
     asyncio.run(run())
 

@@ -110,7 +110,7 @@ def test_a_full_house_refuses_at_once_and_recovers(ingress: Any, stages: Any, ch
             gate.open.set()
             assert [r.status_code for r in await asyncio.gather(*inside)] == [200] * 3
             assert (await post()).status_code == 200
-            assert len(stages.jobs) == 4
+            assert len(stages.requests) == 4
 
     async def is_inside(connection: httpx.AsyncClient, number: int) -> bool:
         # the probe itself is in flight too

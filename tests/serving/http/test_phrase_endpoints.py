@@ -12,9 +12,11 @@ import pytest
 from synthetic_phrases import WordEncoder
 
 from choreo.errors import BackendUnavailable, InvalidArtifact
+from choreo.generators.base import Conditioning
 from choreo.motion.formats.npz import read_npz
+from retrieval.library.embedding import Query
 from retrieval.library.library import Hit, PhraseLibrary
-from serving.pipeline.contracts import CacheStats, Conditioning, Prior, RetrievalResult, SearchResult, UsedPhrase
+from serving.pipeline.contracts import CacheStats, EncodedRequest, Prior, RetrievalResult, SearchResult, UsedPhrase
 from serving.pipeline.request import MotionRequest
 from serving.stages.library_facts import facts
 from serving.stages.retriever import Retriever
@@ -56,9 +58,9 @@ def test_a_search_by_prompt(ingress: Any, stages: Any, found: SearchResult) -> N
         "tempo": phrase.tempo, "energy": phrase.energy, "licence": "apache-2.0",
     }  # fmt: skip
     assert [p["rank"] for p in document["phrases"]] == [1, 2, 3]
-    ((job, top_n),) = stages.searches
-    assert (job.text, job.phrase_variety, top_n) == ("a slow waltz", 0.5, 3)
-    assert stages.jobs[0].request_id == response.headers["x-request-id"]
+    ((query, top_n),) = stages.searches
+    assert (query.text, query.variety, top_n) == ("a slow waltz", 0.5, 3)
+    assert stages.requests[0].request_id == response.headers["x-request-id"]
 
 
 def test_a_search_by_song_features_and_filters(ingress: Any, stages: Any, found: SearchResult, npy: Any) -> None:
@@ -70,15 +72,15 @@ def test_a_search_by_song_features_and_filters(ingress: Any, stages: Any, found:
     parts = [(name, (None, value)) for name, value in fields.items()]
     answer = ingress.ask("POST", SEARCH, files=[*parts, ("audio", ("song.ogg", b"OggS"))])
     assert answer.status_code == 200, answer.text
-    job, top_n = stages.searches[0]
-    assert (job.audio, top_n, job.phrase_variety) == (b"OggS", 5, 1.0)
-    assert job.phrase_filter.genres == {"waltz", "rumba"}
-    assert job.phrase_filter.licences == {"mit"}
-    assert (job.phrase_filter.min_tempo, job.phrase_filter.max_tempo) == (80, 120.5)
+    query, top_n = stages.searches[0]
+    assert (stages.requests[0].audio, top_n, query.variety) == (b"OggS", 5, 1.0)
+    assert query.filter.genres == {"waltz", "rumba"}
+    assert query.filter.licences == {"mit"}
+    assert (query.filter.min_tempo, query.filter.max_tempo) == (80, 120.5)
     features = npy(np.zeros((60, 35), np.float32))
     assert ingress.ask("POST", SEARCH, files=[("features", ("f.npy", features))]).status_code == 200
     assert ingress.ask("POST", SEARCH, json={"features": base64.b64encode(features).decode()}).status_code == 200
-    assert all(job.features.shape == (60, 35) for job, _ in stages.searches[1:])
+    assert all(request.features.shape == (60, 35) for request in stages.requests[1:])
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_a_search_by_song_features_and_filters(ingress: Any, stages: Any, found:
 )
 def test_bad_searches(ingress: Any, stages: Any, check_problem: Any, values: dict[str, Any], field: str) -> None:
     check_problem(ingress.ask("POST", SEARCH, json=values), 422, field)
-    assert not stages.jobs
+    assert not stages.requests
 
 
 BAD_FILTERS = [
@@ -134,7 +136,7 @@ def test_bad_filters_are_named_in_both(
     ingress: Any, stages: Any, check_problem: Any, path: str, values: dict[str, Any], field: str
 ) -> None:
     check_problem(ingress.ask("POST", path, json=TEXT | values), 422, field)
-    assert not stages.jobs
+    assert not stages.requests
 
 
 @pytest.mark.parametrize("field", ["phrase_min_tempo", "phrase_max_tempo", "phrase_variety"])
@@ -159,7 +161,7 @@ def test_bad_bodies(ingress: Any, stages: Any, check_problem: Any) -> None:
     many = [(f"f{i}", (None, "1")) for i in range(100)]
     check_problem(ingress.ask("POST", SEARCH, files=many), 422, "body")
     check_problem(ingress.ask("GET", SEARCH), 405)
-    assert not stages.jobs
+    assert not stages.requests
 
 
 def test_nothing_found_says_why(ingress: Any, stages: Any, library: PhraseLibrary) -> None:
@@ -285,17 +287,16 @@ def test_the_documents_endpoint_is_what_it_was(ingress: Any, stages: Any, librar
     stages.retrieved = prior(library)
     document = ingress.ask("POST", "/generate", json=TEXT | {"phrase_genre": "polka"}).json()
     assert set(document) == {"motion", "fps", "num_frames", "num_joints"}
-    assert stages.jobs[0].phrase_filter.allows_everything
+    assert stages.requests[0].phrase_filter.allows_everything
 
 
 # From the request to the library
 
 
 def test_search_and_dance_agree(ingress: Any, stages: Any, libraries: tuple[Path, Path]) -> None:
-    async def encode(job: MotionRequest, spec: Any) -> Conditioning:
-        vector = WordEncoder().encode([job.text or ""])[0]
-        rhythm = np.zeros((600, 4), np.float32)
-        return Conditioning(600, None, rhythm, vector, np.zeros(0), 0.0, None, None, "words")
+    async def encode(request: MotionRequest, spec: Any) -> EncodedRequest:
+        vector = WordEncoder().encode([request.text or ""])[0]
+        return EncodedRequest(Conditioning(600, text=vector), Query(text=vector), "words")
 
     async def run() -> None:
         retriever = Retriever(libraries[0], 1 << 20)
