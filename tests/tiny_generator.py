@@ -24,7 +24,7 @@ def tiny_spec(name: str = "tiny", **changes: Any) -> GeneratorSpec:
         "context_dim": 5,
         "music_dim": 6,
         "text_dim": 7,
-        "rhythm_channels": 2,
+        "rhythm_channels": 4,
         "mean": (0.0,) * 4,
         "std": (1.0,) * 4,
     }

@@ -29,18 +29,17 @@ from choreo.generators.base import (
     Tensors,
     Trajectory,
 )
-from choreo.generators.spec import GeneratorSpec, GraphSpec, Null
+from choreo.generators.spec import GeneratorSpec, GraphSpec, Null, Shapes
 from choreo.motion.representation import ROOT_VELOCITY, encode
 from choreo.motion.resample import resample
 from choreo.motion.retarget import refit
-from choreo.music.beats import beat_phase_channels
+from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
 from choreo.postprocess.inertialization import carried_over
 
 CONDITIONER: Final = "conditioner"
 DENOISER: Final = "denoiser"
 _CONDITIONER_INPUTS: Final = frozenset({"music", "music_mask", "text", "has_music", "has_text"})
 _STEP_INPUTS: Final = frozenset({"x", "t"})
-_TIMELINES: Final = frozenset({"prior", "known", "known_mask", "rhythm", "frame_mask"})
 
 Array = NDArray[np.float32]
 
@@ -57,7 +56,10 @@ class WindowedDiffusion(Generator):
             raise InvalidArtifact(f"{spec.name}: its spec has no graph {error.args[0]!r}") from error
         _check_inputs(spec, self.conditioner, _CONDITIONER_INPUTS, frozenset())
         encoded = frozenset(t.name for t in self.denoiser.inputs if t.null is Null.ENCODED)
-        _check_inputs(spec, self.denoiser, _STEP_INPUTS | encoded, _TIMELINES)
+        _check_inputs(spec, self.denoiser, _STEP_INPUTS | encoded, frozenset(_timeline_shapes(spec)))
+        for name, shape in _timeline_shapes(spec).items():
+            if self.denoiser.input_shapes.get(name, shape) != shape:
+                raise InvalidArtifact(f"{spec.name}: the input {name!r} of its denoiser must have the shape {shape}")
         if missing := encoded - self.conditioner.output_shapes.keys():
             raise InvalidArtifact(f"{spec.name}: its conditioner has no output {min(missing)!r}")
         if len(self.denoiser.outputs) != 1 or self.denoiser.outputs[0].shape != (spec.window, spec.channels):
@@ -224,6 +226,18 @@ class ConditionedTrajectory:
         encoded = {name: np.stack([row[name] for row in used]) for name in used[0]}
         spec, denoiser = self._generator.spec, self._generator.denoiser
         self._process = ReverseProcess(spec, denoiser, self._plan, self._starts, encoded, self._timelines)
+
+
+def _timeline_shapes(spec: GeneratorSpec) -> Shapes:
+    """Inputs that a denoiser may have in addition, by name."""
+    frame, window = (spec.window, spec.channels), spec.window
+    return {
+        "prior": (window, spec.channels + 1),
+        "known": frame,
+        "known_mask": frame,
+        "rhythm": (window, RHYTHM_CHANNELS),
+        "frame_mask": (window,),
+    }
 
 
 def _check_inputs(spec: GeneratorSpec, graph: GraphSpec, needed: frozenset[str], optional: frozenset[str]) -> None:
