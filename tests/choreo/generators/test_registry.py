@@ -34,7 +34,7 @@ def test_the_built_in_family_is_found_without_torch_being_asked_for() -> None:
 
 
 def test_an_unknown_family_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(GeneratorUnavailable, match="'vqvae' is installed; there are .*unet"):
+    with pytest.raises(GeneratorUnavailable, match=r"'vqvae' is installed; there are .*unet"):
         generator_class("vqvae")
     with pytest.raises(GeneratorUnavailable, match="tiny: no generator family"):
         generator(tiny_spec().model_copy(update={"family": "vqvae"}))

@@ -9,6 +9,8 @@ from choreo.generators.base import Conditioning, GenerationRequest, Tensors, run
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec, TensorSpec
 
+DENOISER_INPUTS = tiny_spec().graph("denoiser").inputs
+
 
 def changed(graph: str, **fields: object) -> GeneratorSpec:
     spec = tiny_spec()
@@ -27,7 +29,7 @@ def without(graph: str, tensor: str) -> GeneratorSpec:
         (without("denoiser", "x"), "tiny: its denoiser has no input 'x'"),
         (without("conditioner", "text"), "tiny: its conditioner has no input 'text'"),
         (
-            changed("denoiser", inputs=(*tiny_spec().graph("denoiser").inputs, TensorSpec(name="smell", shape=(1,)))),
+            changed("denoiser", inputs=(*DENOISER_INPUTS, TensorSpec(name="smell", shape=(1,)))),
             "nothing is known of the input 'smell'",
         ),
         (changed("conditioner", outputs=(TensorSpec(name="context", shape=(3, 5)),)), "no output 'context_mask'"),
