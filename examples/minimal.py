@@ -179,7 +179,7 @@ def denoise(
         rows = constant | {"x": np.concatenate([now, now]), "t": np.full((2 * count, 1), t, np.float32)}
         (predicted,) = evaluate(generator.denoiser, list(spec.denoiser_inputs()), rows)
 
-        # Classifier-free guidance (Ho & Salimans 2022): away from what nobody asked for.
+        # Classifier-free guidance (Ho & Salimans 2022): extrapolate from the unconditional prediction.
         conditional, unconditional = predicted[:count], predicted[count:]
         x0 = blend(unconditional + scale * (conditional - unconditional), starts)
 
@@ -212,7 +212,7 @@ def placed(positions: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def finished(positions: NDArray[np.float64], fps: float) -> Finished:
-    """One rotation per joint on a body of fixed bone lengths, smoothed, on the floor, and feet that stand stand still.
+    """One rotation per joint on a body of fixed bone lengths, smoothed, on the floor, with planted feet held still.
 
     Everything that is written out is the forward kinematics of that body. The steps are in `choreo.postprocess`.
     """
