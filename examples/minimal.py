@@ -20,7 +20,6 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from choreo.diffusion.noise import INITIAL, gaussian
 from choreo.generators.checkpoint import Generator, load_generator
@@ -88,11 +87,15 @@ def windows_of(values: Array, starts: Sequence[int], window: int) -> Array:
     return np.stack([padded[start : start + window] for start in starts])
 
 
-def evaluate(network: nn.Module, names: Sequence[str], rows: Rows) -> tuple[Array, ...]:
-    """One forward pass: named inputs to a tuple of outputs."""
+def evaluate(generator: Generator, graph: str, rows: Rows) -> Rows:
+    """One forward pass of the conditioner or the denoiser, rows of inputs to rows of outputs."""
+    network, spec = getattr(generator, graph), generator.spec
+    inputs = {"conditioner": spec.conditioner_inputs(), "denoiser": spec.denoiser_inputs()}[graph]
+    outputs = {"conditioner": spec.conditioner_outputs(), "denoiser": spec.denoiser_outputs()}[graph]
     with torch.inference_mode():
-        out = network(*(torch.from_numpy(rows[name]) for name in names))
-    return tuple(tensor.numpy() for tensor in (out if isinstance(out, tuple) else (out,)))
+        out = network(*(torch.from_numpy(rows[name]) for name in inputs))
+    values = out if isinstance(out, tuple) else (out,)
+    return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
 
 
 def condition(generator: Generator, encoded: Encoded, starts: Sequence[int]) -> Rows:
@@ -113,14 +116,14 @@ def condition(generator: Generator, encoded: Encoded, starts: Sequence[int]) -> 
     null = {name: np.zeros_like(values[:1]) for name, values in conditional.items()}
     null["music_mask"] += 1  # the contract of the graph: where there is no music, no frame of it is masked out
     inputs = {name: np.concatenate([conditional[name], null[name]]) for name in conditional}
-    context, context_mask = evaluate(generator.conditioner, list(spec.conditioner_inputs()), inputs)
+    tokens = evaluate(generator, "conditioner", inputs)
 
     of_row = [*range(count), *[count] * count]  # the one null row serves every window
     rhythm = windows_of(encoded.rhythm, starts, spec.window)
     frames = (2 * count, spec.window)
     return {
-        "context": context[of_row],
-        "context_mask": context_mask[of_row],
+        "context": tokens["context"][of_row],
+        "context_mask": tokens["context_mask"][of_row],
         "rhythm": np.concatenate([rhythm, np.zeros_like(rhythm)]),
         "prior": np.zeros((*frames, spec.channels + 1), np.float32),  # motion to begin from, and its mask: none here
         "known": np.zeros((*frames, spec.channels), np.float32),  # given frames and their mask: none either
@@ -177,7 +180,7 @@ def denoise(
     for t, t_next in pairwise(timesteps):
         now = windows_of(x, starts, spec.window)
         rows = constant | {"x": np.concatenate([now, now]), "t": np.full((2 * count, 1), t, np.float32)}
-        (predicted,) = evaluate(generator.denoiser, list(spec.denoiser_inputs()), rows)
+        predicted = evaluate(generator, "denoiser", rows)["x0"]
 
         # Classifier-free guidance (Ho & Salimans 2022): extrapolate from the unconditional prediction.
         conditional, unconditional = predicted[:count], predicted[count:]
