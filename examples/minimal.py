@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from choreo.diffusion.noise import INITIAL, gaussian
-from choreo.generators.checkpoint import Generator, load_generator
+from choreo.diffusion.parameters import DiffusionParameters
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.network import GeneratorNetwork
 from choreo.motion.formats.bvh import write_bvh
 from choreo.motion.formats.npz import write_npz
 from choreo.motion.kinematics import heading
@@ -64,7 +65,7 @@ class Encoded:
     text: Array
 
 
-def encode(generator: Generator, song: Path, prompt: str) -> Encoded:
+def encode(generator: GeneratorNetwork, song: Path, prompt: str) -> Encoded:
     """Decode a song and encode it and the prompt with the encoders that the checkpoint was trained with."""
     heard = music_encoder(generator.spec.music_encoder).encode(decode_audio(song))
     rhythm = beat_phase_channels(heard.beats, heard.onset, heard.num_frames, generator.spec.fps)
@@ -87,18 +88,7 @@ def windows_of(values: Array, starts: Sequence[int], window: int) -> Array:
     return np.stack([padded[start : start + window] for start in starts])
 
 
-def evaluate(generator: Generator, graph: str, rows: Rows) -> Rows:
-    """One forward pass of the conditioner or the denoiser, rows of inputs to rows of outputs."""
-    network, spec = getattr(generator, graph), generator.spec
-    inputs = {"conditioner": spec.conditioner_inputs(), "denoiser": spec.denoiser_inputs()}[graph]
-    outputs = {"conditioner": spec.conditioner_outputs(), "denoiser": spec.denoiser_outputs()}[graph]
-    with torch.inference_mode():
-        out = network(*(torch.from_numpy(rows[name]) for name in inputs))
-    values = out if isinstance(out, tuple) else (out,)
-    return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
-
-
-def condition(generator: Generator, encoded: Encoded, starts: Sequence[int]) -> Rows:
+def condition(generator: GeneratorNetwork, encoded: Encoded, starts: Sequence[int]) -> Rows:
     """Everything that the denoiser is told and that stays the same from step to step: 2 N rows.
 
     The first N rows are conditional, one per window. The other N are their unconditional counterparts for
@@ -116,7 +106,7 @@ def condition(generator: Generator, encoded: Encoded, starts: Sequence[int]) -> 
     null = {name: np.zeros_like(values[:1]) for name, values in conditional.items()}
     null["music_mask"] += 1  # the contract of the graph: where there is no music, no frame of it is masked out
     inputs = {name: np.concatenate([conditional[name], null[name]]) for name in conditional}
-    tokens = evaluate(generator, "conditioner", inputs)
+    tokens = generator.evaluate("conditioner", inputs)
 
     of_row = [*range(count), *[count] * count]  # the one null row serves every window
     rhythm = windows_of(encoded.rhythm, starts, spec.window)
@@ -162,7 +152,7 @@ def blend(windows: NDArray[np.floating], starts: Sequence[int]) -> NDArray[np.fl
 
 
 def denoise(
-    generator: Generator, constant: Rows, starts: Sequence[int], num_steps: int, seed: int, scale: float
+    generator: GeneratorNetwork, constant: Rows, starts: Sequence[int], num_steps: int, seed: int, scale: float
 ) -> Array:
     """From noise to motion features, (T, C) in the units of `choreo.motion.representation`.
 
@@ -170,17 +160,18 @@ def denoise(
     they agree in their overlap at every step and a long motion has no seams.
     """
     spec, count = generator.spec, len(starts)
-    if (spec.prediction, spec.schedule) != ("x0", "cosine"):
-        raise SystemExit(f"this page is about x0 and the cosine schedule, not {spec.prediction} and {spec.schedule}")
-    alpha_bar = cosine_alpha_bar(spec.num_train_timesteps)
-    timesteps = np.linspace(-1, spec.num_train_timesteps - 1, num_steps + 1).astype(int)[::-1]
+    of = DiffusionParameters.of(spec)
+    if (of.prediction, of.schedule) != ("x0", "cosine"):
+        raise SystemExit(f"this page is about x0 and the cosine schedule, not {of.prediction} and {of.schedule}")
+    alpha_bar = cosine_alpha_bar(of.num_train_timesteps)
+    timesteps = np.linspace(-1, of.num_train_timesteps - 1, num_steps + 1).astype(int)[::-1]
 
     # Noise is a function of (seed, frame, channel, step), so that the same seed gives the same motion in any batch.
     x = gaussian(seed, 0, starts[-1] + spec.window, spec.channels, INITIAL)
     for t, t_next in pairwise(timesteps):
         now = windows_of(x, starts, spec.window)
         rows = constant | {"x": np.concatenate([now, now]), "t": np.full((2 * count, 1), t, np.float32)}
-        predicted = evaluate(generator, "denoiser", rows)["x0"]
+        predicted = generator.evaluate("denoiser", rows)["x0"]
 
         # Classifier-free guidance (Ho & Salimans 2022): extrapolate from the unconditional prediction.
         conditional, unconditional = predicted[:count], predicted[count:]

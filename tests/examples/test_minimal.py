@@ -20,11 +20,9 @@ from choreo.motion.formats.bvh import read_bvh
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.representation import decode
 from choreo.music.synth import synthesize_song, write_wav
-from export.build import build_repository
-from serving.engines.local import OnnxEngine
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
-from serving.stages.local import LocalStages
+from serving.stages.local import LocalPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "examples" / "minimal.py"
@@ -54,31 +52,20 @@ class Dance(NamedTuple):
     before_lock: NDArray[np.float32]
 
 
-@pytest.fixture(scope="module")
-def settings() -> Settings:
-    settings = Settings()
-    build_repository(settings.weights, settings.model_repo)
-    return settings
-
-
-def by_pipeline(song: Path, settings: Settings) -> Dance:
+def by_pipeline(song: Path) -> Dance:
     """The dance of the in-process pipeline, without a retrieved prior."""
     fields = {"text_prompt": PROMPT, "seed": SEED, "num_steps": STEPS, "use_rag": False}
-    job = validated_request(parse_fields(fields), Attachments(audio=song.read_bytes()), settings)
-    job = replace(job, deadline=math.inf)  # this is not about speed
+    settings = Settings()
+    request = validated_request(parse_fields(fields), Attachments(audio=song.read_bytes()), settings)
+    request = replace(request, deadline=math.inf)  # a first export may take longer
 
     async def run() -> Dance:
-        engine = OnnxEngine(settings.model_repo)
-        stages = LocalStages(engine, settings)
-        try:
-            spec = await stages.spec(None)
-            conditioning = await stages.encode(job, spec)
-            sampled = await stages.sample(job, conditioning, None)
-            _, before_lock = await stages.finish(job, sampled, {})
-        finally:
-            await stages.close()
-            await engine.close()
-        return Dance(decode(sampled.features, spec.fps), before_lock)
+        async with LocalPipeline(settings) as pipeline:
+            stages = pipeline._stages
+            encoded = await stages.encoder.encode(request, pipeline.spec)
+            sampled = await stages.sampler.sample(request, encoded.conditioning, None)
+            _, before_lock = await stages.finisher.finish(request, sampled, {})
+        return Dance(decode(sampled.features, sampled.fps), before_lock)
 
     return asyncio.run(run())
 
@@ -95,10 +82,10 @@ def by_page(song: Path) -> Dance:
 
 
 @pytest.mark.parametrize("seconds", [196 / 30, 4.0, 14.0], ids=["one window", "part of a window", "three windows"])
-def test_the_page_makes_the_dance_of_the_pipeline(seconds: float, settings: Settings, tmp_path: Path) -> None:
+def test_the_page_makes_the_dance_of_the_pipeline(seconds: float, tmp_path: Path) -> None:
     samples, sample_rate, _ = synthesize_song(minimal.TEMPO, seconds)
     write_wav(tmp_path / "song.wav", samples, sample_rate)
-    page, pipeline = by_page(tmp_path / "song.wav"), by_pipeline(tmp_path / "song.wav", settings)
+    page, pipeline = by_page(tmp_path / "song.wav"), by_pipeline(tmp_path / "song.wav")
     assert len(page.decoded) == round(30 * seconds)
     assert np.ptp(page.decoded, axis=0).max() > 0.1, "a figure that stands still would agree with anything"
     for mine, theirs in zip(page, pipeline, strict=True):
