@@ -3,7 +3,6 @@
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def run_demo(
             start = time.perf_counter() - began
             with console.status("dancing"), counted_rows(stack.triton) as counted:
                 motion, headers = _request(stack.url, song, text, duration, seed, settings)
-                counts = _by_graph(motion.meta["model"], motion.meta["rows"], counted)
+                counts = counted(motion.meta["model"], motion.meta["rows"])
         finally:
             with console.status("stopping"):
                 stack.__exit__(None, None, None)
@@ -76,14 +75,6 @@ def _request(
             raise InvalidInput(problem.get("field", "request"), problem.get("detail", answer.reason_phrase))
         raise BackendUnavailable(f"the server answered {answer.status_code}: {problem.get('detail', '')}")
     return read_npz(answer.content), answer.headers
-
-
-def _by_graph(
-    model: str, rows: Mapping[str, int], counted: Callable[[Mapping[str, int]], dict[str, int]]
-) -> dict[str, int]:
-    """Rows of each graph of the generator that danced, as Triton counted them."""
-    counts = counted({f"{model}.{graph}": count for graph, count in rows.items()})
-    return {graph: counts[f"{model}.{graph}"] for graph in rows if f"{model}.{graph}" in counts}
 
 
 def _stages(headers: httpx.Headers) -> dict[str, float]:

@@ -27,24 +27,29 @@ def inference_counts(server: TritonServer) -> dict[str, int]:
 
 
 @contextmanager
-def counted_rows(server: TritonServer | None) -> Iterator[Callable[[Mapping[str, int]], dict[str, int]]]:
-    """Count what a server infers for its clients; no canary is among it. Nothing is counted of one that is not ours.
+def counted_rows(server: TritonServer | None) -> Iterator[Callable[[str, Mapping[str, int]], dict[str, int]]]:
+    """Count what a server infers for its clients, without the supervisor's canaries; nothing for a foreign server.
 
     Yields:
-        A function of the rows sent, by model: the rows that Triton counted inside the block. Triton counts a row a
-        moment after it has answered, so it waits until all rows sent are there; what is counted beyond them shows.
+        A function of a generator's name and the rows sent, by graph: the rows of that generator that Triton counted
+        inside the block. Triton counts a row a moment after it has answered, so it waits until all rows sent are
+        there; what is counted in addition to them shows.
     """
     if server is None:
-        yield lambda _: {}
+        yield lambda model, sent: {}
         return
     with server.without_canaries():
         before = _settled(server)
 
-        def counted(sent: Mapping[str, int]) -> dict[str, int]:
+        def counted(model: str, sent: Mapping[str, int]) -> dict[str, int]:
             until = time.monotonic() + SETTLE_S
             while True:
-                counts = {model: count - before.get(model, 0) for model, count in _settled(server).items()}
-                if all(counts.get(model, 0) >= rows for model, rows in sent.items()) or time.monotonic() > until:
+                counts = {
+                    key.removeprefix(f"{model}."): count - before.get(key, 0)
+                    for key, count in _settled(server).items()
+                    if key.startswith(f"{model}.")
+                }
+                if all(counts.get(graph, 0) >= rows for graph, rows in sent.items()) or time.monotonic() > until:
                     return counts
 
         yield counted

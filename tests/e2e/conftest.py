@@ -26,13 +26,14 @@ def _save_untrained(folder: Path) -> None:
     """Write a generator of a few thousand random weights whose output decodes to motion of human size."""
     import torch
 
-    from choreo.generators.checkpoint import Generator, GeneratorConfig, save_generator
-    from choreo.generators.spec import ModelSpec
-    from choreo.generators.unet.network import UNetConfig
+    from choreo.generators.checkpoint import save_generator
+    from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
+    from choreo.generators.unet.graphs import unet_spec
+    from choreo.generators.unet.model import UNetModel
     from choreo.models.conditioner import ConditionerConfig
 
     mean, std = _statistics()
-    config = GeneratorConfig(
+    config = UNetGeneratorConfig(
         conditioner=ConditionerConfig(context_dim=16, num_heads=2),
         denoiser=UNetConfig(
             model_channels=16,
@@ -43,12 +44,12 @@ def _save_untrained(folder: Path) -> None:
             context_dim=16,
             dropout=0.0,
         ),
-        spec=ModelSpec(name="untrained", context_dim=16, mean=mean, std=std),
+        spec=unet_spec("untrained", context_dim=16, mean=mean, std=std),
         music_mean=(0.0,) * 35,
         music_std=(1.0,) * 35,
     )
     torch.manual_seed(0)
-    generator = Generator(config)
+    generator = UNetModel(config)
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_generator(folder, config, generator.state_dict())

@@ -19,13 +19,12 @@ from choreo.motion.skeleton import FPS, L_FOOT, R_FOOT
 from choreo.music.synth import synthesize_song, write_wav
 from export.build import build_repository
 from serving.engines.base import Engine
-from serving.engines.local import OnnxEngine
+from serving.engines.local import LocalEngine
 from serving.engines.triton import TritonEngine
 from serving.pipeline.contracts import Result
-from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
-from serving.stages.local import LocalStages
+from serving.stages.local import LocalPipeline
 from serving.triton.metrics import counted_rows
 from serving.triton.supervisor import TritonServer, TritonSettings
 
@@ -52,25 +51,24 @@ class Real:
     async def _run(
         self, text: str | None, song: str | None, seed: int, in_process: bool, fields: dict[str, Any]
     ) -> Result:
-        engine = OnnxEngine(self.repository) if in_process else TritonEngine([self.server.grpc_url])
+        engine = LocalEngine(self.repository) if in_process else TritonEngine([self.server.grpc_url])
         values = {"seed": seed, "text_prompt": text} | fields
         (result,) = await self.together([(values, song)], engine, Settings())
         return result
 
     async def together(
-        self, wishes: Sequence[tuple[dict[str, Any], str | None]], engine: Engine, settings: Settings
+        self, wanted: Sequence[tuple[dict[str, Any], str | None]], engine: Engine, settings: Settings
     ) -> list[Result]:
         """Dances to fields and songs, all at a time; the engine is closed after them."""
         plain = {"use_rag": False, "duration": 196 / 30}
-        jobs = [
+        requests = [
             validated_request(parse_fields(plain | fields), Attachments(audio=self.songs.get(song or "")), settings)
-            for fields, song in wishes
+            for fields, song in wanted
         ]
-        stages = LocalStages(engine, settings)
         try:
-            return await asyncio.gather(*map(Pipeline(stages).run, jobs))
+            async with LocalPipeline(settings, engine=engine) as pipeline:
+                return await asyncio.gather(*map(pipeline.run, requests))
         finally:
-            await stages.close()
             await engine.close()
 
 
@@ -126,19 +124,19 @@ def test_the_same_request_gives_the_same_dance_in_process_and_through_triton(rea
     assert np.abs(served.before_lock - local.before_lock).max() <= 1e-3
 
 
-def test_it_makes_no_difference_who_shares_the_waves(real: Real) -> None:
-    """Requests of different lengths, steps, samplers and scales together in waves, and each on its own."""
-    wishes = [
+def test_it_makes_no_difference_which_requests_share_a_batch(real: Real) -> None:
+    """Requests of different lengths, steps, samplers and scales together in step batches, and each on its own."""
+    requests = [
         ({"text_prompt": PROMPTS[0], "seed": 3, "num_steps": 8}, "house"),
         ({"text_prompt": PROMPTS[1], "seed": 4, "num_steps": 5, "duration": 11.0}, "waltz"),
         ({"text_prompt": PROMPTS[2], "seed": 5, "num_steps": 11, "guidance_scale": 1.0, "sampler": "ddpm"}, None),
         ({"text_prompt": PROMPTS[3], "seed": 6, "num_steps": 6, "sampler": "dpm++2m"}, "house"),
     ]
     url, repository = real.server.grpc_url, real.repository
-    waves = asyncio.run(real.together(wishes, TritonEngine([url]), Settings(executor="waves", wave_rows=8)))
-    alone = asyncio.run(real.together(wishes, TritonEngine([url]), Settings(executor="requests")))
-    here = asyncio.run(real.together(wishes, OnnxEngine(repository), Settings(executor="waves")))
-    for one, two, three in zip(waves, alone, here, strict=True):
+    together = asyncio.run(real.together(requests, TritonEngine([url]), Settings(step_batch_rows=8)))
+    alone = asyncio.run(real.together(requests, TritonEngine([url]), Settings(executor="requests")))
+    here = asyncio.run(real.together(requests, LocalEngine(repository), Settings()))
+    for one, two, three in zip(together, alone, here, strict=True):
         assert np.abs(one.before_lock - two.before_lock).max() <= 1e-3
         assert np.abs(one.before_lock - three.before_lock).max() <= 1e-3
         assert one.rows["denoiser"] == two.rows["denoiser"] == three.rows["denoiser"]
@@ -147,20 +145,20 @@ def test_it_makes_no_difference_who_shares_the_waves(real: Real) -> None:
 def test_triton_counts_exactly_the_rows_that_were_sent(real: Real) -> None:
     with counted_rows(real.server) as counted:
         result = asyncio.run(real._run(PROMPTS[1], None, 9, False, {"num_steps": 7}))
-        assert counted(result.rows) == result.rows == {"conditioner": 2, "denoiser": 14}
+        assert counted("unet-small", result.rows) == result.rows == {"conditioner": 2, "denoiser": 14}
 
 
 def test_a_triton_that_dies_in_the_middle_costs_nobody_a_dance(real: Real) -> None:
-    wishes = [({"text_prompt": PROMPTS[i], "seed": i, "num_steps": 6 + i}, "house" if i else None) for i in range(3)]
+    requests = [({"text_prompt": PROMPTS[i], "seed": i, "num_steps": 6 + i}, "house" if i else None) for i in range(3)]
     url, before = real.server.grpc_url, real.server.restarts
-    expected = asyncio.run(real.together(wishes, TritonEngine([url]), Settings()))
+    expected = asyncio.run(real.together(requests, TritonEngine([url]), Settings()))
 
     async def interrupted() -> list[Result]:
         # Patient, because a busy machine starts servers slowly.
-        dances = asyncio.create_task(real.together(wishes, TritonEngine([url], rounds=60), Settings()))
+        dances = asyncio.create_task(real.together(requests, TritonEngine([url], rounds=60), Settings()))
         watching = TritonEngine([url])
-        done = (await watching.statistics())["denoiser"]
-        while (await watching.statistics())["denoiser"] < done + 6:
+        done = (await watching.statistics())["unet-small.denoiser"]
+        while (await watching.statistics())["unet-small.denoiser"] < done + 6:
             assert not dances.done()
             await asyncio.sleep(0.01)
         assert real.server.pid is not None

@@ -18,15 +18,12 @@ import pytest
 from choreo.data.synthetic.dances import synthesize_dance
 from choreo.motion.formats.npz import npz_bytes, read_npz
 from choreo.music.synth import synthesize_song, write_wav
-from export.repository import read_spec
 from retrieval.library.library import PhraseLibrary
-from serving.engines.local import OnnxEngine
-from serving.pipeline.pipeline import Pipeline
+from serving.engines.local import LocalEngine
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.ray.app import Server
 from serving.settings import Settings
-from serving.stages.local import LocalStages
-from serving.stages.retriever import Retriever
+from serving.stages.local import LocalPipeline
 from serving.triton.supervisor import TritonServer
 
 pytestmark = pytest.mark.e2e
@@ -115,15 +112,13 @@ def test_a_dance_begins_from_the_phrases_that_a_search_shows(running: Running) -
 
 def test_in_process_the_same_phrases_are_used_and_the_motion_is_the_same(running: Running) -> None:
     async def here() -> Any:
-        engine = OnnxEngine(running.repository, read_spec(running.repository))
-        retriever = Retriever(running.folder)
+        engine = LocalEngine(running.repository)
+        fields = parse_fields(DANCE | {"foot_lock": False})
+        request = validated_request(fields, Attachments(audio=running.song), Settings())
         try:
-            job = validated_request(
-                parse_fields(DANCE | {"foot_lock": False}), Attachments(audio=running.song), Settings()
-            )
-            return await Pipeline(LocalStages(engine, Settings(), retriever)).run(job)
+            async with LocalPipeline(Settings(), phrases=running.folder, engine=engine) as pipeline:
+                return await pipeline.run(request)
         finally:
-            retriever.close()
             await engine.close()
 
     values = {name: str(value) for name, value in DANCE.items()} | {"format": "npz", "foot_lock": "false"}

@@ -197,7 +197,7 @@ def test_curl(words: tuple[str, ...], server: str, song: Path, tmp_path: Path) -
 
 def test_export(tmp_path: Path) -> None:
     run(re.sub(r"--out \S+", f"--out {tmp_path / 'repo'}", command("choreo export")))
-    assert (tmp_path / "repo" / "denoiser" / "config.pbtxt").is_file()
+    assert (tmp_path / "repo" / "unet-small.denoiser" / "config.pbtxt").is_file()
 
 
 def test_train_smoke(tmp_path: Path) -> None:
