@@ -7,50 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-import torch
 from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
-from onnx import TensorProto, helper, numpy_helper
-from tiny_generator import tiny_spec, write_graphs
 
 from bench import contenders, engine, raw_engine
-from choreo.generators.spec import ModelSpec
 from export.engine_options import EngineOptions
 from export.native.package import build_native
-from export.repository import RepositorySettings, graph_inputs, graph_outputs, write_repository
-
-SPEC = tiny_spec(window=16, channels=8, mean=(0.0,) * 8, std=(1.0,) * 8)
-MATRIX = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
-
-
-class OneProduct(torch.nn.Module):
-    def forward(self, x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-        return x @ torch.from_numpy(MATRIX)
-
-
-def denoiser(path: Path, spec: ModelSpec) -> Path:
-    values = [
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *dims]) for name, dims in shapes.items()]
-        for shapes in (graph_inputs(spec, "denoiser"), graph_outputs(spec, "denoiser"))
-    ]
-    nodes = [
-        helper.make_node("MatMul", ["x", "matrix"], ["x0"]),
-        helper.make_node("Gemm", ["t", "column"], ["unused"], transB=1),
-    ]
-    weights = [numpy_helper.from_array(MATRIX, "matrix"), numpy_helper.from_array(MATRIX[:, :1], "column")]
-    column = helper.make_tensor_value_info("column", TensorProto.FLOAT, [8, 1])
-    body = helper.make_graph(nodes, "denoiser", *values, weights, value_info=[column])
-    onnx.save(helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
-    return path
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root, graphs = tmp_path / "model_repo", write_graphs(tmp_path / "graphs", SPEC)
-    graphs["denoiser"] = denoiser(tmp_path / "denoiser.onnx", SPEC)
-    write_repository(root, SPEC, graphs, settings=RepositorySettings(engine=EngineOptions(memory_arena=False)))
-    generator = SimpleNamespace(spec=SPEC, denoiser=OneProduct())
+def root(one_product: tuple[Path, SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> Path:
+    root, generator = one_product
     for module in (engine, raw_engine):
         monkeypatch.setattr(module, "load_generator", lambda path: generator)
     monkeypatch.setattr(engine, "build_repository", lambda *_: None)
