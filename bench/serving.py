@@ -80,7 +80,7 @@ def main(
     open: Annotated[str | None, typer.Option(help="Open loops, as shares of the best throughput; 0: none.")] = None,
     quick: Annotated[bool, quick("two peers, few steps, no open loops")] = False,
 ) -> Iterator[Row]:
-    """All peers at all loads, beside the bare engine."""
+    """All peers under all loads, and the raw engine."""
     plan, settings = make_plan(peers, concurrency, steps, rounds, seconds, open, quick), Settings()
     build_repository(settings.weights, settings.model_repo)
     engine = RawEngine(settings)

@@ -35,7 +35,7 @@ class Peer:
         return [sys.executable, "-m", "bench.peers", self.run[0], str(port), *self.run[1:]]
 
 
-_WAVES: Final = {"CHOREO_EXECUTOR": "waves", "CHOREO_SHARED_MEMORY": "true"}
+_STEP_BATCHES: Final = {"CHOREO_EXECUTOR": "waves", "CHOREO_SHARED_MEMORY": "true"}
 _FAST: Final = {"preset": "fast", "num_steps": None, "sampler": None}
 
 BASELINE: Final = "documents-torch"
@@ -44,10 +44,10 @@ PEERS: Final = (
     Peer("documents-onnx", ("documents", "onnx")),
     Peer("litserve", ("litserve_batch",)),
     Peer("ray-batch", ("ray_batch",)),
-    Peer("choreo-requests", ("choreo_stack",), _WAVES | {"CHOREO_EXECUTOR": "requests"}),
-    Peer("choreo-waves", ("choreo_stack",), _WAVES, songs=True),
-    Peer("choreo-waves-bytes", ("choreo_stack",), _WAVES | {"CHOREO_SHARED_MEMORY": "false"}),
-    Peer("choreo-fast", ("choreo_stack",), _WAVES, _FAST),
+    Peer("choreo-requests", ("choreo_stack",), _STEP_BATCHES | {"CHOREO_EXECUTOR": "requests"}),
+    Peer("choreo-waves", ("choreo_stack",), _STEP_BATCHES, songs=True),
+    Peer("choreo-waves-bytes", ("choreo_stack",), _STEP_BATCHES | {"CHOREO_SHARED_MEMORY": "false"}),
+    Peer("choreo-fast", ("choreo_stack",), _STEP_BATCHES, _FAST),
 )
 
 
