@@ -1,5 +1,6 @@
 """`choreo bench NAME`: names from the packages, arguments and exit codes passed through, rows of interrupted runs."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -43,6 +44,18 @@ def test_a_module_that_can_be_run_does_something_when_it_is(module: str) -> None
     """One without its last two lines would print nothing and exit with 0."""
     path = Path(module.replace(".", "/")).with_suffix(".py")
     assert '\nif __name__ == "__main__":\n' in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", bench.benchmarks().values())
+def test_every_benchmark_has_help_and_refuses_unknown_options(module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main = importlib.import_module(module).main
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert f"choreo bench {module.rpartition('.')[2]}" in capsys.readouterr().out
+    assert main(["--no-such-option"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--no-such-option" in captured.err
 
 
 def test_an_unknown_name_exits_with_2_and_says_what_there_is() -> None:
