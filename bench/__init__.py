@@ -1,1 +1,1 @@
-"""Performance comparisons, each a program of its own: `choreo bench NAME`."""
+"""Benchmarks of the product, each a program of its own: `choreo bench NAME`."""

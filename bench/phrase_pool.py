@@ -1,7 +1,7 @@
-"""Phrases of the data pack with questions whose answers are known, for measuring and fitting retrieval.
+"""Phrases of the data pack and questions with known answers, for measuring and fitting retrieval.
 
-A phrase is indexed with one description of its recording (the CMU index, or one of the sentences made of a genre);
-questions are other descriptions of it, by other annotators.
+A phrase is indexed with one description of its recording (from the CMU index, or a sentence generated from its genre);
+questions are the descriptions by other annotators.
 """
 
 import csv
@@ -26,13 +26,13 @@ from retrieval.library.song_summary import song_summary
 
 GENRES: Final = {"W": "waltz", "R": "rumba", "C": "cha-cha", "T": "tango"}
 CUTTING: Final = Cutting(phrase_frames=(32, 240))
-"""Takes of people who run are barely a second long."""
+"""Short phrases are allowed because takes of running last barely a second."""
 _INDEXED: Final = ("cmu", "template")
 
 
 @dataclass(frozen=True)
 class Item:
-    """A phrase, the dance or take it is of, and what is done there (the first words of its description)."""
+    """A phrase, its dance or take, and its activity (from the first words of its description)."""
 
     phrase: Phrase
     group: str
@@ -41,7 +41,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, and what a right answer has: one of the takes or dances, or at least one of the activities."""
+    """A query, and the groups (takes or dances) and activities of the phrases that answer it."""
 
     text: str
     music: Music | None
@@ -50,20 +50,20 @@ class Question:
 
     @property
     def held_out(self) -> bool:
-        """Whether every right take is held out."""
+        """Whether every relevant take is held out."""
         return all(map(is_validation, self.groups))
 
 
 @dataclass(frozen=True)
 class PhrasePool:
-    """Everything that is asked about or found.
+    """All phrases and questions.
 
     Attributes:
         items: phrases with a description of their recording.
-        bare: the same without any; their words are of how the body moves.
-        captions: questions by other annotators than the one whose description is in `items`.
+        bare: the same phrases without one; their words describe how the body moves.
+        captions: questions by annotators other than the one whose description is in `items`.
         descriptions: questions by all annotators, for `bare`.
-        songs: of dances.
+        songs: questions with the music of a dance.
     """
 
     items: list[Item]
@@ -129,7 +129,7 @@ def _song(phrases: Sequence[Phrase], summary: Sequence[float]) -> Music | None:
 
 
 def _merged(questions: Sequence[Question]) -> list[Question]:
-    """One question for each text: whatever was called that is a right answer."""
+    """One question per text; every recording that was described with it is an answer."""
     out: dict[str, Question] = {}
     for question in questions:
         key = question.text.lower()
@@ -140,14 +140,14 @@ def _merged(questions: Sequence[Question]) -> list[Question]:
 
 
 class MemoryLibrary:
-    """What a `PhraseFinder` needs of a library, searched exactly and without a file.
+    """The part of a library that a `PhraseFinder` needs, in memory and searched exactly.
 
     Args:
         items: the phrases.
         texts: (N, E) embeddings of their words.
-        encoder: that made them.
-        weights: of the blocks.
-        centred: whether text vectors lose what they share.
+        encoder: text encoder that made them.
+        weights: weights of the blocks of the query space.
+        centred: whether the mean text vector is subtracted.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class MemoryLibrary:
         centred: bool = True,
     ) -> None:
         self.texts = texts
-        # A phrase's row goes where a library keeps its first frame.
+        # `first_row`, which in a library is the first frame of the motion, is the phrase's index here.
         self.items = [replace(item, phrase=replace(item.phrase, first_row=i)) for i, item in enumerate(items)]
         self._groups = np.array([item.group for item in items])
         columns = PhraseColumns.of([item.phrase for item in items])
@@ -176,7 +176,7 @@ class MemoryLibrary:
         filters: Sequence[PhraseFilter] | None = None,
         hidden: Collection[str] = (),
     ) -> list[list[Hit]]:
-        """As `PhraseLibrary.search_many`, of exact scores; phrases of `hidden` groups are not found."""
+        """The k best phrases per query by exact scores, without `hidden` groups; lengths and filters are ignored."""
         shown = np.flatnonzero(~np.isin(self._groups, list(hidden)))
         out = []
         for similarity in self.embedder.queries(queries) @ self._vectors[shown].T:
@@ -190,7 +190,7 @@ class MemoryLibrary:
 
 
 def encoded(items: Sequence[Item], encoder: TextEncoder) -> NDArray[np.float32]:
-    """Embeddings (N, E) of the phrases' words; each different text is encoded once."""
+    """Embeddings (N, E) of the phrases' words; each distinct text is encoded once."""
     distinct = sorted({item.phrase.words for item in items})
     vectors = dict(zip(distinct, encoder.encode(distinct), strict=True))
     return np.stack([vectors[item.phrase.words] for item in items])
@@ -205,7 +205,7 @@ def _sentences(path: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def _activity(description: str) -> str:
-    """`slow walk/stride` and `navigate - walk forward` are walking, `martial arts - Empi` is martial arts."""
+    """The activity of a description: `navigate - walk forward` is walk, `martial arts - Empi` is martial arts."""
     if re.search(r"\bwalk", description.lower()):
         return "walk"
     return re.split(r" - |[/,]", description.lower())[0].strip()

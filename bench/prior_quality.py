@@ -1,24 +1,26 @@
-"""How good motion priors are, next to the phrases that they are made of.
+"""The quality of motion priors, relative to the phrases that they are made of.
 
-A library of the training part of the data pack is asked for phrases for each held-out song and for each held-out
-caption, and priors are built of what is found. Every metric is also taken of the phrases themselves, each on its own
-beats and weighted by its share of the prior; a ratio of 1 is a prior that is as good as its phrases. Ratios are of
-means over requests, with 95 % intervals by bootstrap over dances.
+A library of the training split is searched for each held-out song and each held-out caption, and priors are built from
+what is found. Every metric is also computed on the phrases themselves, each on its own beats and weighted by its share
+of the prior; a ratio of 1 means that a prior is as good as its phrases. Ratios are of means over requests, with 95 %
+intervals by bootstrap over dances.
 """
 
-import argparse
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
-from bench.report import Row, say, show
+from bench.command import DATA, benchmark, quick
+from bench.report import Row
+from choreo.command_line import say
 from choreo.data.layouts.packs import DataPack, group_of, is_validation
 from choreo.evaluation.beat_alignment import beat_alignment_score, motion_beat_alignment
 from choreo.evaluation.foot_skating import foot_skating_ratio
@@ -43,20 +45,20 @@ HITS: Final = (1, 3)
 METRICS: Final = ("bone_length_deviation", "foot_skating", "bas", "ba", "jerk", "peak_speed", "peak_acceleration")
 RESAMPLES: Final = 2000
 CAPTION_TEMPO: Final = 112.0
-"""Tempo of the made-up beats that a request without a song is danced to, beats per minute."""
+"""Tempo of the artificial beats of a request without a song, beats per minute."""
 _SEAM: Final = (3, 14)
-"""Frames before and after a seam that belong to it."""
+"""Number of frames before and after a seam that count as the seam."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a prior is wanted for.
+    """A request for a prior.
 
     Attributes:
-        group: held-out dance or take that it is of.
-        query: with the song's music, or a caption.
+        group: held-out dance or take of the song or caption.
+        query: the song's music, or the encoded caption.
         text: the caption, or empty.
-        beats: seconds, enough for a minute.
+        beats: beat times in seconds, for at least a minute.
     """
 
     group: str
@@ -65,28 +67,26 @@ class Request:
     beats: Array
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="bench.prior_quality", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data pack")
-    parser.add_argument("--library", type=Path, help="where the library is, or is to be built; default: built anew")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--quick", action="store_true", help="a third of the requests")
-    arguments = parser.parse_args(argv)
+@benchmark
+def main(
+    data: Annotated[Path, DATA],
+    library: Annotated[Path | None, typer.Option(help="Training library; built here if missing.")] = None,
+    quick: Annotated[bool, quick("a third of the requests")] = False,
+) -> Iterator[Row]:
+    """Songs first, then captions."""
     encoder = text_encoder("minilm")
     with tempfile.TemporaryDirectory() as folder:
-        path = arguments.library or Path(folder) / "library"
+        path = library or Path(folder) / "library"
         if not path.exists():
-            build_training_library(arguments.data, path, encoder)
-        library = PhraseLibrary.open(path, (encoder.name, encoder.dim))
-        requests = read_requests(DataPack(arguments.data), encoder)[:: 3 if arguments.quick else 1]
-        rows = [row for kind in ("song", "caption") for row in _rows(library, kind, requests)]
-    show("prior_quality", sys.argv[1:] if argv is None else argv, rows, arguments.json)
-    return 0
+            build_training_library(data, path, encoder)
+        opened = PhraseLibrary.open(path, (encoder.name, encoder.dim))
+        requests = read_requests(DataPack(data), encoder)[:: 3 if quick else 1]
+        for kind in ("song", "caption"):
+            yield from _rows(opened, kind, requests)
 
 
 def build_training_library(data: Path, out: Path, encoder: TextEncoder) -> None:
-    """A library of the recordings that are not held out."""
+    """Build a library of the recordings that are not held out."""
     recordings = [r for r in open_sources(data).recordings if not is_validation(group_of(r.name))]
     say(f"building a library of {len(recordings)} recordings")
     report = build_library(recordings, out, encoder)
@@ -94,7 +94,7 @@ def build_training_library(data: Path, out: Path, encoder: TextEncoder) -> None:
 
 
 def read_requests(pack: DataPack, encoder: TextEncoder) -> list[Request]:
-    """One request for each held-out song, and one for each recording that has a caption."""
+    """One request per held-out song, and one per held-out recording with a caption."""
     out = []
     for key in pack.keys:
         group = group_of(key)
@@ -112,7 +112,7 @@ def read_requests(pack: DataPack, encoder: TextEncoder) -> list[Request]:
 
 
 def continued(beats: Sequence[float] | Array) -> Array:
-    """Beats that go on with their median period until a minute is full."""
+    """Beats extended to a minute at their median period."""
     times = np.asarray(beats, np.float64)
     period = float(np.median(np.diff(times)))
     more = times[-1] + period * np.arange(1, max(0, int((61 - times[-1]) / period)) + 1)
@@ -134,7 +134,7 @@ def _rows(library: PhraseLibrary, kind: str, requests: Sequence[Request]) -> Ite
 
 @dataclass(frozen=True)
 class Measured:
-    """Metrics (M,) of a prior and of its phrases, NaN where one says nothing, with time and seams."""
+    """Metrics (M,) of a prior and of its phrases, NaN where undefined, with build time and number of seams."""
 
     prior: Array
     phrases: Array
@@ -157,7 +157,7 @@ def measure(library: PhraseLibrary, hits: Sequence[Hit], frames: int, beats: Arr
     share = np.array([weight for weight, _ in own])[:, None] * np.isfinite(values)
     with np.errstate(invalid="ignore"):
         mean = (share * np.nan_to_num(values)).sum(0) / share.sum(0)
-    # The worst moment of a seam goes with the worst moment of any phrase.
+    # The worst moment of a seam is compared with the worst moment of any phrase.
     mean[5:] = values[:, 5:].max(0)
     return Measured(metrics(positions, beats, about), mean, took, len(prior.seams))
 
@@ -168,7 +168,7 @@ def _own(library: PhraseLibrary, phrase: Phrase) -> Array:
 
 
 def metrics(positions: NDArray[np.floating], beats: Sequence[float] | Array, about: NDArray[np.bool_]) -> Array:
-    """The numbers named in METRICS (M,); peaks are of the frames `about` (T,) alone."""
+    """The metrics named in METRICS (M,); peaks are over the frames selected by `about` (T,)."""
     p = np.asarray(positions, np.float64)
     speed = np.linalg.norm(np.diff(p, axis=0), axis=-1).max(1) * FPS
     acceleration = np.linalg.norm(np.diff(p, n=2, axis=0), axis=-1).max(1) * FPS**2
@@ -206,7 +206,7 @@ def _compared(case: str, measured: Sequence[Measured], groups: Sequence[str]) ->
 
 
 def _resampled(groups: Sequence[str]) -> Array:
-    """How often (RESAMPLES, N) each request is in a bootstrap sample of dances."""
+    """Number of times (RESAMPLES, N) that each request is in a bootstrap sample of dances."""
     names, which = np.unique(groups, return_inverse=True)
     rng = np.random.default_rng(0)
     return rng.multinomial(len(names), np.full(len(names), 1 / len(names)), RESAMPLES)[:, which].astype(np.float64)

@@ -1,4 +1,4 @@
-"""What the machine and the engine can do without a server: the numbers that servers are measured against."""
+"""Rates of the machine and of the engine without a server, which servers are measured against."""
 
 import asyncio
 import time
@@ -23,20 +23,20 @@ from serving.stages.local import LocalStages
 BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
 SQUARES: Final = (1024, 1536, 2048)
 ROWS_TIMED: Final = 256
-"""Rows that each batch size is timed on, at least in `LEAST` calls."""
+"""Rows that each batch size is timed on, in at least `LEAST` calls."""
 SPEED_ROWS: Final = 512
-"""The same for `RawEngine.speed`: a second or two."""
+"""The same for `RawEngine.speed`, which takes a second or two."""
 LEAST: Final = 5
 
 
 @dataclass(frozen=True)
 class Speed:
-    """The engine at its best batch, and the machine, in some seconds before and after a peer was measured.
+    """Speed of the engine at its best batch size, and of the machine, around the time when a peer was measured.
 
-    A machine that is shared changes from minute to minute; what is set beside each other must be of the same minutes.
+    A shared machine changes from minute to minute, so only values of the same minutes can be compared.
 
     Attributes:
-        cpu_s_per_row: processor time of all threads, which theft does not change much.
+        cpu_s_per_row: processor time of all threads, which other processes affect little.
     """
 
     rows_per_s: float
@@ -45,7 +45,7 @@ class Speed:
 
     @classmethod
     def mean(cls, *some: "Speed") -> "Speed":
-        """Of several."""
+        """The mean of several speeds."""
         values = np.mean([(one.rows_per_s, one.cpu_s_per_row, one.sgemm_gflops) for one in some], axis=0)
         return cls(*map(float, values))
 
@@ -55,9 +55,9 @@ class Raw:
     """One round's measurements.
 
     Attributes:
-        rows_per_s: rows of the denoiser graph per second by batch size, each the median of repeated calls.
+        rows_per_s: rows of the denoiser graph per second by batch size, medians of repeated calls.
         sgemm_gflops: best rate of square float32 matrix products, GFLOP/s.
-        alone_s: seconds that one request of a kind takes in this process, medians, by name of the kind.
+        alone_s: median seconds of one request in this process, by name of its kind.
     """
 
     rows_per_s: dict[int, float]
@@ -71,12 +71,12 @@ class Raw:
 
     @property
     def best_batch(self) -> int:
-        """Rows of a call at which that is."""
+        """The best batch size, rows per call."""
         return max(self.rows_per_s, key=lambda batch: self.rows_per_s[batch])
 
 
 class RawEngine:
-    """The engine in this process."""
+    """The engine in this process, without a server."""
 
     def __init__(self, settings: Settings) -> None:
         self.spec = read_spec(settings.model_repo)
@@ -86,38 +86,38 @@ class RawEngine:
         self._pipeline = Pipeline(LocalStages(self._engine, self._settings))
 
     def close(self) -> None:
-        """End the engine's thread."""
+        """Stop the engine's thread."""
         asyncio.run(self._engine.close())
 
     def measure(self, batches: Sequence[int], kinds: dict[str, dict[str, Any]], repeats: int = 3) -> Raw:
         """One round.
 
         Args:
-            kinds: fields of the requests that are timed, by name.
-            repeats: how often each is timed.
+            kinds: fields of the requests to time, by name of the kind.
+            repeats: how often each request is timed.
         """
         rows = {batch: asyncio.run(self._rate(batch, ROWS_TIMED))[0] for batch in batches}
         alone = {}
         for name, body in kinds.items():
-            self.motion(body)  # the first one loads the text encoder
+            self.motion(body)  # the first request loads the text encoder
             alone[name] = float(np.median([self.motion(body)[1] for _ in range(repeats)]))
         return Raw(rows, sgemm_gflops(), alone)
 
     def speed(self, batch: int) -> Speed:
-        """The engine and the machine as they are now."""
+        """Current speed of the engine and of the machine."""
         began = time.process_time()
         rate, rows = asyncio.run(self._rate(batch, SPEED_ROWS))
         return Speed(rate, (time.process_time() - began) / rows, sgemm_gflops())
 
     def motion(self, body: dict[str, Any]) -> tuple[NDArray[np.float32], float]:
-        """Positions for a request, and the seconds that it took, without a server between."""
+        """Positions (T, 22, 3) for a request, and the seconds that it took in this process."""
         job = validated_request(parse_fields(body), Attachments(), self._settings)
         began = time.perf_counter()
         result = asyncio.run(self._pipeline.run(job))
         return result.motion.positions, time.perf_counter() - began
 
     async def _rate(self, batch: int, least_rows: int) -> tuple[float, int]:
-        """Rows per second, and how many rows there were."""
+        """Rows per second, and the number of rows evaluated."""
         inputs = {name: values.numpy() for name, values in sample_inputs("denoiser", self.spec, batch).items()}
         taken = []
         for _ in range(max(least_rows // batch, LEAST) + 1):
@@ -128,7 +128,7 @@ class RawEngine:
 
 
 def gflop_per_row(settings: Settings) -> float:
-    """1e9 floating-point operations of one row of the denoiser, counted in the products and convolutions in torch."""
+    """GFLOP of one row of the denoiser, counted by torch in matrix products and convolutions."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 

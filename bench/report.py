@@ -1,11 +1,10 @@
-"""The document that every benchmark prints, and what a reader must know of the machine to judge its numbers."""
+"""The rows of a benchmark, the document that it prints, the machine that it ran on, and timing."""
 
 import json
 import os
 import platform
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +16,8 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
+from choreo.reporting.tables import Table
 from export.tuning import processor
 
 PACKAGES: Final = ("numpy", "torch", "onnxruntime", "onnxruntime-gpu", "faiss-cpu", "faiss-gpu", "ray", "pyarrow")
@@ -30,9 +29,9 @@ class Row:
 
     Attributes:
         case: what was measured, e.g. `ivf 1000000`.
-        metric: which property of it.
-        value: None where it could not be measured; then `unit` says why.
-        unit: of the value.
+        metric: which property of the case.
+        value: None if it could not be measured; `unit` then says why.
+        unit: unit of the value.
     """
 
     case: str
@@ -42,12 +41,12 @@ class Row:
 
 
 def skipped(case: str, reason: str) -> Row:
-    """A row that says why there is no number."""
+    """A row that says why a case was not measured."""
     return Row(case, "skipped", None, reason)
 
 
 def machine() -> dict[str, Any]:
-    """Processor, memory, GPUs, operating system and the versions of what computes."""
+    """Processor, memory, GPUs, operating system and versions of the numerical packages."""
     return {
         "processor": processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -60,30 +59,23 @@ def machine() -> dict[str, Any]:
 
 
 def command(name: str, argv: Sequence[str]) -> str:
-    """The command line that makes the same measurement."""
+    """The command line that repeats the measurement."""
     return shlex.join(["choreo", "bench", name, *argv])
 
 
 def show(name: str, argv: Sequence[str], rows: Iterable[Row], as_json: bool) -> None:
-    """Print rows to standard output: one JSON document, or a table for people."""
+    """Print rows to standard output, as one JSON document or as a table."""
     listed = list(rows)
     if as_json:
         document = {"machine": machine(), "command": command(name, argv), "rows": [asdict(row) for row in listed]}
         print(json.dumps(document, allow_nan=False))
         return
-    table = Table("case", "metric", "value", "unit")
-    for row in listed:
-        table.add_row(row.case, row.metric, "" if row.value is None else f"{row.value:.4g}", row.unit)
-    Console().print(table)
-
-
-def say(step: str) -> None:
-    """Progress, to standard error."""
-    print(step, file=sys.stderr, flush=True)
+    cells = [(row.case, row.metric, "" if row.value is None else f"{row.value:.4g}", row.unit) for row in listed]
+    Console().print(Table(("case", "metric", "value", "unit"), cells).terminal())
 
 
 def seconds(work: Callable[[], Any], repeats: int, warm_up: int = 1) -> NDArray[np.float64]:
-    """Wall time of each of some repeats, after some that do not count."""
+    """Wall time of each of `repeats` calls in seconds, after `warm_up` calls that are not timed."""
     for _ in range(warm_up):
         work()
     out = np.empty(repeats)
@@ -94,13 +86,8 @@ def seconds(work: Callable[[], Any], repeats: int, warm_up: int = 1) -> NDArray[
     return out
 
 
-def median(work: Callable[[], float], repeats: int = 5) -> float:
-    """The middle one of repeated measurements."""
-    return float(np.median([work() for _ in range(repeats)]))
-
-
 def anonymous_mib() -> float:
-    """Memory of this process that no file backs, MiB; mapped files are not in it."""
+    """Anonymous memory of this process in MiB, which excludes mapped files."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("RssAnon:"):
             return int(line.split()[1]) / 1024

@@ -1,30 +1,31 @@
 """Speed, recall and size of phrase libraries by number of phrases and kind of index.
 
-A library of each size is drawn (`bench.synthetic_phrases`) and written as a real one: table, motion, index, manifest.
-Each contender is built in one process and served in another, which only opens the library and searches, so that its
-memory is what a server needs. Motion is mapped and is not touched by a search: synthetic phrases have that of the
-phrases they were drawn from. Recall is of the true scores of what was found, ties counted (`retrieval.indices.recall`).
-A case is index/size/batch, the batch being how many queries come at a time, and has all figures, also those that the
-batch does not change; `resident_mib` is anonymous memory.
+A library of each size is drawn (`bench.synthetic_phrases`) and written like a real one: table, motion, index, manifest.
+Each index is built in one process and served in another, which only opens the library and searches, so that its memory
+is what a server needs. Motion is memory-mapped and not touched by a search; synthetic phrases share that of the phrases
+they were drawn from. Recall is by the true scores of what was found, ties included (`retrieval.indices.recall`). A case
+is index/size/batch, the batch being the number of queries per call, and has all figures, including those that do not
+depend on the batch; `resident_mib` is anonymous memory.
 """
 
-import argparse
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
+import typer
 
-from bench.report import Row, say, show, skipped
+from bench.command import benchmark, quick
+from bench.report import Row, skipped
 from bench.synthetic_phrases import QUESTIONS, SyntheticPhrases
-from choreo.errors import ChoreoError, InvalidInput
+from choreo.command_line import numbers, say
+from choreo.errors import ChoreoError
 from choreo.text.encoders import text_encoder
 from retrieval.building.build import build_library
 from retrieval.building.sources import open_sources
@@ -40,6 +41,7 @@ from retrieval.library.library import PhraseLibrary
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 QUICK: Final = (2_000, 20_000)
+MAX_SIZE: Final = 100_000_000
 CPU: Final = (FlatIndex.kind, IvfIndex.kind, HnswIndex.kind)
 GPU: Final = (FlatIndex.kind, IvfIndex.kind)
 BUNDLED: Final = Path(__file__).parent.parent / "weights" / "phrases"
@@ -48,41 +50,18 @@ _BATCH: Final = 20_000
 _SEED: Final = 7
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 2 on bad input."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="choreo bench retrieval", description=__doc__.partition("\n")[0])
-    parser.add_argument("--sizes", default=None, help="numbers of phrases, between commas")
-    parser.add_argument("--quick", action="store_true", help=f"sizes {', '.join(map(str, QUICK))}")
-    parser.add_argument("--data", type=Path, help="draw phrases like those of these recordings; omitted: the bundled")
-    parser.add_argument("--largest-hnsw", type=int, default=100_000, help="above, its build is not waited for")
-    parser.add_argument("--folder", type=Path, help="where to work; omitted: the folder for temporary files")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    args = parser.parse_args(given)
-    try:
-        sizes = _sizes(args.sizes, args.quick)
-        with tempfile.TemporaryDirectory(prefix="choreo-bench-", dir=args.folder) as folder:
-            rows = list(_rows(Path(folder), args.data, sizes, args.largest_hnsw))
-    except InvalidInput as error:
-        say(f"choreo: {error}")
-        return 2
-    except ChoreoError as error:
-        say(f"choreo: {error}")
-        return 1
-    show("retrieval", given, rows, args.json)
-    return 0
-
-
-def _sizes(text: str | None, quick: bool) -> list[int]:
-    if text is None:
-        return list(QUICK if quick else SIZES)
-    try:
-        sizes = [int(size) for size in text.split(",")]
-    except ValueError as error:
-        raise InvalidInput("sizes", f"must be whole numbers between commas, got {text}") from error
-    if not sizes or min(sizes) < TRAINING[0]:
-        raise InvalidInput("sizes", f"must be at least {TRAINING[0]} each, got {text}")
-    return sizes
+@benchmark
+def main(
+    sizes: Annotated[str | None, typer.Option(help="Numbers of phrases, separated by commas.")] = None,
+    quick: Annotated[bool, quick(f"sizes {', '.join(map(str, QUICK))}")] = False,
+    data: Annotated[Path | None, typer.Option(help="Recordings to imitate; omitted: the bundled phrases.")] = None,
+    largest_hnsw: Annotated[int, typer.Option(help="Largest size at which HNSW is built, which is slow.")] = 100_000,
+    folder: Annotated[Path | None, typer.Option(help="Working folder; omitted: that of temporary files.")] = None,
+) -> Iterator[Row]:
+    """Every kind of index at every size."""
+    counts = (QUICK if quick else SIZES) if sizes is None else numbers("sizes", sizes, TRAINING[0], MAX_SIZE)
+    with tempfile.TemporaryDirectory(prefix="choreo-bench-", dir=folder) as work:
+        yield from _rows(Path(work), data, counts, largest_hnsw)
 
 
 def _rows(folder: Path, data: Path | None, sizes: Sequence[int], largest_hnsw: int) -> Iterator[Row]:
@@ -102,7 +81,7 @@ def _rows(folder: Path, data: Path | None, sizes: Sequence[int], largest_hnsw: i
         for kind in CPU:
             case = f"{kind}/{size}"
             if kind == HnswIndex.kind and size > largest_hnsw:
-                yield skipped(case, f"its build takes too long; --largest-hnsw is {largest_hnsw}")
+                yield skipped(case, f"building it takes too long; --largest-hnsw is {largest_hnsw}")
                 continue
             build_s = float(_contend("build", work, kind)["seconds"])
             yield from _served(case, work, kind, tenth, build_s, gpu=False)
@@ -114,7 +93,7 @@ def _rows(folder: Path, data: Path | None, sizes: Sequence[int], largest_hnsw: i
 
 
 def _draw(drawn: SyntheticPhrases, real: Path, work: Path, size: int) -> np.ndarray:
-    """Write table, motion, vectors and questions; returns the score (Q,) of the tenth-best row for each question."""
+    """Write table, motion, vectors and questions; return the score (Q,) of the tenth-best row for each question."""
     import faiss
 
     rng, config = np.random.default_rng(_SEED), drawn.embedder.config
@@ -167,7 +146,7 @@ def _on_gpu(case: str, work: Path, kind: str, tenth: np.ndarray, build_s: float)
 
 
 def _contend(step: str, work: Path, kind: str, gpu: bool = False) -> dict[str, Any]:
-    """Build or serve one kind of index in a process of its own."""
+    """Build or serve one kind of index in a process of its own and return its JSON document."""
     say(f"{work.name} phrases: {step} {kind}{' on the GPU' if gpu else ''}")
     environment = dict(os.environ) if gpu else {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
     call = [sys.executable, "-m", "bench.retrieval_contender", step, str(work), kind]
@@ -179,6 +158,4 @@ def _contend(step: str, work: Path, kind: str, gpu: bool = False) -> dict[str, A
 
 
 if __name__ == "__main__":
-    # As an exception, so that the work folder goes and the contender ends with this process.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""One kind of index for `bench.retrieval`, in a process of its own: `build|serve FOLDER KIND`; prints JSON."""
+"""Builds or serves one kind of index for `bench.retrieval`: `build|serve FOLDER KIND` prints JSON."""
 
 import json
 import os
@@ -12,7 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.report import anonymous_mib, say, seconds
+from bench.report import anonymous_mib, seconds
+from choreo.command_line import say
 from choreo.errors import InvalidArtifact
 from retrieval.indices.base import RECALL_AT
 from retrieval.indices.index import build_index
@@ -25,11 +26,11 @@ BATCH: Final = 64
 _SINGLES: Final = 96
 _BATCHES: Final = 5
 _UNHASHED: Final = 0
-"""Bytes up to which files are hashed when the library is opened: none, so that opening is not what is measured."""
+"""Size up to which files are hashed when the library is opened: none, so that opening time excludes hashing."""
 
 
 def build(work: Path, kind: str) -> dict[str, Any]:
-    """Index the vectors and make a library beside them."""
+    """Index the vectors and write a library into the folder of the index."""
     vectors = np.load(work / "vectors.npy", mmap_mode="r")
     base = Manifest.read(work)
     start = time.perf_counter()
@@ -45,13 +46,13 @@ def build(work: Path, kind: str) -> dict[str, Any]:
 
 
 def serve(work: Path, kind: str) -> dict[str, Any]:
-    """Open the library as a server does, and search."""
+    """Open the library as a server does, and time searches of one query and of a batch."""
     before = anonymous_mib()
     start = time.perf_counter()
     library = PhraseLibrary.open(work / kind, hash_limit=_UNHASHED)
     opened = time.perf_counter() - start
     if os.environ.get("CUDA_VISIBLE_DEVICES") != "" and library.place.startswith("cpu"):
-        raise InvalidArtifact(f"the index was to be on a GPU, but is on {library.place}")
+        raise InvalidArtifact(f"the index should be on a GPU, but is on {library.place}")
     queries = _questions(work)
     rows = np.full((len(queries), RECALL_AT), -1)
     for row, hits in zip(rows, library.search_many(queries, RECALL_AT), strict=True):
@@ -59,7 +60,7 @@ def serve(work: Path, kind: str) -> dict[str, Any]:
     turn = iter(range(10**9))
     alone = seconds(lambda: library.search(queries[next(turn) % len(queries)], RECALL_AT), _SINGLES, warm_up=6)
     together = seconds(lambda: library.search_many(_some(queries, next(turn)), RECALL_AT), _BATCHES)
-    # st_blocks: what is on disk, also of files with holes.
+    # st_blocks counts what is on disk, also for sparse files.
     disk = sum(512 * (work / kind / name).stat().st_blocks for name in files.FILES)
     resident = {"resident_mib": anonymous_mib(), "resident_before_mib": before}
     memory = {"open_s": opened, **resident, "disk_mib": disk / 2**20}

@@ -1,30 +1,32 @@
-"""How well phrases are found: `python -m bench.retrieval_quality --data ../shared/data --json`.
+"""The ranking quality of phrase retrieval, for prompts and for songs.
 
-* described: phrases have one annotator's description of their take, questions are other annotators' (CMU index, KIT,
-  BABEL). bare: phrases have no description, only words for how the body moves; questions are all annotators'. Right is
-  a phrase of the same take, or (activity) of any take in which the same is done.
-* song: right is a phrase of the song's genre, never of its own dance. Every dance counts once, every genre alike.
+* described: phrases have one annotator's description of their take, and questions are those of other annotators (CMU
+  index, KIT, BABEL). bare: phrases have no description, only words for how the body moves; questions are those of all
+  annotators. A phrase is relevant if it is of the same take, or (activity) of any take of the same activity.
+* song: a phrase is relevant if it has the song's genre and is not of the song's own dance. Every dance counts once, and
+  all genres count equally.
 
-Where groups say `all`, scorers are fitted without the activity that is asked about (five parts in turn); where they
-say `held out`, it is the scorer of the program, which never saw these groups. Intervals are 95 % of 2000 bootstrap
-draws of questions, or of dances for songs.
+In cases called `all`, scorers are fitted without the activity that is asked about (five-fold cross-fitting); in those
+called `held out`, the scorer is the program's, which never saw these groups. Intervals are 95 % of 2000 bootstrap draws
+of questions, or of dances for songs.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
-from bench.fit_reranker import Rows, fit, joined, text_rows
+from bench.command import DATA, benchmark, quick
 from bench.phrase_pool import Item, MemoryLibrary, PhrasePool, Question, encoded, read_pool
-from bench.report import Row, say, show, skipped
+from bench.report import Row, skipped
+from bench.reranker_fit import Candidates, fit, joined, text_candidates
+from choreo.command_line import say
 from choreo.data.layouts.packs import is_validation
 from choreo.errors import MissingDependency
 from choreo.text.encoders import TextEncoder, text_encoder
@@ -49,7 +51,7 @@ BLOCKS: Final[Mapping[str, Weights]] = {
 
 @dataclass(frozen=True)
 class Bench:
-    """What is needed to measure."""
+    """What all cases share."""
 
     pool: PhrasePool
     encoder: TextEncoder
@@ -57,15 +59,32 @@ class Bench:
     resamples: int
 
     def library(self, items: Sequence[Item], weights: Weights = Weights()) -> MemoryLibrary:
-        """A library of these."""
+        """A library of these phrases."""
         return MemoryLibrary(items, encoded(items, self.encoder), self.encoder, weights)
 
 
+@benchmark
+def main(
+    data: Annotated[Path, DATA], quick: Annotated[bool, quick("prompts only, few resamples")] = False
+) -> Iterator[Row]:
+    """Prompts, then songs."""
+    pool, encoder = read_pool(data, lambda key: None), text_encoder("minilm")
+    texts = sorted({question.text for question in pool.descriptions})
+    vectors = dict(zip(texts, encoder.encode(texts), strict=True))
+    bench = Bench(pool, encoder, vectors, 200 if quick else 2000)
+    yield from text_cases(bench)
+    if not quick:
+        yield from song_cases(bench)
+
+
 def text_cases(bench: Bench) -> Iterator[Row]:
-    """Prompts against phrases with and without descriptions."""
+    """Prompts, on phrases with and without descriptions."""
     pool = bench.pool
     told, bare = bench.library(pool.items), bench.library(pool.bare)
-    training = [text_rows(told, pool.captions, bench.vectors), text_rows(bare, pool.descriptions, bench.vectors)]
+    training = [
+        text_candidates(told, pool.captions, bench.vectors),
+        text_candidates(bare, pool.descriptions, bench.vectors),
+    ]
     folds = [_fold(question) for question in (*pool.captions, *pool.descriptions)]
     crossed = [fit(_without(training, folds, fold)) for fold in range(FOLDS)]
     scored: list[tuple[Array, NDArray[np.bool_]]] = []
@@ -92,7 +111,7 @@ def _compared(
     whole: MemoryLibrary | None,
     reranked: Order,
 ) -> Iterator[Row]:
-    """Orders of the same phrases, what each step adds (paired by question), and chance; `whole`: texts not centred."""
+    """Rankings of the same phrases, the paired gain of each step, and chance; `whole`: texts not centred."""
     answers = {} if whole is None else {"dense, text not centred": _answers(bench, whole, questions, _dense)}
     answers["dense"] = _answers(bench, library, questions, _dense)
     answers["reranked"] = _answers(bench, library, questions, reranked)
@@ -104,7 +123,7 @@ def _compared(
 
 
 def song_cases(bench: Bench) -> Iterator[Row]:
-    """Songs against phrases of other dances."""
+    """Songs, on phrases of other dances."""
     pool = bench.pool
     held = [question for question in pool.songs if question.held_out]
     train = [item for item in pool.items if not is_validation(item.group)]
@@ -125,7 +144,7 @@ def song_cases(bench: Bench) -> Iterator[Row]:
 
 
 def _both(bench: Bench, library: MemoryLibrary, songs: Sequence[Question]) -> Iterator[Row]:
-    """A song of one genre with a prompt for calm or lively motion: does either get lost?"""
+    """A song of one genre with a prompt for calm or lively motion: whether both are respected."""
     for prompt, wants_more in (("slowly and calmly", False), ("fast and energetically", True)):
         vector = bench.encoder.encode([prompt])[0]
         middle = float(np.median([item.phrase.stats[0] for item in library.items]))
@@ -169,7 +188,7 @@ def _reranked(reranker: Reranker, scored: list[tuple[Array, NDArray[np.bool_]]] 
 
 
 def _crossed(scorers: Sequence[Scorer], scored: list[tuple[Array, NDArray[np.bool_]]]) -> Order:
-    """Each question by the scorer that has not seen its activity."""
+    """Rank each question with the scorer that was fitted without its activity."""
 
     def order(question: Question, query: Query, library: MemoryLibrary) -> list[Item]:
         scorer = scorers[_fold(question)]
@@ -181,7 +200,7 @@ def _crossed(scorers: Sequence[Scorer], scored: list[tuple[Array, NDArray[np.boo
 
 
 def _answers(bench: Bench, library: MemoryLibrary, questions: Sequence[Question], order: Order) -> Array:
-    """1 where one of the first phrases is right, (questions, 2 DEPTHS): of the take, then of the activity."""
+    """1 where one of the first k phrases is relevant, (questions, 2 * len(DEPTHS)): by take, then by activity."""
     hits = []
     for question in questions:
         found = order(question, Query(bench.vectors[question.text]), library)
@@ -270,28 +289,12 @@ def _with_interval(case: str, metric: str, value: float, draws: Array) -> Iterat
 
 
 def _fold(question: Question) -> int:
-    """Questions about one activity are in one fold, whoever asks."""
+    """The fold of a question; all questions about an activity are in the same fold."""
     return sum(map(ord, min(question.activities))) % FOLDS
 
 
-def _without(parts: Sequence[Rows], folds: Sequence[int], fold: int) -> Rows:
+def _without(parts: Sequence[Candidates], folds: Sequence[int], fold: int) -> Candidates:
     return joined(parts).of([i for i, other in enumerate(folds) if other != fold])
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Command line."""
-    parser = argparse.ArgumentParser(prog="bench.retrieval_quality", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the data pack")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("--quick", action="store_true", help="prompts only, and coarse intervals")
-    arguments = parser.parse_args(argv)
-    pool, encoder = read_pool(arguments.data, lambda key: None), text_encoder("minilm")
-    texts = sorted({question.text for question in pool.descriptions})
-    vectors = dict(zip(texts, encoder.encode(texts), strict=True))
-    bench = Bench(pool, encoder, vectors, 200 if arguments.quick else 2000)
-    rows = [*text_cases(bench), *(() if arguments.quick else song_cases(bench))]
-    show("retrieval_quality", sys.argv[1:] if argv is None else argv, rows, arguments.json)
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
-"""StepBatchRunner without servers: what `serving.sampling.runner` itself costs, over an engine of known speed.
+"""The overhead of the step batch runner (`serving.sampling.runner`) over a simulated engine of known speed.
 
-The engine is simulated: it takes a known time per wave and per row, one wave after the other, so that whatever is
-missing from the ideal rate is the waves' own. `rows/N` keeps N rows in flight; `queued/N` lets N requests wait, as many
-of them denoised at a time as a sampler replica takes, and says what each costs this process in processor time and what
-all of them take in memory.
+The engine takes a known time per step batch and per row, one batch after the other, so that whatever is missing from
+the ideal rate is the runner's overhead. `rows/N` keeps N rows in flight. `queued/N` queues N requests, denoises as many
+at a time as a sampler replica does, and reports the processor time of each and the memory of all.
 """
 
-import argparse
 import asyncio
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Annotated, Final
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
-from bench.report import Row, anonymous_mib, say, show
+from bench.command import benchmark
+from bench.report import Row, anonymous_mib
+from choreo.command_line import numbers, say
 from choreo.diffusion.samplers import sampler
 from choreo.diffusion.trajectory import TIMELINES, Plan, Trajectory
 from choreo.errors import InvalidInput
@@ -27,38 +28,36 @@ from serving.sampling.step_buffer import denoiser_inputs
 from serving.settings import Settings
 
 SPEC: Final = ModelSpec(name="simulated", context_dim=128, mean=(0.0,) * 66, std=(1.0,) * 66)
-WAVE_S: Final = 0.002
+BATCH_S: Final = 0.002
 ROW_S: Final = 0.003
-"""Cost of a wave and of each of its rows, seconds: those of a small network on two cores."""
-IN_FLIGHT: Final = (2, 8, 32, 64, 128, 256)
-QUEUED: Final = (10, 100, 1000, 10_000)
+"""Cost of a step batch and of each of its rows in seconds: those of a small network on two cores."""
 STEPS: Final = 4
-"""Of a request that is queued."""
+"""Steps of a queued request."""
 
 
 class SimulatedEngine:
-    """Takes a known time for a wave, without computing anything; see `serving.sampling.runner.BatchTransport`.
+    """A `serving.sampling.runner.BatchTransport` that takes a known time per step batch and computes nothing.
 
     Args:
-        wave_s, row_s: cost of a wave and of each row in it, seconds.
+        batch_s, row_s: cost of a step batch and of each of its rows, seconds.
 
     Attributes:
-        rows: evaluated so far.
-        late_s: by how much the clock of the event loop overslept, which is not the waves' doing.
+        rows: number of rows evaluated so far.
+        late_s: total delay of the event loop's timers, which is not the runner's overhead.
     """
 
-    def __init__(self, wave_s: float, row_s: float) -> None:
-        self._wave_s, self._row_s = wave_s, row_s
+    def __init__(self, batch_s: float, row_s: float) -> None:
+        self._batch_s, self._row_s = batch_s, row_s
         self._turn = asyncio.Lock()
         self.rows = 0
         self.late_s = 0.0
 
     def inputs(self, rows: int) -> Tensors:
-        """Arrays of this process."""
+        """Input arrays in this process."""
         return denoiser_inputs(SPEC, rows)
 
     async def evaluate(self, inputs: Tensors, rows: int, deadline: float | None) -> NDArray[np.float32]:
-        """Half of x, after the time that the wave costs; waves wait for each other as they do for a processor."""
+        """Half of x, after the cost of the batch; batches wait for each other as for a processor."""
         async with self._turn:
             cost, began = self.cost(rows), time.perf_counter()
             await asyncio.sleep(cost)
@@ -67,37 +66,28 @@ class SimulatedEngine:
         return np.float32(0.5) * inputs["x"][:rows]
 
     async def close(self) -> None:
-        """Nothing to give back."""
+        """Nothing to release."""
 
     def cost(self, rows: int) -> float:
-        """Seconds of a wave."""
-        return self._wave_s + self._row_s * rows
+        """Seconds of a step batch."""
+        return self._batch_s + self._row_s * rows
 
     def best_rate(self, rows: int) -> float:
-        """Rows per second where waves of so many rows follow each other without a pause."""
+        """Rows per second if batches of this size follow each other without a pause."""
         return rows / self.cost(rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 2 on bad input."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="choreo bench scaling", description=__doc__.partition("\n")[0])
-    parser.add_argument("--in-flight", default=",".join(map(str, IN_FLIGHT)), help="even numbers of rows, with commas")
-    parser.add_argument("--queued", default=",".join(map(str, QUEUED)), help="numbers of requests, with commas")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of engine time for each number of rows")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    args = parser.parse_args(given)
-    try:
-        in_flight, queued = _numbers("in-flight", args.in_flight, 4096), _numbers("queued", args.queued, 1_000_000)
-        if any(rows % 2 for rows in in_flight):
-            raise InvalidInput("in-flight", f"must be even: requests have two rows each, got {args.in_flight}")
-        if not 0 < args.seconds <= 600:
-            raise InvalidInput("seconds", f"must be above 0 and at most 600, got {args.seconds}")
-    except InvalidInput as error:
-        say(f"choreo: {error}")
-        return 2
-    show("scaling", given, _rows(in_flight, queued, args.seconds), args.json)
-    return 0
+@benchmark
+def main(
+    in_flight: Annotated[str, typer.Option(help="Even numbers of rows, separated by commas.")] = "2,8,32,64,128,256",
+    queued: Annotated[str, typer.Option(help="Numbers of requests, separated by commas.")] = "10,100,1000,10000",
+    seconds: Annotated[float, typer.Option(min=0.001, max=600, help="Engine time per number of rows.")] = 5.0,
+) -> Iterator[Row]:
+    """Rates with rows in flight, and the cost of queued requests."""
+    rows, requests = numbers("in-flight", in_flight, 1, 4096), numbers("queued", queued, 1, 1_000_000)
+    if any(count % 2 for count in rows):
+        raise InvalidInput("in-flight", f"must be even, as a request has two rows, got {in_flight}")
+    yield from _rows(rows, requests, seconds)
 
 
 def _rows(in_flight: Sequence[int], queued: Sequence[int], seconds: float) -> Iterator[Row]:
@@ -111,16 +101,16 @@ def _rows(in_flight: Sequence[int], queued: Sequence[int], seconds: float) -> It
 
 
 async def _rate(rows: int, wave_rows: int, seconds: float) -> list[Row]:
-    """Rows per second with so many in flight from the first wave to the last."""
-    engine = SimulatedEngine(WAVE_S, ROW_S)
+    """Rows per second with a constant number of rows in flight."""
+    engine = SimulatedEngine(BATCH_S, ROW_S)
     ideal = engine.best_rate(min(rows, wave_rows))
     steps = min(max(round(seconds * ideal / rows), 4), SPEC.num_train_timesteps)
-    waves = StepBatchRunner(engine, SPEC, BatchOptions(rows=wave_rows))
+    runner = StepBatchRunner(engine, SPEC, BatchOptions(rows=wave_rows))
     trajectories = [_trajectory(seed, steps) for seed in range(rows // 2)]
     began, cpu = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(waves.run(trajectory) for trajectory in trajectories))
+    await asyncio.gather(*(runner.run(trajectory) for trajectory in trajectories))
     took, spent = time.perf_counter() - began - engine.late_s, time.process_time() - cpu
-    await waves.close()
+    await runner.close()
     return [
         Row(f"rows/{rows}", "rows_per_s", engine.rows / took, "rows/s"),
         Row(f"rows/{rows}", "fraction_of_ideal", engine.rows / took / ideal, ""),
@@ -129,22 +119,22 @@ async def _rate(rows: int, wave_rows: int, seconds: float) -> list[Row]:
 
 
 async def _queue(count: int, at_a_time: int, wave_rows: int) -> list[Row]:
-    """Cost of each of many requests that wait for their turn as in `serving.ray.replicas.SamplerReplica`."""
-    engine = SimulatedEngine(WAVE_S / 100, ROW_S / 100)
-    waves, turns = StepBatchRunner(engine, SPEC, BatchOptions(rows=wave_rows)), asyncio.Semaphore(at_a_time)
+    """Cost per request if many wait for their turn as in `serving.ray.replicas.SamplerReplica`."""
+    engine = SimulatedEngine(BATCH_S / 100, ROW_S / 100)
+    runner, turns = StepBatchRunner(engine, SPEC, BatchOptions(rows=wave_rows)), asyncio.Semaphore(at_a_time)
     most = anonymous_mib()
 
     async def one(seed: int) -> None:
         nonlocal most
         async with turns:
-            await waves.run(_trajectory(seed, STEPS))
+            await runner.run(_trajectory(seed, STEPS))
         if seed % max(count // 20, 1) == 0:
             most = max(most, anonymous_mib())
 
     cpu = time.process_time()
     await asyncio.gather(*(one(seed) for seed in range(count)))
     spent = time.process_time() - cpu
-    await waves.close()
+    await runner.close()
     return [
         Row(f"queued/{count}", "cpu_ms_per_motion", 1e3 * spent / count, "ms"),
         Row(f"queued/{count}", "resident_mib", most, "MiB"),
@@ -158,16 +148,6 @@ def _trajectory(seed: int, steps: int) -> Trajectory:
     timelines = {name: np.zeros(shapes[name], np.float32) for name in TIMELINES}
     plan = Plan(method=sampler("ddim"), num_steps=steps, guidance_scale=2.5, seed=seed)
     return Trajectory(SPEC, plan, [0], context, timelines)
-
-
-def _numbers(name: str, text: str, most: int) -> list[int]:
-    try:
-        numbers = [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise InvalidInput(name, f"must be whole numbers between commas, got {text[:64]!r}") from error
-    if not all(1 <= number <= most for number in numbers):
-        raise InvalidInput(name, f"must be between 1 and {most} each, got {text[:64]!r}")
-    return numbers
 
 
 if __name__ == "__main__":

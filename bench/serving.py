@@ -1,34 +1,35 @@
-"""This program beside the documents' server, LitServe and Ray Serve, on one machine in one run.
+"""This program compared with the documents' server, LitServe and Ray Serve on one machine in one run.
 
 Every peer is a process of its own with the same checkpoint, requests and number of compute threads. In each round every
-peer is started, warmed, measured at every number of callers and stopped, the order turning round from round to round;
-then once more for the open loops, whose rates are fractions of the best throughput at equal steps. Values are medians
-over rounds, ratios are taken within a round, fractions of the bare engine and of sgemm with what both did just before
-and just after the peer. A case is peer/load, `engine/rows` the bare engine in this process.
-`choreo-fast` alone is asked for other steps: those of its preset. Its client runs on the same cores.
+peer is started, warmed up, measured at every number of users and stopped, in an order that alternates from round to
+round; then once more for the open loops, whose rates are fractions of the best throughput at equal steps. Values are
+medians over rounds and ratios are taken within a round; fractions of the raw engine and of sgemm refer to what these
+reached just before and just after the peer. A case is peer/load; `engine/rows` is the raw engine in this process. Only
+`choreo-fast` has other steps, those of its preset. The load generator runs on the same cores.
 """
 
-import argparse
 import asyncio
-import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
 
 import numpy as np
+import typer
 
+from bench.command import ROUNDS, benchmark, quick
 from bench.peers.process import PeerProcess
-from bench.peers.table import PEERS, Peer, peers
+from bench.peers.table import PEERS, Peer, find_peers
 from bench.raw_engine import BATCHES, RawEngine, Speed
-from bench.report import say, show
+from bench.report import Row
 from bench.serving_figures import Findings, Round, rows_of
 from bench.serving_load import FRACTIONS, Load, body, measure, order, sweep, warm_up
+from choreo.command_line import numbers, say
 from choreo.diffusion.trajectory import OVERLAP
 from choreo.diffusion.windows import window_starts
-from choreo.errors import BackendUnavailable, ChoreoError, InvalidInput
+from choreo.errors import BackendUnavailable, InvalidInput
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.skeleton import FPS, WINDOW
 from export.build import build_repository
@@ -46,10 +47,10 @@ class Plan:
     """What is measured.
 
     Attributes:
-        users: numbers of callers of the closed loops.
-        fractions: of the best throughput, for the open loops.
-        batches: of the bare engine.
-        song_s: length of the song that one caller asks for; 0: none.
+        users: numbers of users of the closed loops.
+        fractions: rates of the open loops, as shares of the best throughput.
+        batches: rows per call of the raw engine.
+        song_s: length in seconds of the song that one user requests; 0: none.
     """
 
     peers: list[Peer]
@@ -62,101 +63,73 @@ class Plan:
     song_s: int = SONG_S
 
     def closed(self, peer: Peer) -> list[Load]:
-        """The closed loops of a peer."""
+        """Closed loops of a peer."""
         song = [Load(users=1, frames=self.song_s * FPS, name="song")] if peer.songs and self.song_s else []
         return [Load(users=users) for users in self.users] + song
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 2 on bad input. An interrupted run prints what it had."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    code, found = 0, None
+@benchmark
+def main(
+    peers: Annotated[
+        str | None, typer.Option(help=f"Separated by commas, of {', '.join(p.name for p in PEERS)}.")
+    ] = None,
+    concurrency: Annotated[str | None, typer.Option(help="Numbers of users, separated by commas.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps of all peers but choreo-fast.")] = None,
+    rounds: Annotated[int | None, ROUNDS] = None,
+    seconds: Annotated[float | None, typer.Option(min=0.1, max=3600, help="Length of each cell after warm-up.")] = None,
+    open: Annotated[str | None, typer.Option(help="Open loops, as shares of the best throughput; 0: none.")] = None,
+    quick: Annotated[bool, quick("two peers, few steps, no open loops")] = False,
+) -> Iterator[Row]:
+    """All peers under all loads, and the raw engine."""
+    plan, settings = make_plan(peers, concurrency, steps, rounds, seconds, open, quick), Settings()
+    build_repository(settings.weights, settings.model_repo)
+    engine = RawEngine(settings)
+    found = Findings(engine.gflop_per_row)
     try:
-        plan, as_json = parse(given)
-        settings = Settings()
-        build_repository(settings.weights, settings.model_repo)
-        engine = RawEngine(settings)
-        found = Findings(engine.gflop_per_row)
-        try:
-            with tempfile.TemporaryDirectory(prefix="choreo-bench-") as folder:
-                _run(plan, engine, Path(folder), found)
-        finally:
-            engine.close()
-    except InvalidInput as error:
-        say(f"choreo: {error}")
-        return 2
-    except ChoreoError as error:
-        say(f"choreo: {error}")
-        code = 1
-    except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
-    if found is not None and found.rounds:
-        show("serving", given, rows_of(found), as_json)
-    return code
+        with tempfile.TemporaryDirectory(prefix="choreo-bench-") as folder:
+            _run(plan, engine, Path(folder), found)
+    finally:
+        engine.close()
+        if found.rounds:  # also those of an interrupted run
+            yield from rows_of(found)
 
 
-def parse(argv: Sequence[str]) -> tuple[Plan, bool]:
-    """The plan of a command line, and whether JSON is wanted.
+def make_plan(
+    peers: str | None = None,
+    concurrency: str | None = None,
+    steps: int | None = None,
+    rounds: int | None = None,
+    seconds: float | None = None,
+    fractions: str | None = None,
+    quick: bool = False,
+) -> Plan:
+    """The plan of a command line; values that are given override those of a quick run.
 
     Raises:
         InvalidInput: a value is out of range.
     """
-    parser = argparse.ArgumentParser(prog="choreo bench serving", description=__doc__.partition("\n")[0])
-    parser.add_argument("--peers", help=f"between commas, of {', '.join(peer.name for peer in PEERS)}")
-    parser.add_argument("--concurrency", help="numbers of callers, between commas")
-    parser.add_argument("--steps", type=int, help="denoising steps of all but choreo-fast")
-    parser.add_argument("--rounds", type=int, help="how often all of it is measured")
-    parser.add_argument("--seconds", type=float, help="how long callers ask in each cell, after the warm-up")
-    parser.add_argument("--open", help="shares of the best throughput for the open loops, between commas; 0: none")
-    parser.add_argument("--quick", action="store_true", help="two peers, few steps, no open loops: a minute in all")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-    args = parser.parse_args(argv)
-    quick = {"users": (1, 4), "steps": 4, "rounds": 1, "seconds": 3.0, "song_s": 0}
-    quick |= {"fractions": (), "batches": (1, 8)}  # open loops would need all peers a second time
-    names = [peer.name for peer in PEERS]
-    if args.quick:
-        names = ["documents-onnx", "choreo-waves"]
-    chosen = peers(names if args.peers is None else [name for name in args.peers.split(",") if name])
-    values = {"steps": args.steps, "rounds": args.rounds, "seconds": args.seconds}
-    if args.concurrency is not None:
-        values["users"] = _numbers(args.concurrency)
-    if args.open is not None:
-        values["fractions"] = _shares(args.open)
-    changes = (quick if args.quick else {}) | {name: value for name, value in values.items() if value is not None}
-    plan = Plan(chosen, **changes)  # type: ignore[arg-type]
-    limits = {"steps": (1, Settings().max_steps), "rounds": (1, 100), "seconds": (0.1, 3600)}
-    for name, (low, high) in limits.items():
-        if not low <= getattr(plan, name) <= high:
-            raise InvalidInput(name, f"must be between {low} and {high}, got {getattr(plan, name)}")
-    return plan, args.json
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    try:
-        numbers = tuple(dict.fromkeys(int(part) for part in text.split(",")))
-    except ValueError as error:
-        raise InvalidInput("concurrency", f"must be whole numbers between commas, got {text[:64]!r}") from error
-    if not all(1 <= number <= MAX_CONCURRENCY for number in numbers):
-        raise InvalidInput("concurrency", f"must be between 1 and {MAX_CONCURRENCY} each, got {text[:64]!r}")
-    return numbers
-
-
-def _shares(text: str) -> tuple[float, ...]:
-    try:
-        shares = tuple(dict.fromkeys(float(part) for part in text.split(",")))
-    except ValueError as error:
-        raise InvalidInput("open", f"must be numbers between commas, got {text[:64]!r}") from error
-    if not all(0 <= share <= MAX_SHARE for share in shares):
-        raise InvalidInput("open", f"must be between 0 and {MAX_SHARE:g} each, got {text[:64]!r}")
-    return tuple(share for share in shares if share)
+    short = {"users": (1, 4), "steps": 4, "rounds": 1, "seconds": 3.0, "song_s": 0, "fractions": (), "batches": (1, 8)}
+    names = ["documents-onnx", "choreo-waves"] if quick else [peer.name for peer in PEERS]
+    chosen = find_peers(names if peers is None else [name for name in peers.split(",") if name])
+    values: dict[str, Any] = {"steps": steps, "rounds": rounds, "seconds": seconds}
+    if concurrency is not None:
+        values["users"] = tuple(numbers("concurrency", concurrency, 1, MAX_CONCURRENCY))
+    if fractions is not None:
+        values["fractions"] = tuple(share for share in numbers("open", fractions, 0.0, MAX_SHARE) if share)
+    given = {name: value for name, value in values.items() if value is not None}
+    plan = Plan(chosen, **(short if quick else {}) | given)  # type: ignore[arg-type]
+    most = Settings().max_steps
+    if not 1 <= plan.steps <= most:
+        raise InvalidInput("steps", f"must be between 1 and {most}, got {plan.steps}")
+    return plan
 
 
 def _run(plan: Plan, engine: RawEngine, folder: Path, found: Findings) -> None:
-    """All rounds of closed loops, then as many of open ones."""
+    """All rounds of closed loops, then as many rounds of open loops."""
     by_name = {peer.name: peer for peer in plan.peers}
     alone = {peer.name: body(peer, 0, plan.steps) for peer in plan.peers if peer.run == ("choreo_stack",)}
     for number in range(plan.rounds):
-        say(f"round {number + 1} of {plan.rounds}: the bare engine")
+        say(f"round {number + 1} of {plan.rounds}: raw engine")
         found.rounds.append(Round(engine.measure(plan.batches, alone)))
         for name in order(list(by_name), number):
             _measure(by_name[name], plan.closed(by_name[name]), plan, engine, folder, found, number)
@@ -170,7 +143,7 @@ def _run(plan: Plan, engine: RawEngine, folder: Path, found: Findings) -> None:
 def _measure(
     peer: Peer, loads: Sequence[Load], plan: Plan, engine: RawEngine, folder: Path, found: Findings, number: int
 ) -> None:
-    """Start a peer, offer it the loads one after the other, and stop it; a peer that cannot start is left out."""
+    """Start a peer, measure it under each load and stop it; a peer that cannot start is recorded as a failure."""
     say(f"round {number + 1}: {peer.name}")
     cells = found.rounds[number].cells
     before = engine.speed(found.rounds[number].raw.best_batch)
@@ -197,11 +170,5 @@ def _measure(
             cells[peer.name, load.label] = replace(cells[peer.name, load.label], around=around)
 
 
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
-
-
 if __name__ == "__main__":
-    # As an interruption, so that the peer that is running is stopped and what was measured is printed.
-    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""From measured cells to the rows of the report: medians over rounds, and ratios within a round."""
+"""Rows of the report from measured cells: medians over rounds, and ratios within a round."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from loadtest.samples import Outcome
 
 RATIOS: Final = ("motions_per_s", "p50_s", "p95_s", "cpu_s_per_motion")
 WORTH_NAMING: Final = 0.01
-"""Share of a peer's processor time from which a kind of process has a row of its own."""
+"""Share of a peer's processor time above which a kind of process gets its own row."""
 _UNITS: Final = (
     ("motions_per_s", "motions/s"),
     ("motion_seconds_per_s", "s/s"),
@@ -29,7 +29,7 @@ _UNITS: Final = (
 
 @dataclass
 class Round:
-    """What one round measured: the engine, and cells by peer and load."""
+    """Measurements of one round: the raw engine, and cells by peer and load."""
 
     raw: Raw
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
@@ -37,12 +37,12 @@ class Round:
 
 @dataclass
 class Findings:
-    """What the whole run measured.
+    """Measurements of the whole run.
 
     Attributes:
-        gflop_per_row: of the denoiser.
-        difference_mm: largest distance of a peer's first motion from that of the engine in this process, by peer.
-        failures: by peer, why it could not be measured in a round.
+        gflop_per_row: GFLOP per row of the denoiser.
+        difference_mm: by peer, the largest distance of its first motion from that of the engine in this process.
+        failures: peers that could not be measured in a round, and why.
     """
 
     gflop_per_row: float
@@ -51,7 +51,7 @@ class Findings:
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     def best_throughput(self, peers: Sequence[str]) -> float:
-        """Motions per second of the best of some peers' closed loops, medians over rounds; 0 without any."""
+        """Motions per second of the best closed loop of these peers, medians over rounds; 0 if there is none."""
         cases = {case for one in self.rounds for case, cell in one.cells.items() if cell.load.users}
         of = (self._median(case) for case in cases if case[0] in peers)
         return max(of, default=0.0)
@@ -61,7 +61,7 @@ class Findings:
 
 
 def rows_of(found: Findings) -> Iterator[Row]:
-    """All rows: the engine, every case, every case beside the documents' server, and who could not be measured."""
+    """All rows: the raw engine, every case, its ratios, and peers that could not be measured."""
     yield from _raw_rows(found)
     cases = list(dict.fromkeys(case for one in found.rounds for case in one.cells))
     for case in cases:
@@ -76,9 +76,11 @@ def rows_of(found: Findings) -> Iterator[Row]:
 
 
 def metrics(cell: Cell, gflop_per_row: float) -> dict[str, float | None]:
-    """The figures of one cell; None where no request was served. `engine_fraction_of_cpu` is what the bare engine would
-    have spent on the rows, of what all processes spent."""
-    if not cell.figures.requests:  # a Poisson process may be empty
+    """Figures of one cell; None where no request was served.
+
+    `engine_fraction_of_cpu` is the processor time of the raw engine for these rows over that of all processes.
+    """
+    if not cell.figures.requests:  # a Poisson process may have no arrivals
         return {"requests": 0.0}
     of, latency = cell.figures, cell.figures.latency
     rows = of.served_per_s * cell.denoiser_rows
@@ -111,8 +113,11 @@ def metrics(cell: Cell, gflop_per_row: float) -> dict[str, float | None]:
 
 
 def ratios(one: Round, case: tuple[str, str], gflop_per_row: float) -> dict[str, float | None]:
-    """A case beside the documents' server under the same load, a lone request beside the engine in this process, and a
-    song beside its peer's best closed loop; each within the round, where the machine was the same."""
+    """Ratios of a case within a round, while the machine was the same.
+
+    Every case over the documents' server under the same load, a single request over the engine in this process, and a
+    song over its peer's best closed loop.
+    """
     peer, load = case
     mine = metrics(one.cells[case], gflop_per_row)
     out: dict[str, float | None] = {}
@@ -156,7 +161,7 @@ def _raw_metrics(found: Findings, rows_per_s: float, raw: Raw) -> dict[str, floa
 
 
 def _rows(case: str, rounds: Sequence[Mapping[str, float | None]]) -> Iterator[Row]:
-    """A row per metric: the median of the rounds that have it; counts of what went wrong are summed up."""
+    """A row per metric: the median of the rounds that have it; counts of requests and failures are summed."""
     for name in dict.fromkeys(name for one in rounds for name in one):
         values = [value for one in rounds if (value := one.get(name)) is not None]
         if values:
@@ -169,7 +174,7 @@ def _rows(case: str, rounds: Sequence[Mapping[str, float | None]]) -> Iterator[R
 
 
 def unit(metric: str) -> str:
-    """Unit of a metric, from its name; ratios and counts have none."""
+    """Unit of a metric by its name; ratios and counts have none."""
     if " / " in metric:
         return ""
     plain = metric.partition(" of ")[0]

@@ -1,4 +1,4 @@
-"""The load of `bench.serving`: which requests, and one measured cell of it against one peer."""
+"""The load of `bench.serving`: its requests, and the measurement of one peer under one load."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -35,12 +35,12 @@ GUIDANCE: Final = 2.5
 TIMEOUT_S: Final = 900.0
 WARM_UP_USERS: Final = 16
 FRACTIONS: Final = (0.25, 0.5, 0.75, 0.95)
-"""Of the best measured throughput, for the open-loop sweep."""
+"""Rates of the open loops, as shares of the best measured throughput."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is offered in one cell: so many callers, or so many arrivals per second; and how long each motion is."""
+    """The load of one cell: a number of users or of arrivals per second, and the length of each motion."""
 
     users: int = 0
     rate: float = 0.0
@@ -49,20 +49,20 @@ class Load:
 
     @property
     def label(self) -> str:
-        """Short name, the second part of a case."""
+        """Short name: the second part of a case."""
         return self.name or str(self.users)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one load on one peer came to.
+    """The measurement of one peer under one load.
 
     Attributes:
-        denoiser_rows: of one of its motions.
-        around: the bare engine before and after the peer was measured.
-        cpu_s: of the peer's processes, by what they are called.
-        client_cpu_s: of this process meanwhile, which makes the load.
-        peak_mib: largest memory of the peer's processes.
+        denoiser_rows: rows of the denoiser per motion.
+        around: the raw engine before and after the peer was measured.
+        cpu_s: processor seconds of the peer's processes by name.
+        client_cpu_s: processor seconds of this process, which generates the load.
+        peak_mib: peak memory of the peer's processes.
     """
 
     peer: str
@@ -76,7 +76,7 @@ class Cell:
 
 
 def body(peer: Peer, index: int, steps: int, frames: int = WINDOW) -> dict[str, Any]:
-    """The fields of a peer's request of a number; the same number, the same prompt and seed for all peers."""
+    """Fields of a peer's request of a number; prompt and seed of a number are the same for all peers."""
     wanted: dict[str, Any] = {
         "text_prompt": PROMPTS[index % len(PROMPTS)],
         "seed": index,
@@ -95,24 +95,24 @@ def body(peer: Peer, index: int, steps: int, frames: int = WINDOW) -> dict[str, 
 
 
 def request(peer: Peer, index: int, steps: int, frames: int = WINDOW) -> LoadRequest:
-    """The same as a load test sends it; answers are not packed, which some servers would spend time on."""
+    """The same as an HTTP request, without compressed answers, on which some servers would spend time."""
     headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
     data = json.dumps(body(peer, index, steps, frames)).encode()
     return LoadRequest("motion", "POST", GENERATE, headers, data, format=Format.NPZ, frames=frames)
 
 
 def sweep(best: float, fractions: Sequence[float] = FRACTIONS) -> list[Load]:
-    """Open loops at fractions of the best throughput in motions per second; none where nothing was measured."""
+    """Open loops at fractions of the best throughput in motions per second; none if that is 0."""
     return [Load(rate=best * share, name=f"open-{share:g}") for share in fractions if best > 0]
 
 
 def order(names: Sequence[str], round_number: int) -> list[str]:
-    """Who is measured after whom: back to front in every second round, so that drift hits all alike."""
+    """Order of measurement: reversed in every second round, so that drift affects all alike."""
     return list(names) if round_number % 2 == 0 else list(reversed(names))
 
 
 async def warm_up(process: PeerProcess, steps: int) -> None:
-    """One request each of as many callers as a batch takes, with every prompt."""
+    """Send one request per user, which fills a batch and covers all prompts."""
     async with HttpClient(process.url, TIMEOUT_S) as client:
         await closed_loop(client.send, _requests(process.peer, steps, WINDOW), WARM_UP_USERS, seconds=1e-6)
 
@@ -120,15 +120,15 @@ async def warm_up(process: PeerProcess, steps: int) -> None:
 async def measure(
     process: PeerProcess, load: Load, steps: int, seconds: float, rows: float, seed: int, before: Speed
 ) -> Cell:
-    """Offer a load for some seconds, and wait for the last answer.
+    """Apply a load for some seconds, and wait for the last answer.
 
-    Figures are of everything from the first request to the last answer, so that no work is counted in part: a server
-    that answers in batches would otherwise be rated by where the time happens to end.
+    Figures cover everything from the first request to the last answer, so that no work is counted in part: the rate of
+    a server that answers in batches would otherwise depend on where the time ends.
 
     Args:
-        rows: of the denoiser in one motion.
-        seed: of the arrivals.
-        before: the bare engine, before the peer was started.
+        rows: rows of the denoiser per motion.
+        seed: seed of the arrivals.
+        before: speed of the raw engine before the peer was started.
     """
     wanted = _requests(process.peer, steps, load.frames)
     async with HttpClient(process.url, TIMEOUT_S) as client:
@@ -144,7 +144,7 @@ async def measure(
 
 
 def whole(samples: Sequence[Sample]) -> Window:
-    """From the start to the last answer."""
+    """The window from the start to the last answer."""
     last = max((s.ended for s in samples if s.outcome is Outcome.SERVED and s.ended is not None), default=0.0)
     latest = max((s.intended for s in samples), default=0.0)
     return Window(0.0, max(last, latest) + 1e-6)

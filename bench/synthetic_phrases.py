@@ -1,13 +1,13 @@
-"""Phrases of a large library that does not exist, spread as those of a small one that does.
+"""Synthetic phrases for a library of any size, distributed like those of a small real one.
 
-A synthetic phrase is a real one (its parent), moved: every part a times the difference of two other real phrases of
-that part, so that what varies together in the real ones does in these. How far, a, is set for text, music and motion
-each so that the median cosine of child and parent is the median cosine of real phrases and the nearest real one that
-differs: a new phrase is as unlike what is there as the phrases there are unlike each other. Texts repeat as captions
-do: as many phrases share one as in the real library, and a text's phrases have parents that share a real text.
+A synthetic phrase is a real one (its parent), of which every part is moved by a step times the difference of that part
+between two other real phrases; so the real correlations are kept. The steps of text, music and motion are calibrated
+such that the median cosine of child and parent equals the median cosine of real phrases and their nearest distinct
+neighbour: a new phrase is as far from the existing ones as these are from each other. Texts repeat as captions do: as
+many phrases share a text as in the real library, and the parents of a text's phrases share a real text.
 
-Questions are made the same way with texts and parents drawn anew: prompts, songs, and prompts with songs. In half of
-the last, the song is of another phrase than the prompt.
+Questions are made the same way with newly drawn texts and parents: prompts, songs, and prompts with songs. In half of
+the last kind, prompt and song belong to different phrases.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ _CALIBRATION: Final = 2000
 
 @dataclass(frozen=True)
 class Batch:
-    """Synthetic phrases: parents (n,), numbers of texts (n,), text vectors (n, E) and the other columns."""
+    """Synthetic phrases: parents (n,), indices of texts (n,), text vectors (n, E) and the other columns."""
 
     parents: Rows
     text_numbers: Rows
@@ -48,10 +48,10 @@ class SyntheticPhrases:
     """Draws phrases and questions like those of a library.
 
     Args:
-        embedder: of the library.
-        phrases: all of it.
-        texts: (U, E) vectors of its different texts.
-        text_of: (n,) which of them each phrase has.
+        embedder: embedder of the library.
+        phrases: all phrases of the library.
+        texts: (U, E) vectors of the distinct texts.
+        text_of: (n,) index of each phrase's text.
     """
 
     def __init__(
@@ -71,14 +71,14 @@ class SyntheticPhrases:
 
     @classmethod
     def like(cls, library: PhraseLibrary, encoder: TextEncoder) -> Self:
-        """Fitted to a library, whose text encoder this is."""
+        """Fit to a library; the encoder must be the one that the library was built with."""
         library.embedder.require(encoder.name, encoder.dim)
         phrases = [library[row] for row in range(len(library))]
         distinct, text_of = np.unique([phrase.words for phrase in phrases], return_inverse=True)
         return cls(library.embedder, phrases, encoder.encode(distinct.tolist()), text_of)
 
     def batches(self, count: int, size: int, rng: np.random.Generator) -> Iterator[Batch]:
-        """So many phrases, some at a time, whose texts repeat."""
+        """`count` phrases with repeating texts, in batches of at most `size`."""
         different = max(1, round(count / self.repeats))
         origins = rng.integers(0, len(self._texts), different)
         texts = self._moved_texts(origins, rng)
@@ -88,7 +88,7 @@ class SyntheticPhrases:
             yield Batch(parents, numbers, texts[numbers], self._moved(parents, rng))
 
     def questions(self, count: int, rng: np.random.Generator) -> list[Query]:
-        """Questions of each of `QUESTIONS` in turn."""
+        """Questions of the kinds in `QUESTIONS`, in turn."""
         (batch,) = self.batches(count, count, rng)
         songs = np.flatnonzero(self._columns.tempo > 0)
         if not len(songs):
@@ -102,7 +102,7 @@ class SyntheticPhrases:
         return out
 
     def phrase(self, batch: Batch, i: int, row: int) -> Phrase:
-        """One of a batch, numbered `row`, with the motion of its parent."""
+        """Phrase i of a batch with the number `row` as its id, and the motion of its parent."""
         parent, columns = self.phrases[batch.parents[i]], batch.columns
         missing = np.isnan(columns.music[i]).any()
         return replace(
@@ -117,7 +117,7 @@ class SyntheticPhrases:
         )
 
     def _phrase_of(self, texts: Rows, rng: np.random.Generator) -> Rows:
-        """A phrase (n,) that has each of these texts."""
+        """A random phrase (n,) for each of these texts."""
         within = (rng.random(len(texts)) * self._counts[texts]).astype(np.int64)
         return self._by_text[self._firsts[texts] + within]
 
@@ -142,7 +142,7 @@ class SyntheticPhrases:
         )
 
     def _calibrate(self, part: str) -> None:
-        """Set the step of one part by bisection; children are farther the larger it is."""
+        """Calibrate the step of one part by bisection; a larger step moves children farther away."""
         columns = Parts(self.embedder.config.parts).slices()[PARTS.index(part)]
         real = self.embedder.phrases(self._columns, self._texts[self._text_of])[:, columns]
         wanted = _nearest(real)
@@ -161,20 +161,20 @@ class SyntheticPhrases:
 
 
 def _with_music(columns: PhraseColumns) -> Rows:
-    """Phrases of which all is known about their music; where there are none, all phrases."""
+    """Phrases with complete music columns; failing that, with a tempo; failing that, all phrases."""
     known = (columns.tempo > 0) & ~np.isnan(columns.beat_strength) & ~np.isnan(columns.music).any(1)
     tempo = columns.tempo > 0
     return np.flatnonzero(known if known.any() else tempo if tempo.any() else np.ones(len(known), np.bool_))
 
 
 def _moved(values: Array, parents: Rows, pair: Rows, step: float) -> Array:
-    """Parents' values moved along the difference of two others'; not where one of these has none."""
+    """Parents' values moved along the difference of two other phrases; not moved where that is undefined."""
     moved: Array = values[parents] + step * np.nan_to_num(values[pair[0]] - values[pair[1]])
     return moved
 
 
 def _nearest(vectors: NDArray[np.float32]) -> float | None:
-    """Median cosine of the different ones of some vectors with their nearest; None where they do not differ."""
+    """Median cosine of distinct vectors and their nearest neighbours; None if all vectors are equal."""
     different = np.unique(np.round(vectors[vectors.any(1)], 5), axis=0)
     if len(different) < 2:
         return None

@@ -1,1 +1,1 @@
-"""Load tests over HTTP: scenarios, an open and a closed loop, exact figures from raw samples, and reports."""
+"""Load tests over HTTP: scenarios, open and closed loops, figures computed from raw samples, and reports."""

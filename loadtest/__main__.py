@@ -3,35 +3,22 @@
 import asyncio
 import json
 import shlex
-import signal
 import sys
 from collections.abc import Sequence
 from typing import Final
 
-from choreo.errors import ChoreoError, InvalidInput
+from choreo.command_line import FAILED, exit_code, say
 from loadtest.options import Options, parse
 from loadtest.report import Report
 from loadtest.runs import carry_out
 from loadtest.thresholds import distrusted
 
-MISSED: Final = 1
-BAD_INPUT: Final = 2
 NOT_TRUSTWORTHY: Final = 3
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run and report; see the epilog of `--help` for the exit codes."""
-    try:
-        options = parse(argv)
-        return _test(options, shlex.join(["choreo", "loadtest", *argv]))
-    except InvalidInput as error:
-        _say(f"choreo: {error}")
-        return BAD_INPUT
-    except (ChoreoError, OSError) as error:
-        _say(f"choreo: {error}")
-        return MISSED
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    """Run and report; the exit codes are in the epilog of `--help`."""
+    return exit_code(lambda: _test(parse(argv), shlex.join(["choreo", "loadtest", *argv])))
 
 
 def _test(options: Options, command: str) -> int:
@@ -44,16 +31,12 @@ def _test(options: Options, command: str) -> int:
         print(json.dumps(report.document() | {"files": [str(path) for path in files]}, allow_nan=False))
     else:
         print(report.markdown())
-        _say("written: " + " ".join(map(str, files)))
+        say("written: " + " ".join(map(str, files)))
     for line in [*missed, *doubts]:
-        _say(line)
+        say(line)
     if signalled is not None:
         return 128 + signalled
-    return NOT_TRUSTWORTHY if doubts else MISSED if missed else 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    return NOT_TRUSTWORTHY if doubts else FAILED if missed else 0
 
 
 if __name__ == "__main__":

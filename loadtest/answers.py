@@ -1,4 +1,4 @@
-"""Whether an answer is what its request must get."""
+"""Checks whether an answer is the one that its request must get."""
 
 import json
 import re
@@ -14,22 +14,22 @@ from loadtest.samples import Answer, Outcome
 from loadtest.scenarios import LoadRequest
 
 MAX_BODY: Final = 256 << 20
-"""Bytes of an answer that are read."""
+"""Bytes of an answer that are read before it is given up."""
 MAX_PAUSE_S: Final = 60.0
 UNREACHED_PAUSE_S: Final = 1.0
-"""What a caller waits that could not reach the server."""
+"""How long a user waits before the next request when the server could not be reached."""
 PROBLEM: Final = "application/problem+json"
-"""RFC 9457. Not imported from the server: its framework would come with it."""
+"""RFC 9457. Repeated here because importing it from the server would import FastAPI."""
 _SHEDDING: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _KIND: Final = re.compile(r"urn:choreo:problem:([a-z-]{1,40})")
 _BVH_FRAMES: Final = re.compile(rb"^MOTION\s+Frames:\s*([0-9]{1,9})[ \t\r]*\n", re.MULTILINE)
 
 
 def judged(wanted: LoadRequest, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """What came back, against what must.
+    """Compare an answer with what the request must get.
 
     Args:
-        headers: their names in any case that the mapping finds `Retry-After` and `Content-Type` by.
+        headers: must find `Retry-After` and `Content-Type` by these names.
     """
     media_type = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     problem = _problem(body) if media_type == PROBLEM else {}
@@ -55,12 +55,12 @@ def judged(wanted: LoadRequest, status: int, headers: Mapping[str, str], body: b
 
 
 def unreached(error: str) -> Answer:
-    """No answer at all, or one that broke off."""
+    """The answer of a request that got none, or only a part of one."""
     return Answer(Outcome.FAILED, error=error, pause_s=UNREACHED_PAUSE_S)
 
 
 def too_large(status: int) -> Answer:
-    """An answer of more than `MAX_BODY`."""
+    """The answer of a request whose body exceeded `MAX_BODY`."""
     return Answer(Outcome.FAILED, status, MAX_BODY, error="too large an answer")
 
 
@@ -69,7 +69,7 @@ def _failed(status: int, body: bytes, error: str) -> Answer:
 
 
 def _pause(retry_after: str) -> float:
-    """Seconds of a Retry-After header; a date is not understood and counts as the shortest."""
+    """Seconds of a Retry-After header; a date is not parsed and counts as one second."""
     return min(float(retry_after), MAX_PAUSE_S) if retry_after.isascii() and retry_after.isdigit() else 1.0
 
 
@@ -86,7 +86,7 @@ def _json(body: bytes) -> Any:
 
 
 def _frames(fmt: Format, body: bytes) -> int | None:
-    """Frames of the motion in a file; None if there is none."""
+    """Number of frames of the motion in a file; None if the file holds no motion."""
     match fmt:
         case Format.JSON:
             motion = _problem(body).get("motion")
@@ -107,18 +107,18 @@ def _bvh_frames(body: bytes) -> int | None:
     if not body.startswith(b"HIERARCHY") or not found:
         return None
     frames = int(found[1])
-    return frames if body.count(b"\n", found.end()) == frames + 1 else None  # a row each after that of the frame time
+    return frames if body.count(b"\n", found.end()) == frames + 1 else None  # the frame time, then a row per frame
 
 
 def _film_frames(body: bytes) -> int | None:
-    """Samples of the picture track: those that its `stsz` box counts (ISO/IEC 14496-12)."""
+    """Samples of the video track, as counted by its `stsz` box (ISO/IEC 14496-12)."""
     box = body.find(b"stsz", body.find(b"vide"))
     whole = body[4:8] == b"ftyp" and box >= 0 and _boxes_fill(body)
     return int.from_bytes(body[box + 12 : box + 16]) if whole else None
 
 
 def _boxes_fill(body: bytes) -> bool:
-    """Whether the outermost boxes end where the file does."""
+    """Whether the outermost boxes fill the file exactly."""
     at = 0
     while at < len(body):
         at += max(int.from_bytes(body[at : at + 4]), 8)

@@ -1,4 +1,4 @@
-"""Requests that a server must refuse, each with the status that it must refuse them with."""
+"""Requests that a server must refuse, with the HTTP status that each must get."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _TEXT = {"text_prompt": "a slow waltz"}
 
 @dataclass(frozen=True)
 class BadRequest:
-    """What is sent, and what must come back."""
+    """A request and the status that it must get."""
 
     name: str
     body: Body
@@ -24,7 +24,7 @@ class BadRequest:
 
 
 def bad_requests() -> list[BadRequest]:
-    """One of each kind."""
+    """One request of each kind."""
     unprocessable, unsupported = HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE
     values: dict[str, dict[str, Any]] = {
         "nothing": {},
@@ -49,5 +49,5 @@ def bad_requests() -> list[BadRequest]:
 
 
 def json_body(values: dict[str, Any]) -> Body:
-    """Values as JSON."""
+    """A JSON body."""
     return Body(json.dumps(values).encode(), "application/json")

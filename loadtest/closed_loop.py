@@ -1,4 +1,4 @@
-"""A closed loop: some callers, each of whom asks again as soon as it has its answer."""
+"""A closed loop: a fixed number of users, each of whom sends the next request when the last one was answered."""
 
 import asyncio
 import itertools
@@ -16,10 +16,19 @@ async def closed_loop(
     record: Record = ignore,
     stop: asyncio.Event | None = None,
 ) -> list[Sample]:
-    """Let `users` callers ask for `seconds`, then wait for their last answers; see `open_loop`.
+    """Let `users` users send requests for `seconds`, then wait for their last answers.
 
-    A caller that is turned away waits as long as it was told to. This loop is for measurements in one process, such as
-    benchmarks; `choreo loadtest` lets locust be the users.
+    A user who is turned away waits for as long as the server asks. This loop is for measurements in one process, such
+    as benchmarks; `choreo loadtest` uses locust.
+
+    Args:
+        send: sends one request.
+        request: makes the request of a number.
+        record: is given every sample as soon as it exists.
+        stop: ends the run when set; requests in flight become unfinished samples.
+
+    Returns:
+        The samples in the order in which they ended.
     """
     stop = stop or asyncio.Event()
     clock = clock_from_now()

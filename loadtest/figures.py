@@ -1,4 +1,4 @@
-"""The figures of a run, from its raw samples."""
+"""The figures of a run, computed from its raw samples."""
 
 import math
 from collections import Counter
@@ -14,27 +14,27 @@ PERCENTS: Final = (50, 90, 95, 99, 100)
 
 @dataclass(frozen=True)
 class Window:
-    """The time whose requests count, seconds from the start of the run: warm-up to the last arrival."""
+    """The time whose requests count, in seconds from the start of the run."""
 
     start: float
     end: float
 
     @property
     def seconds(self) -> float:
-        """Its length, never zero, so that it can be divided by."""
+        """Length of the window, at least 1 ns so that it can be a divisor."""
         return max(self.end - self.start, 1e-9)
 
     def holds(self, time: float) -> bool:
-        """Whether a time lies in it."""
+        """Whether a time is inside the window."""
         return self.start <= time < self.end
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Percentiles of some durations in seconds; None where there are none.
+    """Percentiles of durations in seconds; None if there are no durations.
 
-    They are values that were measured: the p-th is the smallest that at least p percent do not exceed (nearest rank).
-    With fewer than 100 values p99 is the largest.
+    Percentiles are measured values (nearest rank): the p-th is the smallest value that at least p percent of the values
+    do not exceed. With fewer than 100 values p99 is the maximum.
     """
 
     count: int
@@ -46,14 +46,14 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Spread":
-        """The spread of some values."""
+        """The percentiles of values in any order."""
         ordered = sorted(values)
         return cls(len(ordered), *(percentile(ordered, p) for p in PERCENTS))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """The figures of one kind of request."""
+    """Figures of one kind of request."""
 
     requests: int
     latency: Spread
@@ -64,19 +64,19 @@ class Figures:
     """What a run measured.
 
     Attributes:
-        label: of the run.
-        seconds: length of the time that counts.
-        requests: that should have started in it, and by outcome.
-        latency: from the intended start of served requests to the end of their answers, seconds.
-        offered_per_s: requests that should have started per second.
+        label: name of the run.
+        seconds: length of the window that counts.
+        requests, outcomes: number of requests whose intended start is in the window, in total and by outcome.
+        latency: seconds from the intended start of served requests to the end of their answers.
+        offered_per_s: intended starts per second.
         served_per_s, motion_s_per_s: served requests that ended per second, and seconds of motion in their answers.
-        good_per_s: those of them that were served within the objective; None without one.
-        good_share: requests served within the objective, of those that were to be served and were waited for.
-        shed_rate, error_rate: share that was turned away, or failed, of the requests that were sent.
-        drop_rate: share that the generator could not send, of all.
-        lag: of the generator: from intended to actual start, seconds.
-        errors: how many requests went wrong, by kind and error.
-        kinds: served and refused requests by kind.
+        good_per_s: those of them within the latency objective; None without an objective.
+        good_share: share of requests within the objective, of those that had to be served and were not interrupted.
+        shed_rate, error_rate: share of the sent requests that was turned away, or failed.
+        drop_rate: share of all requests that the generator could not send.
+        lag: seconds from intended to actual start, which is the generator's own delay.
+        errors: number of failures by kind of request and error.
+        kinds: figures of served and refused requests by kind.
     """
 
     label: str
@@ -97,25 +97,25 @@ class Figures:
     kinds: dict[str, Kind]
 
     def document(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The figures as JSON values."""
         return asdict(self)
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float | None:
-    """The nearest-rank percentile of ascending values, None without any."""
+    """The nearest-rank percentile of ascending values; None if there are none."""
     if not ordered:
         return None
     return ordered[max(math.ceil(percent * len(ordered) / 100), 1) - 1]
 
 
 def figures(label: str, samples: Sequence[Sample], window: Window, objective_s: float | None = None) -> Figures:
-    """The figures of the requests that should have started in the window.
+    """Figures of the requests whose intended start is in the window.
 
-    Throughput counts by when answers ended, so that what was begun in the warm-up and ended in the window makes up for
-    what was begun in the window and ended after it.
+    Throughput counts answers that ended in the window: those that started in the warm-up make up for those that end
+    after the window.
 
     Args:
-        objective_s: latency within which a served request is good.
+        objective_s: latency within which a served request is good, seconds.
     """
     counted = [s for s in samples if window.holds(s.intended)]
     outcomes = Counter(s.outcome for s in counted)

@@ -1,4 +1,4 @@
-"""Sending the requests of a scenario from an event loop."""
+"""Sends the requests of a scenario from an event loop."""
 
 import asyncio
 from types import TracebackType
@@ -15,11 +15,11 @@ PROBE_S = 10.0
 
 
 class HttpClient:
-    """Context manager: connections to one server, as many as requests are under way. No proxy is used.
+    """Context manager: connections to one server, one per request in flight. Proxies are ignored.
 
     Args:
-        url: of the server.
-        timeout_s: after that an answer is no longer waited for.
+        url: address of the server.
+        timeout_s: how long to wait for an answer, seconds.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
@@ -38,10 +38,10 @@ class HttpClient:
         await self._client.__aexit__(kind, error, trace)
 
     async def probe(self) -> None:
-        """Ask for anything.
+        """Check that a server answers, with any status.
 
         Raises:
-            BackendUnavailable: nobody answers.
+            BackendUnavailable: no server answers.
         """
         try:
             async with asyncio.timeout(PROBE_S):
@@ -50,7 +50,7 @@ class HttpClient:
             raise BackendUnavailable(f"no server answers at {self._url}; start one with `choreo serve`") from error
 
     async def send(self, wanted: LoadRequest) -> Answer:
-        """Send a request and judge its answer, which is read as it comes."""
+        """Send a request, stream the answer up to `MAX_BODY` bytes, and check it."""
         try:
             async with (
                 asyncio.timeout(self._timeout_s),

@@ -1,4 +1,4 @@
-"""The process that locust's users live in, as the load test starts and stops it."""
+"""Starts and stops the process that runs the locust users."""
 
 import asyncio
 import json
@@ -10,20 +10,20 @@ from typing import Final
 from choreo.errors import ChoreoError
 
 STOPPING_S: Final = 15.0
-"""What the process gets to end after a signal."""
+"""How long the process may take to end after a signal."""
 
 
 @dataclass(frozen=True)
 class LocustPlan:
-    """What the process is told.
+    """Arguments of the process.
 
     Attributes:
-        spawn_rate: users that begin per second.
-        seconds: after that no user sends any more; answers are still waited for.
-        timeout_s: after that an answer is no longer waited for.
+        spawn_rate: users that start per second.
+        seconds: how long users send requests; answers are awaited beyond that.
+        timeout_s: how long to wait for an answer.
         samples: file to write; must not exist.
-        page_port: of locust's page on this machine; None: no page.
-        parent: process that reads the samples; the users stop when it ends.
+        page_port: port of locust's web page on this machine; None: no page.
+        parent: id of the process that reads the samples; the users stop when it ends.
     """
 
     url: str
@@ -39,10 +39,10 @@ class LocustPlan:
 
 
 async def run_users(plan: LocustPlan, stop: asyncio.Event) -> None:
-    """Let the users ask; when `stop` is set they are stopped at once.
+    """Run the users until they are done, or until `stop` is set.
 
     Raises:
-        ChoreoError: the process failed; it has said why on standard error.
+        ChoreoError: the process failed; its standard error says why.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -51,7 +51,7 @@ async def run_users(plan: LocustPlan, stop: asyncio.Event) -> None:
         json.dumps(asdict(plan)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C on a terminal is for this process, which passes it on
+        start_new_session=True,  # Ctrl-C must reach only this process, which stops the users
     )
     ended, stopped = asyncio.ensure_future(process.wait()), asyncio.ensure_future(stop.wait())
     try:

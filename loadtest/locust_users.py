@@ -1,7 +1,7 @@
-"""Locust users. A process of its own runs this: importing locust patches the standard library with gevent.
+"""Locust users, in a process of their own because importing locust patches the standard library with gevent.
 
-`python -m loadtest.locust_users PLAN`, PLAN being a `LocustPlan` as JSON. Samples go to its file; locust keeps figures
-of its own for its page, but rounds them, and they are not used.
+`python -m loadtest.locust_users PLAN`, where PLAN is a `LocustPlan` as JSON. Samples go to the plan's file. Locust's
+own figures are rounded and appear on its web page only.
 """
 
 import ctypes
@@ -34,10 +34,10 @@ _BLOCK: Final = 1 << 16
 
 
 def main() -> int:
-    """Run the users; SIGTERM stops them at once, and what they are waiting for is recorded as unfinished."""
+    """Run the users; SIGTERM stops them at once and records requests in flight as unfinished."""
     plan = LocustPlan(**json.loads(sys.argv[1]))
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: no load without somebody to read the samples
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: no load without a reader of the samples
     if os.getppid() != plan.parent:
         return 1
     stop = gevent.event.Event()
@@ -53,12 +53,12 @@ def main() -> int:
 
 
 def _run(plan: LocustPlan, user: type[locust.User], stop: gevent.event.Event) -> None:
-    """Spawn the users; at the end of the time let them finish, at `stop` end them."""
+    """Spawn the users; let them finish when the time is up, or kill them when `stop` is set."""
     env = locust.env.Environment(user_classes=[user], host=plan.url, stop_timeout=plan.timeout_s)
     runner = env.create_local_runner()
     if plan.page_port is not None:
         env.create_web_ui(PAGE_HOST, plan.page_port)
-        print(f"locust's page: http://{PAGE_HOST}:{plan.page_port}", file=sys.stderr, flush=True)
+        print(f"locust's web page: http://{PAGE_HOST}:{plan.page_port}", file=sys.stderr, flush=True)
     runner.start(plan.users, spawn_rate=plan.spawn_rate)
     if stop.wait(plan.seconds):
         env.stop_timeout = 0
@@ -78,7 +78,7 @@ def _tick(show: Callable[[], None]) -> None:
 
 
 def user_class(plan: LocustPlan, wanted: Requests, record: Record, clock: Clock) -> type[locust.User]:
-    """The users: each sends a request, waits for the answer, and sends the next."""
+    """The class of the users, who each send a request, wait for the answer, and send the next one."""
     numbers = itertools.count()
 
     class Dancer(locust.User):
@@ -97,7 +97,7 @@ def user_class(plan: LocustPlan, wanted: Requests, record: Record, clock: Clock)
             started, answer = clock(), Answer(Outcome.UNFINISHED)
             try:
                 answer = sent(self.connections, plan, request)
-            finally:  # a user that is ended still leaves a sample
+            finally:  # a killed user still leaves a sample
                 ended = clock()
                 record(Sample.of(index, request.kind, (self.free, started, ended), answer))
             self._tell_locust(request, answer, ended - self.free)
@@ -118,7 +118,7 @@ def user_class(plan: LocustPlan, wanted: Requests, record: Record, clock: Clock)
 
 
 def sent(connections: requests.Session, plan: LocustPlan, wanted: LoadRequest) -> Answer:
-    """Send a request and judge its answer, which is read as it comes."""
+    """Send a request, stream the answer up to `MAX_BODY` bytes, and check it."""
     asked = requests.Request(wanted.method, plan.url + wanted.path, wanted.headers, data=wanted.body)
     try:
         with (

@@ -1,8 +1,7 @@
-"""An open loop: requests start when they arrive, whatever became of those before them.
+"""An open loop: requests start at their arrival times, whether or not earlier ones were answered.
 
-A generator that waits for answers sends nothing while a server stalls, and so leaves out of its figures the requests
-that would have waited ("coordinated omission", G. Tene). Here arrivals are fixed beforehand and latency counts from
-them.
+A generator that waits for answers sends nothing while a server stalls, so its figures omit the requests that would have
+waited ("coordinated omission", G. Tene). Here arrival times are fixed in advance and latency counts from them.
 """
 
 import asyncio
@@ -26,13 +25,13 @@ async def open_loop(
     """Send the requests and wait for their answers.
 
     Args:
-        send: sends one.
+        send: sends one request.
         request: makes the request of a number; called when it is due.
-        arrivals: ascending, seconds from now.
-        record: is given every sample as soon as there is one.
-        max_in_flight: more than that are not sent but recorded as dropped.
-        stop: ends the run; what is under way then is given up.
-        clock: of the run; omitted: it starts now.
+        arrivals: arrival times, ascending, seconds of the clock.
+        record: is given every sample as soon as it exists.
+        max_in_flight: further requests are not sent but recorded as dropped.
+        stop: ends the run when set; requests in flight become unfinished samples.
+        clock: seconds since the start of the run; omitted: the run starts now.
 
     Returns:
         The samples in the order in which they ended.

@@ -1,28 +1,33 @@
-"""The command line of `choreo loadtest`, checked."""
+"""The command line of `choreo loadtest`, parsed and validated."""
 
-import argparse
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
+import typer
+
+from choreo import command_line
+from choreo.command_line import numbers
 from choreo.errors import InvalidInput
 from loadtest.open_loop import MAX_IN_FLIGHT
 from loadtest.scenarios import Scenario
 from loadtest.thresholds import Thresholds
 
 MAX_ARRIVALS: Final = 5_000_000
-"""Of one run: they are drawn before it begins, and their samples are kept until its end."""
+"""Per run: arrivals are drawn before the run begins, and their samples are kept until it ends."""
 MAX_USERS: Final = 10_000
 MAX_RATES: Final = 50
+MIN_RATE: Final = 1e-3
 DAY_S: Final = 86_400.0
-SHARE: Final = (0.0, 1.0)
-EPILOG: Final = """exit codes: 0 every threshold was kept; 1 one was missed, or the run could not be made; 2 bad input;
-3 the generator was late, so that the numbers are not trustworthy; 128 and the signal's number when it was stopped.
-A run that is stopped still writes its report."""
+SUMMARY: Final = "Load a running server and report latency, throughput and errors."
+EPILOG: Final = (
+    "Exit codes: 0 all thresholds met; 1 a threshold missed, or the run failed; 2 bad input; 3 the load generator was "
+    "late, so the figures are not trustworthy; 128 + the signal's number when interrupted. An interrupted run still "
+    "writes its report."
+)
 
 
 @dataclass(frozen=True)
@@ -30,14 +35,14 @@ class Options:
     """What to run.
 
     Attributes:
-        rates: arrivals per second of open loops, one after the other; empty: one closed loop.
-        users, spawn_rate: of the closed loop.
-        seconds, warm_up: length of each run, and what of it is left out of the figures.
-        timeout_s: after that an answer is no longer waited for.
-        objective_s: latency within which a request counts as good; None: none.
-        max_lag_s: see `loadtest.thresholds.distrusted`.
-        page_port: of locust's page; None: no page.
-        out: folder of the results, not there yet or empty.
+        rates: arrivals per second of the open loops, run one after the other; empty: one closed loop.
+        users, spawn_rate: number of users of the closed loop, and how many of them start per second.
+        seconds, warm_up: length of each run, and how much of its beginning the figures leave out.
+        timeout_s: how long to wait for an answer.
+        objective_s: latency within which a request counts as good; None: no objective.
+        max_lag_s: bound of the generator's lag, see `loadtest.thresholds.distrusted`.
+        page_port: port of locust's web page; None: no page.
+        out: folder of the results; new or empty.
     """
 
     url: str
@@ -59,103 +64,101 @@ class Options:
 
 
 def parse(argv: Sequence[str]) -> Options:
-    """Options of a command line; what argparse itself refuses ends the process with 2, as its help does with 0.
+    """Parse and validate a command line.
 
     Raises:
         InvalidInput: a value is out of range, or options contradict each other.
+        SystemExit: the help text was asked for and has been printed.
     """
-    given = _parser().parse_args(argv)
-    for name, low, high in (
-        ("seconds", 0.1, DAY_S), ("warm_up", 0, DAY_S), ("timeout", 0.1, DAY_S), ("max_in_flight", 1, 100_000),
-        ("seed", 0, 2**63 - 1), ("users", 1, MAX_USERS), ("spawn_rate", 0.01, MAX_USERS), ("slo", 0.001, DAY_S),
-        ("max_lag", 0.0001, 60), ("p50", 0, DAY_S), ("p95", 0, DAY_S), ("p99", 0, DAY_S), ("min_throughput", 0, 1e6),
-        ("error_rate", *SHARE), ("shed_rate", *SHARE), ("drop_rate", *SHARE), ("web_port", 1, 65535),
-    ):  # fmt: skip
-        _between(name, getattr(given, name), low, high)
-    if given.warm_up >= given.seconds:
-        raise InvalidInput("warm-up", f"must be shorter than the {given.seconds:g} seconds of the run")
-    rates = _rates(given)
-    if rates and (given.web or given.users is not None):
-        raise InvalidInput("rate", "is of an open loop, which has neither users nor locust's page")
+    return command_line.parse(_options, argv, "choreo loadtest", SUMMARY, EPILOG)
+
+
+_OPEN: Final = "Open loop: requests start whether or not earlier ones were answered"
+_CLOSED: Final = "Closed loop, if no rate is given: locust users, one request each"
+_BOUNDS: Final = "Thresholds: exit code 1 if a run misses one"
+
+
+def _opened(text: str, **limits: Any) -> Any:
+    return typer.Option(help=text, rich_help_panel=_OPEN, **limits)
+
+
+def _closed(text: str, **limits: Any) -> Any:
+    return typer.Option(help=text, rich_help_panel=_CLOSED, **limits)
+
+
+def _bound(text: str, unit: str, low: float, high: float) -> Any:
+    return typer.Option(help=text, rich_help_panel=_BOUNDS, metavar=unit, min=low, max=high)
+
+
+def _seconds(text: str, low: float = 0, high: float = DAY_S) -> Any:
+    return _bound(text, "SECONDS", low, high)
+
+
+def _share(text: str) -> Any:
+    return _bound(text, "SHARE", 0, 1)
+
+
+def _options(
+    url: Annotated[str, typer.Argument(help="Server, e.g. http://127.0.0.1:8000.")],
+    scenario: Annotated[Scenario, typer.Option(help="Mix of requests.")] = Scenario.INTERACTIVE,
+    seconds: Annotated[float, typer.Option(min=0.1, max=DAY_S, help="Length of each run.")] = 60.0,
+    warm_up: Annotated[float, typer.Option(min=0, max=DAY_S, help="Seconds of it that do not count.")] = 0.0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of requests and arrivals.")] = 0,
+    timeout: Annotated[float, typer.Option(min=0.1, max=DAY_S, help="Seconds to wait for an answer.")] = 150.0,
+    out: Annotated[Path | None, typer.Option(help="Folder for the results; omitted: out/loadtest-DATE.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    rate: Annotated[float | None, _opened("Mean arrivals per second of a Poisson process.", min=MIN_RATE)] = None,
+    rates: Annotated[str | None, _opened("Several rates, separated by commas, one run each.")] = None,
+    max_in_flight: Annotated[int, _opened("Arrivals beyond this are dropped.", min=1, max=100_000)] = MAX_IN_FLIGHT,
+    users: Annotated[int | None, _closed("Number of users; omitted: 1.", min=1, max=MAX_USERS)] = None,
+    spawn_rate: Annotated[float, _closed("Users that start per second.", min=0.01, max=MAX_USERS)] = 10.0,
+    web: Annotated[bool, typer.Option("--web", help="Serve locust's web page.", rich_help_panel=_CLOSED)] = False,
+    web_port: Annotated[int, _closed("Port of that page, on this machine only.", min=1, max=65535)] = 8089,
+    p50: Annotated[float | None, _seconds("Largest median latency.")] = None,
+    p95: Annotated[float | None, _seconds("Largest 95th percentile.")] = None,
+    p99: Annotated[float | None, _seconds("Largest 99th percentile.")] = None,
+    error_rate: Annotated[float, _share("Largest share of failed requests.")] = 0.0,
+    shed_rate: Annotated[float | None, _share("Largest share of requests turned away.")] = None,
+    drop_rate: Annotated[float, _share("Largest share of requests not sent.")] = 0.0,
+    min_throughput: Annotated[float | None, _bound("Served requests per second, at least.", "N", 0, 1e6)] = None,
+    slo: Annotated[float | None, _seconds("Latency of a good request, for goodput.", 0.001)] = None,
+    max_lag: Annotated[float, _seconds("How late 99 % of the requests may start.", 0.0001, 60)] = 0.05,
+) -> Options:
+    if warm_up >= seconds:
+        raise InvalidInput("warm-up", f"must be shorter than the {seconds:g} seconds of the run")
+    arrivals = _rates(rate, rates, seconds)
+    if arrivals and (web or users is not None):
+        raise InvalidInput("rate", "belongs to an open loop, which has neither users nor locust's page")
     return Options(
-        url=_url(given.url),
-        scenario=Scenario(given.scenario),
-        seed=given.seed,
-        rates=rates,
-        users=given.users or 1,
-        spawn_rate=given.spawn_rate,
-        seconds=given.seconds,
-        warm_up=given.warm_up,
-        timeout_s=given.timeout,
-        max_in_flight=given.max_in_flight,
-        objective_s=given.slo,
-        max_lag_s=given.max_lag,
-        thresholds=Thresholds(
-            given.p50, given.p95, given.p99, given.error_rate, given.shed_rate, given.drop_rate, given.min_throughput
-        ),
-        page_port=given.web_port if given.web else None,
-        out=_out(given.out),
-        as_json=given.json,
+        url=_url(url),
+        scenario=scenario,
+        seed=seed,
+        rates=arrivals,
+        users=users or 1,
+        spawn_rate=spawn_rate,
+        seconds=seconds,
+        warm_up=warm_up,
+        timeout_s=timeout,
+        max_in_flight=max_in_flight,
+        objective_s=slo,
+        max_lag_s=max_lag,
+        thresholds=Thresholds(p50, p95, p99, error_rate, shed_rate, drop_rate, min_throughput),
+        page_port=web_port if web else None,
+        out=_out(out),
+        as_json=as_json,
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="choreo loadtest", description="Load a running server and say how it bore it.", epilog=EPILOG
-    )
-    parser.add_argument("url", help="server, e.g. http://127.0.0.1:8000")
-    parser.add_argument("--scenario", choices=list(Scenario), default=Scenario.INTERACTIVE, help="what is asked for")
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of each run (%(default)g)")
-    parser.add_argument("--warm-up", type=float, default=0.0, help="seconds of it that do not count (%(default)g)")
-    parser.add_argument("--seed", type=int, default=0, help="of requests and arrivals (%(default)d)")
-    parser.add_argument("--timeout", type=float, default=150.0, help="seconds to wait for an answer (%(default)g)")
-    parser.add_argument("--out", type=Path, help="folder for samples and reports (out/loadtest-DATE)")
-    parser.add_argument("--json", action="store_true", help="print one JSON document")
-
-    opened = parser.add_argument_group("open loop: requests arrive whatever became of those before")
-    opened.add_argument("--rate", type=float, help="mean arrivals per second, a Poisson process")
-    opened.add_argument("--rates", help="several between commas, one run after the other")
-    opened.add_argument("--max-in-flight", type=int, default=MAX_IN_FLIGHT, help="more are dropped (%(default)d)")
-
-    closed = parser.add_argument_group("closed loop, when no rate is given: locust users, each with one request")
-    closed.add_argument("--users", type=int, help="how many (1)")
-    closed.add_argument("--spawn-rate", type=float, default=10.0, help="users that begin per second (%(default)g)")
-    closed.add_argument("--web", action="store_true", help="show locust's page while it runs")
-    closed.add_argument("--web-port", type=int, default=8089, help="of the page, on this machine only (%(default)d)")
-
-    bounds = parser.add_argument_group("thresholds: exit with 1 if a run misses one")
-    for name in ("p50", "p95", "p99"):
-        bounds.add_argument(f"--{name}", type=float, metavar="SECONDS", help="largest latency")
-    bounds.add_argument("--error-rate", type=float, default=0.0, metavar="SHARE", help="largest (%(default)g)")
-    bounds.add_argument("--shed-rate", type=float, metavar="SHARE", help="largest share turned away")
-    bounds.add_argument("--drop-rate", type=float, default=0.0, metavar="SHARE", help="largest, unsent (%(default)g)")
-    bounds.add_argument("--min-throughput", type=float, metavar="N", help="served requests per second")
-    bounds.add_argument("--slo", type=float, metavar="SECONDS", help="latency of a good request, for goodput")
-    bounds.add_argument(
-        "--max-lag", type=float, default=0.05, metavar="SECONDS", help="how late 99 in 100 may start (%(default)g)"
-    )
-    return parser
-
-
-def _rates(given: argparse.Namespace) -> tuple[float, ...]:
-    if given.rate is not None and given.rates is not None:
+def _rates(rate: float | None, rates: str | None, seconds: float) -> tuple[float, ...]:
+    if rate is not None and rates is not None:
         raise InvalidInput("rates", "give one rate or several, not both")
-    if given.rate is None and given.rates is None:
+    if rate is None and rates is None:
         return ()
-    try:
-        rates = (given.rate,) if given.rates is None else tuple(map(float, given.rates.split(",")))
-    except ValueError as error:
-        raise InvalidInput("rates", f"must be numbers between commas, got {given.rates[:64]!r}") from error
-    if len(rates) > MAX_RATES or len(set(rates)) != len(rates):
+    field, text = ("rate", str(rate)) if rates is None else ("rates", rates)
+    found = numbers(field, text, MIN_RATE, MAX_ARRIVALS / seconds)
+    if len(found) > MAX_RATES or len(found) < text.count(",") + 1:
         raise InvalidInput("rates", f"must be at most {MAX_RATES} different numbers")
-    for rate in rates:
-        _between("rate", rate, 1e-3, MAX_ARRIVALS / given.seconds)
-    return rates
-
-
-def _between(name: str, value: float | None, low: float, high: float) -> None:
-    if value is not None and not (math.isfinite(value) and low <= value <= high):
-        raise InvalidInput(name.replace("_", "-"), f"must be between {low:g} and {high:g}, got {value:g}")
+    return tuple(found)
 
 
 def _url(text: str) -> str:
@@ -173,5 +176,5 @@ def _out(folder: Path | None) -> Path:
     if folder is None:
         return Path("out") / f"loadtest-{datetime.now():%Y%m%d-%H%M%S}"
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InvalidInput("out", f"{folder} is there already; name a new folder, so that samples never mix")
+        raise InvalidInput("out", f"{folder} already exists; name a new folder, so that samples never mix")
     return folder

@@ -1,4 +1,4 @@
-"""What requests carry: prompts, and songs of a length in frames of motion, each request's own."""
+"""Payloads of requests: prompts, and songs whose length is a number of motion frames."""
 
 import io
 import wave
@@ -16,7 +16,7 @@ from choreo.music.synth import SAMPLE_RATE, styles, synthesize_song
 
 SAMPLES_PER_FRAME: Final = SAMPLE_RATE // FPS
 TEMPOS: Final = (96.0, 124.0, 152.0)
-"""One for each style."""
+"""Beats per minute, one value per style."""
 DANCES: Final = ("salsa", "slow waltz", "rumba", "cha-cha", "hip-hop", "tango", "house", "ballet", "samba", "jive")
 DANCERS: Final = ("a dancer", "a tall woman", "an old man", "somebody in a crowd", "a child", "the lead of a couple")
 MAX_CLAUSES: Final = 8
@@ -24,14 +24,14 @@ _BOUNDARY: Final = "choreo-loadtest-7d1f0c5ab2e94386"
 
 
 class Songs:
-    """Synthesised songs to cut pieces from.
+    """Synthesised songs from which excerpts are cut.
 
-    Every piece begins at another sample, so that no two requests carry the same bytes and a server's cache of songs
-    makes the load no lighter than it says.
+    Excerpts begin at random samples, so that requests carry different bytes and cannot be answered from a server's
+    song cache.
 
     Args:
-        max_frames: longest piece, frames of motion.
-        seed: of the songs.
+        max_frames: length of the longest excerpt, motion frames.
+        seed: seed of the synthesis.
     """
 
     def __init__(self, max_frames: int, seed: int) -> None:
@@ -41,7 +41,7 @@ class Songs:
         self._songs = [(32767 * samples).astype("<i2") for samples in made]
 
     def piece(self, frames: int, rng: np.random.Generator) -> bytes:
-        """A piece as a WAV file that is danced in exactly `frames` frames."""
+        """An excerpt as a WAV file whose dance has exactly `frames` frames."""
         song = self._songs[rng.integers(len(self._songs))]
         length = frames * SAMPLES_PER_FRAME
         start = rng.integers(len(song) - length + 1)
@@ -50,21 +50,21 @@ class Songs:
 
 @dataclass(frozen=True)
 class Body:
-    """Bytes and what they are."""
+    """A request body and its content type."""
 
     data: bytes
     content_type: str
 
 
 def prompt(rng: np.random.Generator) -> str:
-    """A sentence of four to some eighty words."""
+    """A random prompt of four to about eighty words."""
     dancer, dance = (str(rng.choice(words)) for words in (DANCERS, DANCES))
     clauses = rng.choice(ATTRIBUTES, rng.integers(MAX_CLAUSES + 1))
     return ", then ".join([f"{dancer} performs a {dance}", *map(str, clauses)])
 
 
 def form(fields: Mapping[str, str], files: Mapping[str, bytes]) -> Body:
-    """A multipart form; the same bytes for the same parts."""
+    """A multipart form; its bytes are a function of the parts."""
     content_type = f"multipart/form-data; boundary={_BOUNDARY}"
     request = httpx.Request(
         "POST", "http://form", data=dict(fields), files=dict(files), headers={"Content-Type": content_type}

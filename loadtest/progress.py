@@ -1,4 +1,4 @@
-"""A line on standard error that says how a run is going."""
+"""Progress lines on standard error."""
 
 import sys
 import time
@@ -6,11 +6,11 @@ from types import TracebackType
 from typing import Final, Self
 
 SELDOM_S: Final = 10.0
-"""Time between lines where they are kept, as in a log."""
+"""Seconds between lines if standard error is not a terminal."""
 
 
 class Progress:
-    """Context manager. On a terminal each line replaces the one before it; elsewhere only some are written."""
+    """Context manager. On a terminal a line replaces the previous one; elsewhere one is written every `SELDOM_S`."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -29,7 +29,7 @@ class Progress:
             print(file=sys.stderr)
 
     def show(self, line: str) -> None:
-        """Say how things stand."""
+        """Report progress in one line."""
         self._line = line
         if self._terminal or time.monotonic() - self._last >= SELDOM_S:
             self._last = time.monotonic()

@@ -1,4 +1,4 @@
-"""The report of a load test: a JSON document, a page and a table in Markdown."""
+"""The report of a load test: a JSON document, an HTML page, and tables in Markdown."""
 
 import html
 import json
@@ -8,28 +8,22 @@ from pathlib import Path
 from typing import Any, Final
 
 from choreo.files import atomic_write
-from loadtest import plots
+from choreo.reporting.page import page, paragraph, plots
+from choreo.reporting.tables import Table
 from loadtest.figures import Figures
+from loadtest.plots import errors_by_kind, latency_over_time, percentile_curve, throughput
 from loadtest.runs import Run
 
 HEAD: Final = ("run", "offered /s", "served /s", "motion s/s", "p50 s", "p90 s", "p95 s", "p99 s", "max s", "served",
                "refused", "shed", "failed", "dropped", "unfinished", "goodput", "lag p99 ms", "lag max ms")  # fmt: skip
 KIND_HEAD: Final = ("run", "kind", "requests", "p50 s", "p95 s", "max s")
-ERROR_HEAD: Final = ("run", "what went wrong", "requests")
-PICTURES: Final = {
-    "Latency over time": plots.latency_over_time,
-    "Latency by percentile": plots.percentile_curve,
-    "Throughput against offered load": plots.throughput,
-    "What went wrong": plots.errors_by_kind,
+ERROR_HEAD: Final = ("run", "error", "requests")
+PLOTS: Final = {
+    "Latency over time": latency_over_time,
+    "Latency by percentile": percentile_curve,
+    "Throughput against offered load": throughput,
+    "Errors": errors_by_kind,
 }
-_STYLE: Final = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;font-size:13px;margin:1rem 0;display:block;overflow-x:auto}
-td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}
-td:first-child,th:first-child{text-align:left}figure{margin:0}svg{max-width:100%;height:auto}
-.pictures{display:grid;grid-template-columns:repeat(auto-fit,minmax(440px,1fr));gap:1rem}
-.wrong{color:#b42318}
-"""
 
 
 @dataclass(frozen=True)
@@ -37,10 +31,10 @@ class Report:
     """What is reported.
 
     Attributes:
-        command: the command line of the same test.
-        missed: thresholds that were missed, a line each.
-        distrusted: why runs are not to be trusted, a line each.
-        interrupted: whether a signal ended it.
+        command: the command line that repeats the test.
+        missed: thresholds that were missed, one line each.
+        distrusted: why runs are not trustworthy, one line each.
+        interrupted: whether a signal ended the test.
     """
 
     url: str
@@ -52,7 +46,7 @@ class Report:
     interrupted: bool
 
     def document(self) -> dict[str, Any]:
-        """As JSON values."""
+        """The report as JSON values."""
         runs = [run.figures.document() | {"rate": run.rate, "samples": str(run.path)} for run in self.runs]
         return {
             "url": self.url,
@@ -66,7 +60,7 @@ class Report:
         }
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `report.json`, `report.md` and `report.html`; each file whole or not at all."""
+        """Write `report.json`, `report.md` and `report.html`, each whole or not at all, and return their paths."""
         files = {
             "report.json": json.dumps(self.document(), indent=1, allow_nan=False) + "\n",
             "report.md": self.markdown(),
@@ -77,31 +71,28 @@ class Report:
         return [folder / name for name in files]
 
     def markdown(self) -> str:
-        """The tables and what was missed."""
+        """The tables, and what was missed."""
         parts = [f"# Load test: {self.scenario}\n", f"`{self.command}`\n", *(f"* {line}" for line in self._remarks())]
-        return "\n".join([*parts, "", *(_markdown_table(*table) for table in self._tables())])
+        return "\n".join([*parts, "", *(table.markdown() for table in self._tables())])
 
     def page(self) -> str:
-        """The same with pictures, as one file that needs no other."""
-        remarks = "".join(f'<p class="wrong">{html.escape(line)}</p>' for line in self._remarks())
-        tables = "".join(_html_table(*table) for table in self._tables())
-        pictures = "".join(f"<figure><h2>{title}</h2>{draw(self.runs)}</figure>" for title, draw in PICTURES.items())
-        return (
-            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Load test</title><style>{_STYLE}</style>'
-            f"<h1>Load test: {html.escape(self.scenario)}</h1><p><code>{html.escape(self.command)}</code></p>"
-            f'{remarks}{tables}<div class="pictures">{pictures}</div></html>\n'
-        )
+        """The same with plots, as one HTML file that loads nothing."""
+        command = f"<p><code>{html.escape(self.command)}</code></p>"
+        remarks = "".join(paragraph(line, "missed") for line in self._remarks())
+        tables = "".join(table.html() for table in self._tables())
+        pictures = plots({title: draw(self.runs) for title, draw in PLOTS.items()})
+        return page("Load test", f"Load test: {self.scenario}", command + remarks + tables + pictures)
 
     def _remarks(self) -> list[str]:
-        stopped = ["stopped by a signal: the figures are of what there was until then"] if self.interrupted else []
+        stopped = ["stopped by a signal: the figures cover the run up to then"] if self.interrupted else []
         return [*stopped, *self.distrusted, *(f"missed {line}" for line in self.missed)]
 
-    def _tables(self) -> list[tuple[Sequence[str], list[list[str]]]]:
+    def _tables(self) -> list[Table]:
         every = [run.figures for run in self.runs]
         errors = [[f.label, name, str(count)] for f in every for name, count in f.errors.items()]
         kinds = [row for f in every for row in _kind_rows(f)]
-        tables = [(HEAD, [_row(f) for f in every]), (KIND_HEAD, kinds), (ERROR_HEAD, errors)]
-        return [table for table in tables if table[1]]
+        tables = [Table(HEAD, [_row(f) for f in every]), Table(KIND_HEAD, kinds), Table(ERROR_HEAD, errors)]
+        return [table for table in tables if table.rows]
 
 
 def _row(found: Figures) -> list[str]:
@@ -130,15 +121,3 @@ def _seconds(value: float | None) -> str:
 
 def _milliseconds(value: float | None) -> str:
     return "–" if value is None else f"{1000 * value:.1f}"
-
-
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"
-
-
-def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(cells: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    return f"<table>{line(head, 'th')}{''.join(line(row, 'td') for row in rows)}</table>"

@@ -1,4 +1,4 @@
-"""Carrying out what the options say: one run after the other, each with its file of samples."""
+"""Carries out the runs of a load test one after the other, each with its file of samples."""
 
 import asyncio
 import signal
@@ -22,12 +22,12 @@ PROGRESS_S: Final = 1.0
 
 @dataclass(frozen=True)
 class Run:
-    """A run, complete or as far as it came.
+    """A complete or interrupted run.
 
     Attributes:
-        rate: arrivals per second that were asked for; None in a closed loop.
-        samples: of every request, those of the warm-up too.
-        path: of the file that has them.
+        rate: requested arrivals per second; None in a closed loop.
+        samples: one per request, including the warm-up.
+        path: file of the samples.
     """
 
     rate: float | None
@@ -39,26 +39,26 @@ class Run:
 
 @dataclass
 class Interruption:
-    """Whether a signal asked for an end."""
+    """The signal that asked the test to end, if any."""
 
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     number: int | None = None
 
     def on(self, number: int) -> None:
-        """Take note of a signal."""
+        """Handle a signal."""
         self.number = number
         self.stop.set()
 
 
 async def carry_out(options: Options) -> tuple[list[Run], int | None]:
-    """Make the runs. SIGINT and SIGTERM end the one under way and leave out the others.
+    """Make the runs. SIGINT and SIGTERM end the current run and skip the remaining ones.
 
     Returns:
-        The runs, and the signal that ended them.
+        The runs, and the signal that ended them, if any.
 
     Raises:
-        BackendUnavailable: nobody answers at the address.
-        ChoreoError: the users' process failed.
+        BackendUnavailable: no server answers at the address.
+        ChoreoError: the process of the users failed.
         OSError: the samples cannot be written.
     """
     interruption, loop = Interruption(), asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What happened to every request: one sample each, kept as a line of JSON."""
+"""What happened to each request: one sample per request, stored as a line of JSON."""
 
 import json
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from choreo.errors import InvalidArtifact
 class Outcome(StrEnum):
     """How a request ended.
 
-    SERVED: with what it asked for. REFUSED: a bad request, with the refusal that it must get. SHED: turned away by a
-    server that is full (429 or 503, both with Retry-After). FAILED: anything else that came back, or nothing. DROPPED:
-    never sent, because the generator had too many in flight. UNFINISHED: under way when the run was stopped.
+    SERVED: with what it asked for. REFUSED: a bad request, with the refusal that it must get. SHED: turned away by an
+    overloaded server (429 or 503 with Retry-After). FAILED: any other answer, or none. DROPPED: not sent, because too
+    many requests were in flight. UNFINISHED: in flight when the run was interrupted.
     """
 
     SERVED = "served"
@@ -29,14 +29,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back.
+    """An answer, checked.
 
     Attributes:
-        status: of HTTP; None where none came.
-        bytes: of the body.
-        frames: of motion in it.
-        error: what was wrong, in a few words without the particulars, so that equal ones can be counted.
-        pause_s: how long a patient caller waits before it asks again.
+        status: HTTP status; None if there was no answer.
+        bytes: size of the body.
+        frames: motion frames in the body.
+        error: what was wrong, in a few words without particulars, so that equal errors can be counted.
+        pause_s: how long a user waits before the next request, seconds.
     """
 
     outcome: Outcome
@@ -52,11 +52,11 @@ class Sample:
     """One request. Times are seconds from the start of the run.
 
     Attributes:
-        index: its number in the scenario.
-        kind: what was asked for.
-        intended: when it should have started: in an open loop its arrival; in a closed one when its user was free.
-        started: when it was sent; None if it was not.
-        ended: when its answer had come; None if none was waited for.
+        index: number of the request in the scenario.
+        kind: kind of the request.
+        intended: intended start: the arrival in an open loop; in a closed one, when the user became free.
+        started: when it was sent; None if it was not sent.
+        ended: when its answer was complete; None if it was dropped or unfinished.
     """
 
     index: int
@@ -72,7 +72,7 @@ class Sample:
 
     @classmethod
     def of(cls, index: int, kind: str, times: tuple[float, float, float], answer: Answer) -> Self:
-        """A request that was sent; `times` are intended start, start and end."""
+        """The sample of a request that was sent; `times` are intended start, start and end."""
         intended, started, ended = (round(t, 6) for t in times)
         seen = answer.outcome is not Outcome.UNFINISHED
         body = (answer.status, answer.bytes, answer.frames, answer.error)
@@ -80,27 +80,27 @@ class Sample:
 
     @classmethod
     def dropped(cls, index: int, kind: str, intended: float) -> Self:
-        """A request that the generator could not send."""
+        """The sample of a request that the generator could not send."""
         return cls(index, kind, round(intended, 6), None, None, Outcome.DROPPED, error="too many in flight")
 
     @property
     def latency(self) -> float:
-        """Seconds from the intended start to the answer: what a caller waits, whoever kept the caller waiting.
+        """Seconds from the intended start to the answer, which includes the generator's own delay.
 
         Raises:
-            ValueError: it has no end.
+            ValueError: the request has no end.
         """
         if self.ended is None:
             raise ValueError(f"request {self.index} has no end")
         return self.ended - self.intended
 
     def line(self) -> str:
-        """As a line of JSON."""
+        """The sample as a line of JSON."""
         return json.dumps(asdict(self), separators=(",", ":")) + "\n"
 
 
 class SampleLog:
-    """Context manager: a new file that takes every sample as it comes."""
+    """Context manager: a new file to which samples are appended as they arrive."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("x", encoding="utf-8", buffering=1)
@@ -115,20 +115,20 @@ class SampleLog:
         self._file.close()
 
     def add(self, sample: Sample) -> None:
-        """Write one."""
+        """Append one sample."""
         self._file.write(sample.line())
         self.counts[sample.outcome] += 1
 
     def progress(self, seconds: float) -> str:
-        """One line on how things stand."""
+        """Progress in one line: elapsed seconds and the number of requests by outcome."""
         return f"{seconds:.0f} s  " + "  ".join(f"{outcome} {n}" for outcome, n in self.counts.items() if n)
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """The samples of a file; a last line that was cut off is left out.
+    """Read the samples of a file; a truncated last line is ignored.
 
     Raises:
-        InvalidArtifact: a line is no sample.
+        InvalidArtifact: a line is not a sample.
     """
     return list(_parse(path))
 

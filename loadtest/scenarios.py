@@ -1,4 +1,4 @@
-"""What is asked of a server: four mixtures of requests, each a function of a seed and of the request's number."""
+"""Four mixes of requests, each a function of a seed and of the request's number."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from loadtest.payloads import Songs, form, prompt
 SHORT: Final = (FPS, 6 * FPS)
 """Frames of a short clip: less than one window of the model."""
 LONG: Final = (20 * FPS, 60 * FPS)
-"""Frames of a whole song: as long as a server takes by default."""
+"""Frames of a whole song, up to a server's default limit."""
 SONG_SHARE: Final = 0.4
-"""Of interactive requests."""
+"""Share of interactive requests with a song."""
 PROMPT_SHARE: Final = 0.5
-"""Of the requests with a song, those that have a prompt as well."""
+"""Share of requests with a song that also have a prompt."""
 BAD_SHARE: Final = 0.25
-"""Of the mixed requests."""
+"""Share of mixed requests that a server must refuse."""
 
 
 class Scenario(StrEnum):
-    """The names of the mixtures."""
+    """The names of the mixes."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
@@ -36,13 +36,13 @@ class Scenario(StrEnum):
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """One request, and what its answer must be.
+    """One request, and the answer that it must get.
 
     Attributes:
-        kind: figures are given by it.
-        status: that the server must answer with, unless it is full.
-        format: of the motion, where motion is asked for.
-        frames: of that motion.
+        kind: name by which figures are grouped.
+        status: status that the server must answer with, unless it is overloaded.
+        format: format of the motion, if motion is asked for.
+        frames: length of that motion.
     """
 
     kind: str
@@ -59,7 +59,7 @@ Requests = Callable[[int], LoadRequest]
 
 
 def requests_of(scenario: Scenario, seed: int) -> Requests:
-    """The requests of a scenario by their number: the same number, the same bytes. Songs are synthesised here."""
+    """Synthesise the songs of a scenario; the function returned makes the request of a number, always the same."""
     match scenario:
         case Scenario.INTERACTIVE:
             maker = _interactive(Songs(SHORT[1], seed))
@@ -76,7 +76,7 @@ _Maker = Callable[[int, np.random.Generator], LoadRequest]
 
 
 def _interactive(songs: Songs) -> _Maker:
-    """Short clips of many lengths, from a prompt, a song or both, as JSON."""
+    """Short clips of random length as JSON, from a prompt, a song or both."""
 
     def make(index: int, rng: np.random.Generator) -> LoadRequest:
         frames = int(rng.integers(*SHORT, endpoint=True))
@@ -88,7 +88,7 @@ def _interactive(songs: Songs) -> _Maker:
 
 
 def _bulk(songs: Songs) -> _Maker:
-    """Whole songs of many lengths, as NPZ."""
+    """Whole songs of random length as NPZ."""
 
     def make(index: int, rng: np.random.Generator) -> LoadRequest:
         return _song("whole song", songs, int(rng.integers(*LONG, endpoint=True)), Format.NPZ, rng)
@@ -97,7 +97,7 @@ def _bulk(songs: Songs) -> _Maker:
 
 
 def _mixed(good: _Maker) -> _Maker:
-    """Interactive requests with bad ones among them."""
+    """Interactive requests mixed with bad ones."""
     every = bad_requests()
 
     def make(index: int, rng: np.random.Generator) -> LoadRequest:
@@ -113,7 +113,7 @@ def _mixed(good: _Maker) -> _Maker:
 
 
 def _formats(songs: Songs) -> _Maker:
-    """Short clips to songs in each format in turn."""
+    """Short clips to songs, in each format in turn."""
     formats = list(Format)
 
     def make(index: int, rng: np.random.Generator) -> LoadRequest:
@@ -132,7 +132,7 @@ def _prompted(kind: str, frames: int, fmt: Format, rng: np.random.Generator) -> 
 
 
 def _song(kind: str, songs: Songs, frames: int, fmt: Format, rng: np.random.Generator) -> LoadRequest:
-    """The whole of a piece: without a duration, the song decides it."""
+    """A request without a duration, so that the length of the song decides."""
     fields = {"format": fmt.value, "seed": str(_seed(rng))}
     if rng.random() < PROMPT_SHARE:
         fields["text_prompt"] = prompt(rng)

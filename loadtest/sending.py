@@ -1,4 +1,4 @@
-"""What both loops share: a clock, and the sending of one request."""
+"""What open and closed loops share: a clock, and sending one request."""
 
 import asyncio
 import time
@@ -9,11 +9,11 @@ from loadtest.samples import Answer, Outcome, Sample
 
 
 class Kinded(Protocol):
-    """A request that says what kind it is."""
+    """A request with a kind."""
 
     @property
     def kind(self) -> str:
-        """Short name; figures are given by kind."""
+        """Name by which figures are grouped."""
         ...
 
 
@@ -24,21 +24,21 @@ Clock = Callable[[], float]
 
 
 def clock_from_now() -> Clock:
-    """Seconds since this call."""
+    """A clock of the seconds since this call."""
     began = time.perf_counter()
     return lambda: time.perf_counter() - began
 
 
 def ignore(sample: Sample) -> None:
-    """A record of nothing, for callers that want the samples at the end only."""
+    """Record nothing, for callers that use only the returned samples."""
 
 
 async def timed(send: Send[R], request: R, index: int, intended: float, clock: Clock) -> tuple[Sample, Answer]:
-    """Send a request. What `send` raises is a failed request; a cancelled one is unfinished, and the loop's to end."""
+    """Send a request; an exception of `send` is a failed request, a cancellation an unfinished one."""
     started = clock()
     try:
         answer = await send(request)
-    except asyncio.CancelledError:  # only the loop cancels its tasks, and it wants their samples
+    except asyncio.CancelledError:  # only the loop cancels its tasks, and it needs their samples
         answer = Answer(Outcome.UNFINISHED)
     except Exception as error:
         answer = Answer(Outcome.FAILED, error=type(error).__name__)
@@ -58,13 +58,13 @@ async def sleep_unless(stop: asyncio.Event, seconds: float) -> bool:
 
 
 async def finished(tasks: Collection[asyncio.Task[None]], stop: asyncio.Event) -> None:
-    """Wait for the tasks, but cancel them as soon as `stop` is set. What a task raises is raised here."""
+    """Wait for the tasks, or cancel them when `stop` is set; raise what a task raises."""
     stopped = asyncio.create_task(stop.wait())
     everything = asyncio.gather(*tasks, return_exceptions=True)
     everything.add_done_callback(lambda _: stopped.cancel())
     try:
         await asyncio.wait([stopped])
-        await asyncio.sleep(0)  # a task that is cancelled before it began would leave no sample
+        await asyncio.sleep(0)  # a task that is cancelled before its first step would leave no sample
     finally:
         stopped.cancel()
         for task in tasks:

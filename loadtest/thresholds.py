@@ -1,4 +1,4 @@
-"""What a run must keep to, and whether its numbers can be trusted."""
+"""Bounds of a run's figures, and whether the figures are trustworthy."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -6,12 +6,12 @@ from typing import Final
 from loadtest.figures import Figures
 
 MAX_LAG_FACTOR: Final = 10
-"""The largest lag may be so many times as large as that of 99 in 100 requests."""
+"""Bound of the maximum lag, as a multiple of the bound of its 99th percentile."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Bounds of figures; None: no bound.
+    """Bounds of a run's figures; None: no bound.
 
     Attributes:
         p50, p95, p99: latency of served requests, seconds.
@@ -28,7 +28,7 @@ class Thresholds:
     min_throughput: float | None = None
 
     def missed(self, found: Figures) -> list[str]:
-        """One line for each bound that was missed; a run without requests misses whatever it was asked."""
+        """One line per missed bound; a run without requests misses all of them in one line."""
         if not found.requests:
             return [f"{found.label}: no request started after the warm-up"]
         lines = []
@@ -48,10 +48,10 @@ class Thresholds:
 
 
 def distrusted(found: Figures, max_lag_s: float) -> str | None:
-    """Why the numbers of a run are not to be trusted, None if they are: a generator that is late offers another load.
+    """Why the figures of a run are not trustworthy; None if they are. A late generator offers another load.
 
     Args:
-        max_lag_s: bound of the lag's 99th percentile; of its maximum, `MAX_LAG_FACTOR` times that.
+        max_lag_s: bound of the lag's 99th percentile, seconds; the maximum may be `MAX_LAG_FACTOR` times as large.
     """
     lag = found.lag
     for name, value, bound in (("p99", lag.p99, max_lag_s), ("max", lag.max, MAX_LAG_FACTOR * max_lag_s)):

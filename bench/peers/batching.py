@@ -1,8 +1,8 @@
-"""How peers that batch whole requests are set."""
+"""Settings of peers that batch whole requests."""
 
 from typing import Final
 
 MAX_REQUESTS: Final = 16
-"""Of one batch: 32 rows a step, as many as a wave of ours has."""
+"""Largest batch: 32 rows a step, as many as a step batch of this program."""
 WAIT_S: Final = 0.05
-"""For a batch to fill up."""
+"""How long a batch waits for further requests."""

@@ -1,4 +1,4 @@
-"""This program as `choreo serve` starts it: Triton, Ray Serve, and whatever CHOREO_* variables set."""
+"""This program as `choreo serve` starts it, configured by CHOREO_* variables."""
 
 import os
 
@@ -8,6 +8,6 @@ from serving.settings import Settings
 
 def serve(port: int) -> None:
     """Serve on a loopback port."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command does, for the processes that it starts
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as `choreo serve` does, for its child processes
     with Stack(Settings(port=port)) as stack:
         stack.wait()

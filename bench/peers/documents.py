@@ -1,7 +1,7 @@
-"""The documents' own server: FastAPI whose handler samples on the event loop, so one request at a time, batch 1.
+"""The server of the source documents: FastAPI with a handler that samples on the event loop, one request at a time.
 
-Each step evaluates the network twice, with the condition and without. `torch` runs the checkpoint's modules as the
-documents do; `onnx` runs our graph, so that what the engine gains and what batching gains are separate numbers.
+Each step evaluates the network twice, with and without the condition. `torch` runs the checkpoint's modules as in the
+documents; `onnx` runs this program's engine, which separates the gain of the engine from that of batching.
 """
 
 import uvicorn

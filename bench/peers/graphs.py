@@ -1,4 +1,4 @@
-"""The two graphs of a generator as plain calls in this process: torch modules, or the engine that this program uses."""
+"""The two graphs of a generator as blocking calls: torch modules, or the engine that this program uses."""
 
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from serving.engines.tensors import Tensors
 
 
 class Graphs(Protocol):
-    """Evaluates the rows of one call; blocking."""
+    """Evaluates a graph; blocking."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -22,12 +22,12 @@ class Graphs(Protocol):
         ...
 
     def run(self, graph: GraphName, inputs: Tensors) -> Tensors:
-        """Outputs by name for inputs (rows, *shape) by name."""
+        """Outputs by name for float32 inputs (rows, *shape) by name."""
         ...
 
 
 class TorchGraphs:
-    """The checkpoint's own modules, on all cores that this process may use."""
+    """The checkpoint's torch modules on all cores that this process may use."""
 
     def __init__(self, weights: Path) -> None:
         import torch
@@ -39,7 +39,7 @@ class TorchGraphs:
         self.spec = self._generator.spec
 
     def run(self, graph: GraphName, inputs: Tensors) -> Tensors:
-        """See `Graphs`."""
+        """Outputs by name for float32 inputs (rows, *shape) by name."""
         torch = self._torch
         conditioner = graph == "conditioner"
         names = self.spec.conditioner_inputs() if conditioner else self.spec.denoiser_inputs()
@@ -51,7 +51,7 @@ class TorchGraphs:
 
 
 class OnnxGraphs:
-    """The engine on a model repository's graphs that Triton's backend has there, on all cores."""
+    """A model repository's graphs in the engine that Triton's backend uses, on all cores."""
 
     def __init__(self, repository: Path) -> None:
         self.spec = read_spec(repository)
@@ -59,7 +59,7 @@ class OnnxGraphs:
         self._sessions = {graph: _session(repository, graph, configs[graph].parameters) for graph in GRAPHS}
 
     def run(self, graph: GraphName, inputs: Tensors) -> Tensors:
-        """See `Graphs`."""
+        """Outputs by name for float32 inputs (rows, *shape) by name."""
         names = list(graph_outputs(self.spec, graph))
         return dict(zip(names, self._sessions[graph].run(names, inputs), strict=True))
 
@@ -68,6 +68,6 @@ def _session(repository: Path, graph: GraphName, parameters: dict[str, str]) -> 
     path = repository / graph / "1" / "model.onnx"
     if not path.is_file():
         raise MissingDependency(f"no ONNX graph at {path}; `choreo export` writes it")
-    # One call at a time, on all cores: whoever calls has nothing to run beside it.
+    # One call at a time on all cores, as callers run nothing else meanwhile.
     options = EngineOptions.from_parameters(parameters).model_copy(update={"instances": 1, "intra_op_threads": 0})
     return open_session(path, options)

@@ -1,4 +1,4 @@
-"""LitServe (Lightning AI) with its request-level batching over our ONNX graphs; one worker, all cores."""
+"""LitServe (Lightning AI) with request-level batching over this program's engine; one worker, all cores."""
 
 from typing import Any
 
@@ -26,11 +26,11 @@ class MotionApi(litserve.LitAPI):
         return self._sampler.job(request)
 
     def predict(self, jobs: list[MotionRequest]) -> list[bytes]:
-        """A batch, from the first step to the last."""
+        """Sample a batch from the first step to the last."""
         return self._sampler.generate(jobs)
 
     def encode_response(self, output: bytes) -> Response:
-        """The file as it is, not as JSON."""
+        """The NPZ file as a response."""
         return Response(output, media_type=Format.NPZ.media_type)
 
 

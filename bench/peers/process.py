@@ -1,4 +1,4 @@
-"""A peer's process and all that it starts: begun, waited for, measured and ended."""
+"""A peer's process and its descendants: started, awaited, measured and ended."""
 
 import contextlib
 import ctypes
@@ -25,22 +25,22 @@ KILL_S: Final = 5.0
 KILLS: Final = 5
 SETTLE_S: Final = 60.0
 IDLE_CORES: Final = 0.15
-"""Ray's own processes never rest altogether."""
+"""Processor use, in cores, below which a peer counts as idle; Ray's processes are never entirely idle."""
 SAMPLE_S: Final = 1.0
 MEMORY_EVERY: Final = 5
-"""Samples of time for one of memory, which makes the kernel walk through all pages."""
+"""Samples of processor time per sample of memory, for which the kernel walks all pages."""
 _POLL_S: Final = 0.1
 _SET_CHILD_SUBREAPER: Final = 36
 
 
 class PeerProcess:
-    """Context manager: a peer that listens. After it, nothing that it started is left.
+    """Context manager: a running peer; at exit, the peer and all its descendants are ended.
 
-    Enter it from a thread that lives as long as the peer: the kernel ends the peer with that thread.
+    Enter it from a thread that lives as long as the peer, because the kernel ends the peer with that thread.
 
     Args:
-        peer: which one.
-        folder: where its log goes.
+        peer: the peer to run.
+        folder: folder of its log.
     """
 
     def __init__(self, peer: Peer, folder: Path) -> None:
@@ -51,7 +51,7 @@ class PeerProcess:
         self._exit = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        # Ray's workers outlive their parents; those that lose one become children of this process, and can be found.
+        # Ray's workers outlive their parents; as a subreaper, this process becomes their parent and finds them.
         _adopt(True)
         self._exit.callback(_adopt, False)
         self._others = {process.pid for process in psutil.Process().children(recursive=True)}
@@ -66,10 +66,10 @@ class PeerProcess:
         self._exit.close()
 
     def answer(self, path: str, body: dict[str, object], timeout_s: float = START_S) -> bytes:
-        """The first answer: asks until the peer gives one.
+        """Send a request until the peer answers it with 200, and return the body.
 
         Raises:
-            BackendUnavailable: it ended, or did not answer in time; with the last lines of its log.
+            BackendUnavailable: the peer ended, or did not answer in time; with the last lines of its log.
         """
         deadline, said = time.monotonic() + timeout_s, "nothing"
         with httpx.Client(base_url=self.url, trust_env=False) as client:
@@ -87,7 +87,7 @@ class PeerProcess:
         raise BackendUnavailable(f"{self.peer.name} {what}: {self._log_tail()}")
 
     def settle(self) -> None:
-        """Wait until it is done with what it still does after its start, or for a minute."""
+        """Wait until the peer is idle after its start, for at most a minute."""
         deadline, before = time.monotonic() + SETTLE_S, self._cpu_s()
         while time.monotonic() < deadline:
             time.sleep(SAMPLE_S)
@@ -105,7 +105,7 @@ class PeerProcess:
         return total
 
     def processes(self) -> list[psutil.Process]:
-        """The peer's processes that are there now."""
+        """The peer's processes that are running."""
         return [process for process in psutil.Process().children(recursive=True) if process.pid not in self._others]
 
     def _log_tail(self) -> str:
@@ -115,7 +115,7 @@ class PeerProcess:
     def _end(self) -> None:
         with uninterrupted():
             end(self._process, STOP_S)
-            for _ in range(KILLS):  # what is killed leaves its own children to this process
+            for _ in range(KILLS):  # children of a killed process become children of this one
                 left = self.processes()
                 for process in left:
                     with contextlib.suppress(psutil.NoSuchProcess):
@@ -125,11 +125,11 @@ class PeerProcess:
 
 @dataclass(frozen=True)
 class Usage:
-    """What some processes used.
+    """Resources that processes used.
 
     Attributes:
-        cpu_s: seconds of user and system time by what the processes are called.
-        peak_mib: largest sum of their proportional set sizes that was seen.
+        cpu_s: seconds of user and system time by name of the process.
+        peak_mib: largest observed sum of proportional set sizes, MiB.
     """
 
     cpu_s: dict[str, float]
@@ -137,11 +137,11 @@ class Usage:
 
 
 class Meter:
-    """Context manager: measures processes from its begin to its end; `usage` afterwards.
+    """Context manager: measures processes between enter and exit; the result is `usage`.
 
     Args:
-        processes: those that are there; asked for about once a second, so what a process uses in its last second is
-            lost.
+        processes: returns the running processes. It is called about once a second, so the last second of a process that
+            ends meanwhile is lost.
     """
 
     def __init__(self, processes: Callable[[], list[psutil.Process]]) -> None:
@@ -193,7 +193,7 @@ class Meter:
 
 
 def label(command: list[str]) -> str:
-    """What a process is called in reports: its program, or the module that its interpreter runs."""
+    """Name of a process in reports: its program, or the module that its interpreter runs."""
     if not command or not command[0]:
         return "unnamed"
     if "-m" in command[:-1]:
@@ -202,5 +202,5 @@ def label(command: list[str]) -> str:
 
 
 def _adopt(on: bool) -> None:
-    """Have processes below this one that lose their parent become its children, or no longer."""
+    """Make this process the parent of descendants that lose theirs (PR_SET_CHILD_SUBREAPER), or stop doing so."""
     ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, int(on), 0, 0, 0)

@@ -1,4 +1,4 @@
-"""Ray Serve with `@serve.batch` at the level of requests over our ONNX graphs; one replica, all cores."""
+"""Ray Serve with request-level `@serve.batch` over this program's engine; one replica, all cores."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from serving.ray.session import RaySession, within
 from serving.settings import Settings
 
 WAITING = 1000
-"""Requests that the replica takes in; with Ray's default of 5 no batch would ever be larger."""
+"""Concurrent requests of the replica; Ray's default of 5 would limit the batch size."""
 STOP_S = 15.0
 
 
@@ -29,7 +29,7 @@ class MotionReplica:
         self._sampler = RequestSampler(OnnxGraphs(Settings().model_repo), joined=True)
 
     async def __call__(self, request: Request) -> Response:
-        """Answer one request, with the batch that it came into."""
+        """Answer one request, which is sampled in a batch with others."""
         job = self._sampler.job(await request.json())
         return Response(await self._generate(job), media_type=Format.NPZ.media_type)
 

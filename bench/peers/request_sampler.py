@@ -1,7 +1,6 @@
-"""Sampling by whole requests: those that begin together stay together until the last step.
+"""Sampling of whole requests: a batch stays together from the first step to the last.
 
-This is what a server does that batches at the level of requests, and, with one request at a time, what the documents'
-own server does.
+This is what a server with request-level batching does, and, with one request at a time, the documents' server.
 """
 
 from collections.abc import Sequence
@@ -28,11 +27,11 @@ Array = NDArray[np.floating]
 
 
 class RequestSampler:
-    """Prompts to motion, a batch of requests at a time. The text encoder stays loaded; nothing is cached.
+    """Samples motion for prompts, a batch of requests at a time. The text encoder stays loaded; nothing is cached.
 
     Args:
-        graphs: that evaluate.
-        joined: conditional and unconditional rows of a step in one call, rather than two.
+        graphs: what evaluates the rows.
+        joined: whether a step evaluates conditional and unconditional rows in one call instead of two.
     """
 
     def __init__(self, graphs: Graphs, joined: bool) -> None:
@@ -46,7 +45,7 @@ class RequestSampler:
         """The request of a JSON body.
 
         Raises:
-            InvalidInput: a field is wrong; or it is not a prompt for one window of DDIM, which is all that peers do.
+            InvalidInput: a field is wrong, or the request is not a prompt for one window of DDIM.
         """
         job = validated_request(parse_fields(values), Attachments(), self._settings)
         if job.text is None or job.sampler != "ddim" or (job.num_frames or 0) > self._graphs.spec.window:
@@ -54,10 +53,10 @@ class RequestSampler:
         return job
 
     def generate(self, jobs: Sequence[MotionRequest]) -> list[bytes]:
-        """Motion as NPZ for each of some requests with equal numbers of steps. Blocking.
+        """Motion as NPZ for each request; all must have the same number of steps. Blocking.
 
         Raises:
-            InvalidInput: their numbers of steps differ.
+            InvalidInput: the numbers of steps differ.
         """
         spec, steps = self._graphs.spec, jobs[0].num_steps
         if any(job.num_steps != steps for job in jobs):
@@ -95,7 +94,7 @@ class RequestSampler:
         return np.concatenate([self._graphs.run("denoiser", half)[name] for half in halves])
 
     def _inputs(self, jobs: Sequence[MotionRequest]) -> Tensors:
-        """The denoiser's inputs for a conditional and an unconditional row per request; x and t are still to come."""
+        """Inputs of the denoiser for a conditional and an unconditional row per request, without x and t."""
         spec, count = self._graphs.spec, len(jobs)
         asked = {name: np.zeros((2 * count, *dims), np.float32) for name, dims in spec.conditioner_inputs().items()}
         asked["text"][:count] = self._encoder.encode([job.text or "" for job in jobs])

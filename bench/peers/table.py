@@ -1,4 +1,4 @@
-"""Which peers there are."""
+"""The peers that can be measured."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ from choreo.errors import InvalidInput
 
 @dataclass(frozen=True)
 class Peer:
-    """One contender.
+    """One server to measure.
 
     Attributes:
         run: module of `bench.peers` and its arguments.
-        environment: settings of its process.
-        fields: of its requests, beside those of all; None takes one away.
-        songs: whether motion of more than one window can be asked for.
+        environment: environment variables of its process.
+        fields: request fields in addition to the common ones; None removes a field.
+        songs: whether it accepts requests of more than one window.
     """
 
     name: str
@@ -27,15 +27,15 @@ class Peer:
 
     @property
     def equal(self) -> bool:
-        """Whether it is asked for the same as all."""
+        """Whether its requests are the common ones."""
         return not self.fields
 
     def command(self, port: int) -> list[str]:
-        """What runs it on a loopback port."""
+        """The command that serves it on a loopback port."""
         return [sys.executable, "-m", "bench.peers", self.run[0], str(port), *self.run[1:]]
 
 
-_WAVES: Final = {"CHOREO_EXECUTOR": "waves", "CHOREO_SHARED_MEMORY": "true"}
+_STEP_BATCHES: Final = {"CHOREO_EXECUTOR": "waves", "CHOREO_SHARED_MEMORY": "true"}
 _FAST: Final = {"preset": "fast", "num_steps": None, "sampler": None}
 
 BASELINE: Final = "documents-torch"
@@ -44,18 +44,18 @@ PEERS: Final = (
     Peer("documents-onnx", ("documents", "onnx")),
     Peer("litserve", ("litserve_batch",)),
     Peer("ray-batch", ("ray_batch",)),
-    Peer("choreo-requests", ("choreo_stack",), _WAVES | {"CHOREO_EXECUTOR": "requests"}),
-    Peer("choreo-waves", ("choreo_stack",), _WAVES, songs=True),
-    Peer("choreo-waves-bytes", ("choreo_stack",), _WAVES | {"CHOREO_SHARED_MEMORY": "false"}),
-    Peer("choreo-fast", ("choreo_stack",), _WAVES, _FAST),
+    Peer("choreo-requests", ("choreo_stack",), _STEP_BATCHES | {"CHOREO_EXECUTOR": "requests"}),
+    Peer("choreo-waves", ("choreo_stack",), _STEP_BATCHES, songs=True),
+    Peer("choreo-waves-bytes", ("choreo_stack",), _STEP_BATCHES | {"CHOREO_SHARED_MEMORY": "false"}),
+    Peer("choreo-fast", ("choreo_stack",), _STEP_BATCHES, _FAST),
 )
 
 
-def peers(names: Sequence[str]) -> list[Peer]:
+def find_peers(names: Sequence[str]) -> list[Peer]:
     """Peers by their names, in the order of the table.
 
     Raises:
-        InvalidInput: there is none of a name, or no name.
+        InvalidInput: a name is unknown, or there are no names.
     """
     known = [peer.name for peer in PEERS]
     for name in names:

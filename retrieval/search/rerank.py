@@ -2,7 +2,7 @@
 
 The embedded reranker reads more of a prompt than its cosine: whether the body moves as the words ask (fast, turning,
 jumping, arms high). Each kind of question (text, music, motion) has a logistic model of its own, fitted by
-`python -m bench.fit_reranker`; a request that asks several takes the weighted geometric mean of their probabilities,
+`choreo bench fit_reranker`; a request that asks several takes the weighted geometric mean of their probabilities,
 so that one scale, from 0 to 1, serves all.
 """
 
@@ -46,7 +46,7 @@ SCORERS: Final[Mapping[str, Scorer]] = {
     "music": Scorer(intercept=-7.174, coefficients=(13.221,)),
     "motion": Scorer(intercept=-4.038, coefficients=(5.774,)),
 }
-"""What `python -m bench.fit_reranker --data ../shared/data` printed."""
+"""What `choreo bench fit_reranker --data ../shared/data` printed."""
 
 
 class Reranker(Protocol):

@@ -229,9 +229,9 @@ def evaluate(
         print_tables(found, Console())
 
 
-@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Which, e.g. retrieval.")]) -> None:
-    """Run a benchmark; what follows its name goes to it, e.g. --json or --quick."""
+@app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})
+def bench(context: typer.Context, name: Annotated[str, typer.Argument(help="Benchmark, e.g. retrieval.")]) -> None:
+    """Run a benchmark; options after its name are its own, and NAME --help lists them."""
     from serving.cli.bench import run_benchmark
 
     raise typer.Exit(run_benchmark(name, context.args))
@@ -243,7 +243,7 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_op
 @app.command(context_settings=_PASSED_ON)
 def loadtest(context: typer.Context) -> None:
     """Load a running server with locust users or Poisson arrivals, and report latency, goodput and errors."""
-    # In place of this process, so that signals and the exit code are the test's own and locust patches nothing here.
+    # Replaces this process, so that signals and the exit code are the test's own, and locust patches nothing here.
     os.execv(sys.executable, [sys.executable, "-m", "loadtest", *context.args])
 
 

@@ -1,12 +1,45 @@
-"""The small library of the retrieval tests, for benchmarks to be fitted to."""
+"""A small phrase library, and a model repository whose denoiser is one matrix product."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import onnx
 import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
 from synthetic_phrases import WordEncoder, dance
+from tiny_generator import tiny_spec, write_graphs
 
+from choreo.generators.spec import ModelSpec
+from export.engine_options import EngineOptions
+from export.repository import RepositorySettings, graph_inputs, graph_outputs, write_repository
 from retrieval.building.build import build_library
 from retrieval.library.library import PhraseLibrary
+
+SPEC = tiny_spec(window=16, channels=8, mean=(0.0,) * 8, std=(1.0,) * 8)
+MATRIX = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+
+
+class OneProduct(torch.nn.Module):
+    def forward(self, x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return x @ torch.from_numpy(MATRIX)
+
+
+def denoiser(path: Path, spec: ModelSpec) -> Path:
+    values = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *dims]) for name, dims in shapes.items()]
+        for shapes in (graph_inputs(spec, "denoiser"), graph_outputs(spec, "denoiser"))
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "matrix"], ["x0"]),
+        helper.make_node("Gemm", ["t", "column"], ["unused"], transB=1),
+    ]
+    weights = [numpy_helper.from_array(MATRIX, "matrix"), numpy_helper.from_array(MATRIX[:, :1], "column")]
+    column = helper.make_tensor_value_info("column", TensorProto.FLOAT, [8, 1])
+    body = helper.make_graph(nodes, "denoiser", *values, weights, value_info=[column])
+    onnx.save(helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +58,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory, words: WordEncoder) -> Path
 @pytest.fixture(scope="session")
 def library(folder: Path) -> PhraseLibrary:
     return PhraseLibrary.open(folder)
+
+
+@pytest.fixture
+def one_product(tmp_path: Path) -> tuple[Path, SimpleNamespace]:
+    """A repository and the generator that it was exported from."""
+    root, graphs = tmp_path / "model_repo", write_graphs(tmp_path / "graphs", SPEC)
+    graphs["denoiser"] = denoiser(tmp_path / "denoiser.onnx", SPEC)
+    write_repository(root, SPEC, graphs, settings=RepositorySettings(engine=EngineOptions(memory_arena=False)))
+    return root, SimpleNamespace(spec=SPEC, denoiser=OneProduct())

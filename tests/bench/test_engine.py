@@ -7,50 +7,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
-import torch
 from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
-from onnx import TensorProto, helper, numpy_helper
-from tiny_generator import tiny_spec, write_graphs
 
-from bench import engine, raw_engine
-from choreo.generators.spec import ModelSpec
+from bench import contenders, engine, raw_engine
 from export.engine_options import EngineOptions
 from export.native.package import build_native
-from export.repository import RepositorySettings, graph_inputs, graph_outputs, write_repository
-
-SPEC = tiny_spec(window=16, channels=8, mean=(0.0,) * 8, std=(1.0,) * 8)
-MATRIX = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
-
-
-class OneProduct(torch.nn.Module):
-    def forward(self, x: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
-        return x @ torch.from_numpy(MATRIX)
-
-
-def denoiser(path: Path, spec: ModelSpec) -> Path:
-    values = [
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *dims]) for name, dims in shapes.items()]
-        for shapes in (graph_inputs(spec, "denoiser"), graph_outputs(spec, "denoiser"))
-    ]
-    nodes = [
-        helper.make_node("MatMul", ["x", "matrix"], ["x0"]),
-        helper.make_node("Gemm", ["t", "column"], ["unused"], transB=1),
-    ]
-    weights = [numpy_helper.from_array(MATRIX, "matrix"), numpy_helper.from_array(MATRIX[:, :1], "column")]
-    column = helper.make_tensor_value_info("column", TensorProto.FLOAT, [8, 1])
-    body = helper.make_graph(nodes, "denoiser", *values, weights, value_info=[column])
-    onnx.save(helper.make_model(body, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
-    return path
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root, graphs = tmp_path / "model_repo", write_graphs(tmp_path / "graphs", SPEC)
-    graphs["denoiser"] = denoiser(tmp_path / "denoiser.onnx", SPEC)
-    write_repository(root, SPEC, graphs, settings=RepositorySettings(engine=EngineOptions(memory_arena=False)))
-    generator = SimpleNamespace(spec=SPEC, denoiser=OneProduct())
+def root(one_product: tuple[Path, SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> Path:
+    root, generator = one_product
     for module in (engine, raw_engine):
         monkeypatch.setattr(module, "load_generator", lambda path: generator)
     monkeypatch.setattr(engine, "build_repository", lambda *_: None)
@@ -71,7 +38,7 @@ def test_every_contender_is_measured_at_every_batch(root: Path, capsys: pytest.C
     assert work == 2 * 16 * 8 * 8 / 1e9
     exact = set(engine.onnx_contenders(EngineOptions(memory_arena=False)))
     names = {case.rpartition("/")[0] for case, metric in rows if metric == "rate"}
-    assert exact | {"torch eager", engine.INT8} <= names
+    assert exact | {engine.TORCH, engine.INT8} <= names
     for name in names:
         for batch in (1, 4):
             rate = rows[f"{name}/{batch}", "rate"]
@@ -81,7 +48,7 @@ def test_every_contender_is_measured_at_every_batch(root: Path, capsys: pytest.C
     assert rows[engine.PRESENT, "largest error"] < 1e-5 < rows[engine.INT8, "largest error"] < 0.5
     profiled = {metric: value for (case, metric), value in rows.items() if case.startswith("profile of onnxruntime")}
     assert "MatMul" in profiled
-    assert (engine.NATIVE, "skipped") in rows
+    assert (contenders.NATIVE, "skipped") in rows
     assert sum(profiled.values()) == pytest.approx(1)
 
 
@@ -89,8 +56,8 @@ def test_every_contender_is_measured_at_every_batch(root: Path, capsys: pytest.C
 def test_the_compiled_engine_is_a_contender(tmp_path: Path) -> None:
     denoiser, spec = small_denoiser()
     build_native(denoiser, spec, tmp_path)
-    runs, inputs = engine._native(tmp_path, EngineOptions(instances=2)), some_inputs(spec, 5)
-    np.testing.assert_allclose(runs.pop(engine.NATIVE)(inputs), torch_rows(denoiser, inputs), atol=1e-5)
+    runs, inputs = contenders.native_engine(tmp_path, EngineOptions(instances=2)), some_inputs(spec, 5)
+    np.testing.assert_allclose(runs.pop(contenders.NATIVE)(inputs), torch_rows(denoiser, inputs), atol=1e-5)
     (renewed,) = runs.values()
     assert not np.allclose(renewed(inputs), torch_rows(denoiser, inputs), atol=1e-5)
     shares = engine.native_profile(tmp_path, inputs)
@@ -121,8 +88,8 @@ def test_each_contender_differs_from_the_present_one_in_one_option() -> None:
 def test_the_ratio_is_the_median_over_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     now, costs = [0.0], {engine.PRESENT: iter([0.0, 2.0, 4.0, 90.0]), "other": iter([0.0, 1.0, 2.0, 30.0])}
 
-    def calling(name: str) -> engine.Run:
-        def run(inputs: engine.Inputs) -> Any:
+    def calling(name: str) -> contenders.Run:
+        def run(inputs: contenders.Inputs) -> Any:
             now[0] += next(costs[name])
 
         return run

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from bench.report import Row, anonymous_mib, median, seconds, show, skipped
+from bench.report import Row, anonymous_mib, seconds, show, skipped
 
 
 def test_the_document_names_machine_command_and_rows(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,8 +37,6 @@ def test_work_is_repeated_and_the_warm_up_does_not_count() -> None:
     calls: list[int] = []
     assert len(seconds(lambda: calls.append(1), repeats=4, warm_up=2)) == 4
     assert len(calls) == 6
-    values = iter([5.0, 1.0, 3.0])
-    assert median(lambda: next(values), repeats=3) == 3.0
 
 
 def test_anonymous_memory_grows_with_what_is_allocated() -> None:

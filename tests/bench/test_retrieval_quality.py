@@ -1,20 +1,20 @@
 import numpy as np
 import pytest
 
-from bench.fit_reranker import Rows, fit, joined
+from bench.reranker_fit import Candidates, fit, joined
 from bench.retrieval_quality import calibration_error
 
 
-def rows(coefficients: tuple[float, ...], questions: int = 60, seed: int = 0) -> Rows:
-    """Candidates that are right with a known probability."""
+def candidates(coefficients: tuple[float, ...], questions: int = 60, seed: int = 0) -> Candidates:
+    """Candidates that are relevant with a known probability."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(50 * questions, len(coefficients)))
     chance = 1 / (1 + np.exp(-(x @ coefficients - 1)))
-    return Rows(x, rng.random(len(x)) < chance, np.repeat(np.arange(questions), 50))
+    return Candidates(x, rng.random(len(x)) < chance, np.repeat(np.arange(questions), 50))
 
 
 def test_a_fit_recovers_what_made_the_labels_on_a_calibrated_scale() -> None:
-    data, fresh = rows((3.0, 1.0), 200), rows((3.0, 1.0), seed=1)
+    data, fresh = candidates((3.0, 1.0), 200), candidates((3.0, 1.0), seed=1)
     scorer = fit(data)
     assert scorer.coefficients == pytest.approx((3, 1), abs=0.2)
     assert scorer.intercept == pytest.approx(-1, abs=0.1)
@@ -22,11 +22,11 @@ def test_a_fit_recovers_what_made_the_labels_on_a_calibrated_scale() -> None:
 
 
 def test_no_coefficient_is_negative_however_the_labels_fall() -> None:
-    assert fit(rows((2.0, -1.0))).coefficients[1] == 0
+    assert fit(candidates((2.0, -1.0))).coefficients[1] == 0
 
 
 def test_questions_stay_apart_when_joined() -> None:
-    both = joined([rows((1.0,), 3), rows((1.0,), 2)])
+    both = joined([candidates((1.0,), 3), candidates((1.0,), 2)])
     assert sorted(set(both.question.tolist())) == [0, 1, 2, 3, 4]
     assert len(both.of([3, 4]).right) == 100
 

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 import pytest
 
 from bench.peers.process import label
-from bench.peers.table import PEERS, Peer, peers
+from bench.peers.table import PEERS, Peer, find_peers
 from bench.raw_engine import Raw, Speed
 from bench.report import Row
-from bench.serving import CONCURRENCY, main, parse
+from bench.serving import CONCURRENCY, main, make_plan
 from bench.serving_figures import Findings, Round, metrics, ratios, rows_of, unit
 from bench.serving_load import FRACTIONS, Cell, Load, body, order, request, sweep, whole
-from choreo.errors import InvalidInput
 from loadtest.figures import figures
 from loadtest.samples import Outcome, Sample
 from serving.pipeline.request import Attachments, parse_fields, validated_request
@@ -156,15 +155,14 @@ def test_all_peers_are_asked_for_the_same_and_may_be_asked_for_it() -> None:
 
 
 def test_the_command_line_makes_the_plan() -> None:
-    plan, as_json = parse(["--json", "--peers", "litserve,documents-torch", "--steps", "10", "--concurrency", "2,8"])
-    assert as_json
+    plan = make_plan(peers="litserve,documents-torch", steps=10, concurrency="2,8")
     assert [peer.name for peer in plan.peers] == ["documents-torch", "litserve"]
     assert (plan.users, plan.steps, plan.seconds) == ((2, 8), 10, 20.0)
-    whole_plan, _ = parse([])
+    whole_plan = make_plan()
     assert (len(whole_plan.peers), whole_plan.users) == (8, CONCURRENCY)
-    quick, _ = parse(["--quick", "--seconds", "1"])
-    assert (len(quick.peers), quick.rounds, quick.seconds) == (2, 1, 1.0)
-    labels = [load.label for load in plan.closed(peers(["choreo-waves"])[0])]
+    quick = make_plan(quick=True, seconds=1.0, fractions="0,0.5")
+    assert (len(quick.peers), quick.rounds, quick.seconds, quick.fractions) == (2, 1, 1.0, (0.5,))
+    labels = [load.label for load in plan.closed(find_peers(["choreo-waves"])[0])]
     assert labels == ["2", "8", "song"]
 
 
@@ -172,12 +170,11 @@ def test_the_command_line_makes_the_plan() -> None:
     "argv",
     [
         ["--peers", "nobody"], ["--peers", ","], ["--concurrency", "0"], ["--concurrency", "many"],
-        ["--steps", "0"], ["--rounds", "0"], ["--seconds", "-1"], ["--seconds", "nan"],
+        ["--steps", "0"], ["--steps", "9999"], ["--rounds", "0"], ["--seconds", "-1"], ["--seconds", "nan"],
+        ["--open", "3"],
     ],
 )  # fmt: skip
 def test_senseless_options_exit_with_2(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InvalidInput):
-        parse(argv)
     assert main(argv) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -201,5 +198,5 @@ def test_processes_are_called_by_what_they_run(command: list[str], expected: str
 
 def test_names_of_peers_are_unique_and_kept_in_order() -> None:
     assert len({peer.name for peer in PEERS}) == len(PEERS)
-    assert peers([PEERS[2].name, PEERS[0].name]) == [PEERS[0], PEERS[2]]
+    assert find_peers([PEERS[2].name, PEERS[0].name]) == [PEERS[0], PEERS[2]]
     assert Peer("x", ("y",)).equal

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from bench.peers.process import Meter, PeerProcess
-from bench.peers.table import PEERS, Peer, peers
+from bench.peers.table import PEERS, Peer, find_peers
 from bench.raw_engine import Speed
 from bench.serving_load import Load, body, measure
 from choreo.errors import BackendUnavailable, InvalidInput
@@ -113,7 +113,7 @@ def reference() -> dict[str, Any]:
 
 def _measured(name: str, folder: Path) -> np.ndarray:
     """Start a real peer, load it for a moment, and return its first motion."""
-    (peer,) = peers([name])
+    (peer,) = find_peers([name])
     with PeerProcess(peer, folder) as process:
         motion = read_npz(process.answer(GENERATE, body(peer, 0, STEPS)))
         rows = motion.meta["rows"]["denoiser"]

@@ -4,16 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from tiny_training import clips, dances, recipe
 
-from bench import few_steps, held_out
-from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import Generator, save_generator
 from choreo.training.run import generator_config
-from serving.settings import Settings
+from research import few_steps
 
 
 @pytest.fixture
@@ -46,24 +43,3 @@ def test_every_case_is_scored_with_its_evaluations(checkpoint: Path, capsys: pyt
     assert {case for case, metric in found if metric == "fid_k"} == {"mocap", *evaluations}
     assert found["ddim 4", "from many steps"] == 0
     assert all(found[case, "from many steps"] > 0 for case in evaluations if case != "ddim 4")
-
-
-def test_without_a_student_there_is_a_row_that_says_so(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ("student", "skipped") in measured(capsys, "--checkpoint", str(checkpoint))
-
-
-def test_what_is_missing_or_senseless_is_told_by_the_exit_code(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert few_steps.main(["--data", "x", "--checkpoint", str(tmp_path / "none")]) == 1
-    assert few_steps.main(["--data", "x", "--checkpoint", str(checkpoint), "--many", "0"]) == 2
-    errors = capsys.readouterr().err
-    assert "is not a usable checkpoint" in errors
-    assert "num_steps: must be between 1 and 1000, got 0" in errors
-    with pytest.raises(InvalidInput, match="between 2 and 128"):
-        held_out.open_windows(tmp_path, generator_config(recipe(), clips()).spec, 1, Settings())
-
-
-def test_distances_are_of_joints() -> None:
-    one = [np.zeros((5, 22, 3)), np.zeros((9, 22, 3))]
-    assert held_out.apart(one, [p + np.array([0.3, 0, 0.4]) for p in one]) == pytest.approx(0.5)

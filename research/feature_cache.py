@@ -1,18 +1,19 @@
-"""Whether a cache of deep features pays (DeepCache, Ma et al. 2024): held-out windows danced to with and without.
+"""Scores of samplers with a cache of deep features (DeepCache, Ma et al. 2024) on held-out windows.
 
-Every so many steps the whole U-Net is evaluated; on those between, only its widest level is, with what the levels below
-gave it last. `all but the last stage` keeps more: all that the last stage of the way up is given. A case's evaluations
-are operations, counted by torch, over those of a whole one; the plain samplers beside it take about as many. Times are
-of calls of both kinds in turn, on one thread. Distances are means over joints and frames, of the same noise: from the
-same sampler without a cache, and from many steps of DPM-Solver++(2M), which is where all of them would go.
+Every few steps the whole U-Net is evaluated; on the steps between, only its widest level is, with the cached output of
+the levels below. `all but the last stage` caches more: the input of the last decoder stage. Evaluations are operations,
+counted by torch, relative to a full evaluation; samplers without a cache of about the same cost are included. Times are
+of alternating full and shallow calls on one thread. Distances are means over joints and frames for the same noise: from
+the same sampler without a cache, and from many steps of DPM-Solver++(2M), to which all of them converge.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import Any, Final
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import numpy as np
 import torch
@@ -20,45 +21,47 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.held_out import GUIDANCE, Dances, apart, open_windows, parser, rows_of
-from bench.report import Row, say, seconds, show
+from bench.command import CHECKPOINT, DATA, benchmark, quick
+from bench.report import Row, seconds
+from choreo.command_line import say
 from choreo.diffusion.presets import PRESETS, Preset
-from choreo.errors import ChoreoError, InvalidInput
+from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import Generator, load_generator
 from choreo.generators.spec import ModelSpec
 from choreo.generators.unet.network import Downsample, MotionUNet
 from choreo.training.held_out_dances import HeldOutDances
+from research.held_out import GUIDANCE, QUICK, WINDOWS, Dances, apart, open_windows, rows_of
 from serving.settings import Settings
 
 EVERY: Final = (2, 3, 5)
-"""Steps from one whole evaluation to the next, of DDIM; of DPM-Solver++(2M) the first alone."""
+"""Steps from one full evaluation to the next, for DDIM; DPM-Solver++(2M) uses only the first value."""
 PLAIN: Final = (4, 5, 6, 8, 10, 20)
-"""Steps of DPM-Solver++(2M) without a cache."""
+"""Numbers of steps of DPM-Solver++(2M) without a cache."""
 WITH_CACHE: Final = (6, 10)
-"""Those that are cached as well; the first is the preset `fast`."""
+"""Numbers of steps that are also run with a cache; the first is the preset `fast`."""
 MANY: Final = 50
 BATCH: Final = 16
 REPEATS: Final = 15
 
 
 class CachedUNet(MotionUNet):
-    """A U-Net that can leave out what lies below its widest level.
+    """A U-Net that can skip the levels below its widest one.
 
     Attributes:
-        every: calls from one whole evaluation to the next.
-        calls: since the last dance began.
+        every: calls from one full evaluation to the next.
+        calls: number of calls since the dance began.
     """
 
     def __init__(self, network: MotionUNet, last_only: bool = False) -> None:
-        """With `last_only` a shallow call evaluates no more than the last stage of the way up."""
+        """With `last_only`, a shallow call evaluates only the last decoder stage."""
         super().__init__(network.config)
         self.load_state_dict(network.state_dict())
         self.every, self.calls = 1, 0
         self._top = [] if last_only else list(takewhile(lambda b: not isinstance(b, Downsample), self.down))
-        kept = len(self._top) + 1  # stages of the way up that these, and the input, are for
+        kept = len(self._top) + 1  # decoder stages that use these blocks and the input
         self._rest = list(self.up)[-kept:]
         self._deep: Tensor | None = None
-        # What comes into the last stages from below leaves the block before them.
+        # The deep input of these stages is the output of the block before them.
         list(self.up)[-kept - 1].register_forward_hook(self._keep)
 
     def _keep(self, module: torch.nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -72,7 +75,7 @@ class CachedUNet(MotionUNet):
         return self._shallow(h, F.silu(emb), context, context_mask, mask)
 
     def _shallow(self, h: Tensor, emb: Tensor, context: Tensor, context_mask: Tensor, mask: Tensor) -> Tensor:
-        """The widest level around what came from below; where guidance has ended, conditional rows come first."""
+        """The widest level on cached deep features; after guidance ends, only the first (conditional) rows remain."""
         skips = [self.input_proj(h)]
         for block in self._top:
             skips.append(block(skips[-1], emb, context, context_mask, mask))
@@ -85,27 +88,25 @@ class CachedUNet(MotionUNet):
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a shallow call, as shares of a whole one's."""
+    """Cost of a shallow call, as shares of a full call."""
 
     operations: float
     time: float
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 2 on bad input, 1 where something is missing."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    args = parser("feature_cache", __doc__).parse_args(given)
+@benchmark
+def main(
+    data: Annotated[Path, DATA],
+    checkpoint: Annotated[Path | None, CHECKPOINT] = None,
+    windows: Annotated[int, WINDOWS] = 64,
+    quick: Annotated[bool, quick("six windows and few steps")] = False,
+) -> Iterator[Row]:
+    """Samplers without a cache, then with one."""
     settings = Settings()
-    try:
-        generator = load_generator(args.checkpoint or settings.weights)
-        held_out = open_windows(args.data, generator.spec, 6 if args.quick else args.windows, settings)
-        steps, many = (6, 8) if args.quick else (PRESETS["reference"].num_steps, MANY)
-        rows = list(_rows(generator, held_out, steps, many))
-    except ChoreoError as error:
-        say(f"choreo: {error}")
-        return 2 if isinstance(error, InvalidInput) else 1
-    show("feature_cache", given, rows, args.json)
-    return 0
+    generator = load_generator(checkpoint or settings.weights)
+    held_out = open_windows(data, generator.spec, QUICK if quick else windows, settings)
+    steps, many = (6, 8) if quick else (PRESETS["reference"].num_steps, MANY)
+    yield from _rows(generator, held_out, steps, many)
 
 
 def _rows(generator: Generator, held_out: HeldOutDances, steps: int, many: int) -> Iterator[Row]:
@@ -156,10 +157,10 @@ def _dances(generator: Generator, asked: HeldOutDances, every: int = 1) -> Dance
 
 @contextmanager
 def cached(generator: Generator, last_only: bool = False) -> Iterator[CachedUNet]:
-    """The generator with a cache in its U-Net, for a while."""
+    """Context manager: the generator with a cache in its U-Net."""
     before = generator.denoiser.network
     if not isinstance(before, MotionUNet):
-        raise InvalidInput("checkpoint", "is not of a U-Net")
+        raise InvalidInput("checkpoint", "is not a U-Net")
     generator.denoiser.network = network = CachedUNet(before, last_only).eval()
     try:
         yield network
@@ -168,7 +169,7 @@ def cached(generator: Generator, last_only: bool = False) -> Iterator[CachedUNet
 
 
 def shallow_cost(generator: Generator, network: CachedUNet, repeats: int = REPEATS) -> Cost:
-    """What a call of the whole denoiser takes when it is shallow."""
+    """Operations and time of a shallow call of the denoiser."""
     inputs = _inputs(generator.spec)
     operations, times = [], []
     with torch.inference_mode():
@@ -187,7 +188,7 @@ def shallow_cost(generator: Generator, network: CachedUNet, repeats: int = REPEA
 
 
 def _inputs(spec: ModelSpec) -> list[Tensor]:
-    """Random rows at half noise."""
+    """Random rows at timestep 500."""
     torch.manual_seed(0)
     shapes = spec.denoiser_inputs()
     inputs = {name: torch.randn(BATCH, *shape) for name, shape in shapes.items()}

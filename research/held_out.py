@@ -1,14 +1,14 @@
-"""Held-out windows that samplers are compared on: those that the shipped recipe validates its training with.
+"""Held-out windows for comparing samplers: those that the shipped recipe validates its training on.
 
-Scores are of the dances as they leave the sampler, before post-processing, beside all windows of the held-out side.
+Scores are of dances as they leave the sampler, before post-processing, against all windows of the held-out split.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 
 from bench.report import Row
@@ -27,24 +27,27 @@ from serving.settings import Settings
 
 Dances = Sequence[NDArray[np.float64]]
 
-DATA: Final = DataConfig(paired_per_piece=2, synthetic_dances=66)
-"""What recipes/demo.yaml makes of the recordings."""
+RECIPE: Final = DataConfig(paired_per_piece=2, synthetic_dances=66)
+"""Augmentation of recipes/demo.yaml."""
 SEED: Final = 2
-"""Of the choice of windows, as `choreo.training.run` has it."""
+"""Seed of the choice of windows, as in `choreo.training.run`."""
 GUIDANCE: Final = 2.5
+QUICK: Final = 6
+"""Windows of a short run."""
+WINDOWS: Final = typer.Option(help="Windows that are danced to.")
 METRICS: Final = ("fid_k", "dist_k", "fid_g", "kinetic_energy_m2_s2", "jerk_m_s3")
 
 
 def open_windows(data: Path, spec: ModelSpec, count: int, settings: Settings) -> HeldOutDances:
-    """The held-out side of a data set as the shipped recipe has it, of which `count` windows are danced to.
+    """The held-out split of a data set as in the shipped recipe, of which `count` windows are danced to.
 
     Raises:
-        InvalidInput: no data set, or nothing held out in it; too many windows.
-        InvalidArtifact: no phrase library.
+        InvalidInput: the data set is missing or has no held-out split, or there are too many windows.
+        InvalidArtifact: the phrase library is missing.
     """
     if not 2 <= count <= VALIDATION_WINDOWS:
         raise InvalidInput("windows", f"must be between 2 and {VALIDATION_WINDOWS}, got {count}")
-    clips = augmented(read_sides(data).held_out, DATA, loops(data / "audio", True), HELD_OUT_SEED)
+    clips = augmented(read_sides(data).held_out, RECIPE, loops(data / "audio", True), HELD_OUT_SEED)
     clips = from_library(settings.phrases)(clips)
     texts = caption_table(clips, text_encoder(spec.text_encoder))
     windows = Windows(clips, texts, VALIDATION_WINDOWS, SEED, CONDITIONS, spec.music_dim)
@@ -52,21 +55,10 @@ def open_windows(data: Path, spec: ModelSpec, count: int, settings: Settings) ->
 
 
 def rows_of(case: str, values: dict[str, float]) -> Iterator[Row]:
-    """The metrics that say what steps are worth."""
+    """Rows of the metrics in `METRICS`."""
     yield from (Row(case, metric, values[metric], "") for metric in METRICS if metric in values)
 
 
 def apart(one: Dances, other: Dances) -> float:
-    """Mean distance of joints in metres, frame by frame."""
+    """Mean distance between joints of the same frame, metres."""
     return float(np.mean([np.linalg.norm(a - b, axis=-1).mean() for a, b in zip(one, other, strict=True)]))
-
-
-def parser(name: str, description: str) -> argparse.ArgumentParser:
-    """Arguments that these benchmarks share."""
-    made = argparse.ArgumentParser(prog=f"choreo bench {name}", description=description.partition("\n")[0])
-    made.add_argument("--data", type=Path, required=True, help="data set, whose held-out side is danced to")
-    made.add_argument("--checkpoint", type=Path, help="folder; omitted: the shipped one")
-    made.add_argument("--windows", type=int, default=64, help="windows that are danced to")
-    made.add_argument("--quick", action="store_true", help="six windows and few steps: to see that all works")
-    made.add_argument("--json", action="store_true", help="print one JSON document")
-    return made

@@ -1,62 +1,61 @@
-"""What the steps of a sampler are worth: scores on held-out windows by evaluations, beside many steps of DDIM.
+"""Scores of few-step samplers and of a distilled student on held-out windows, by number of evaluations.
 
-`from many steps` is the mean distance of the joints from DDIM with that many steps, of the same noise. A student is a
-checkpoint of `choreo train recipes/lcm.yaml`, which has guidance within and is asked without; `undistilled` is what
-consistency sampling makes of the checkpoint that it learned from.
+`from many steps` is the mean joint distance from DDIM with `--many` steps and the same noise. A student is a checkpoint
+of `choreo train recipes/lcm.yaml`; it has guidance distilled into it and is sampled without. `undistilled` is
+consistency sampling of the teacher.
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 import torch
+import typer
 
-from bench.held_out import GUIDANCE, Dances, apart, open_windows, parser, rows_of
-from bench.report import Row, say, show, skipped
+from bench.command import CHECKPOINT, DATA, benchmark, quick
+from bench.report import Row, skipped
+from choreo.command_line import say
 from choreo.diffusion.presets import PRESETS, Preset
-from choreo.errors import ChoreoError, InvalidInput
+from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import Generator, load_generator
 from choreo.training.held_out_dances import HeldOutDances
+from research.held_out import GUIDANCE, QUICK, WINDOWS, Dances, apart, open_windows, rows_of
 from serving.settings import Settings
 
-MANY: Final = 200
 FEW: Final = (1, 2, 4)
-"""Steps of consistency sampling."""
+"""Numbers of steps of consistency sampling."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A way to dance."""
+    """A sampler with its steps and guidance."""
 
     name: str
     way: Preset
     guidance_scale: float = GUIDANCE
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure and print; 2 on bad input, 1 where something is missing."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    options = parser("few_steps", __doc__)
-    options.add_argument("--student", type=Path, help="checkpoint folder of a distilled generator; omitted: none")
-    options.add_argument("--many", type=int, default=MANY, help="steps of DDIM that distances are taken from")
-    args = options.parse_args(given)
+@benchmark
+def main(
+    data: Annotated[Path, DATA],
+    checkpoint: Annotated[Path | None, CHECKPOINT] = None,
+    windows: Annotated[int, WINDOWS] = 64,
+    student: Annotated[Path | None, typer.Option(help="Checkpoint folder of a distilled generator.")] = None,
+    many: Annotated[int, typer.Option(help="Steps of DDIM that distances are measured from.")] = 200,
+    quick: Annotated[bool, quick("six windows and few steps")] = False,
+) -> Iterator[Row]:
+    """The teacher's cases, then the student's."""
     settings = Settings()
-    try:
-        teacher = load_generator(args.checkpoint or settings.weights)
-        student = None if args.student is None else load_generator(args.student)
-        held_out = open_windows(args.data, teacher.spec, 6 if args.quick else args.windows, settings)
-        rows = list(_rows(teacher, student, held_out, 4 if args.quick else args.many))
-    except ChoreoError as error:
-        say(f"choreo: {error}")
-        return 2 if isinstance(error, InvalidInput) else 1
-    show("few_steps", given, rows, args.json)
-    return 0
+    teacher = load_generator(checkpoint or settings.weights)
+    pupil = None if student is None else load_generator(student)
+    held_out = open_windows(data, teacher.spec, QUICK if quick else windows, settings)
+    yield from _rows(teacher, pupil, held_out, 4 if quick else many)
 
 
 def cases() -> list[Case]:
-    """What the teacher is asked for."""
+    """The cases of the teacher."""
     low = PRESETS["fast"].guidance_low
     return [
         Case("ddim 50", PRESETS["reference"]),
@@ -77,13 +76,13 @@ def _rows(teacher: Generator, student: Generator | None, held_out: HeldOutDances
         yield skipped("student", "no --student")
         return
     if student.spec.mean != teacher.spec.mean or student.spec.std != teacher.spec.std:
-        raise InvalidInput("student", "has other statistics than the checkpoint")
+        raise InvalidInput("student", "has other normalisation statistics than the checkpoint")
     for steps in FEW:
         yield from _danced(Case(f"student lcm {steps}", Preset("lcm", steps), 1.0), student, held_out, far)[1]
 
 
 def _danced(case: Case, generator: Generator, held_out: HeldOutDances, far: Dances | None) -> tuple[Dances, list[Row]]:
-    """Rows of a case, and the dances that distances are taken from: its own where there are none yet."""
+    """Rows of a case, and the dances that distances are measured from: its own if there are none yet."""
     say(case.name)
     asked = replace(held_out, way=case.way, guidance_scale=case.guidance_scale)
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""A U-Net that leaves its lower levels out: exact where nothing changed, cheaper everywhere."""
+"""A short run of the study of feature caches, with a tiny generator."""
 
 import json
 from pathlib import Path
@@ -6,13 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_training import clips, dances, recipe
-from torch.utils.flop_counter import FlopCounterMode
 
-from bench import feature_cache
-from bench.feature_cache import CachedUNet, cached
 from choreo.generators.checkpoint import Generator, save_generator
-from choreo.generators.unet.network import MotionUNet
 from choreo.training.run import generator_config
+from research import feature_cache
 
 
 @pytest.fixture
@@ -26,41 +23,6 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> Generator:
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return made
-
-
-@pytest.mark.parametrize("last_only", [False, True])
-@torch.no_grad()
-def test_a_shallow_call_with_features_of_its_own_step_is_a_whole_one(generator: Generator, last_only: bool) -> None:
-    inputs = feature_cache._inputs(generator.spec)
-    plain = generator.denoiser(*inputs)
-    with cached(generator, last_only) as network:
-        network.every = 2
-        for _ in range(4):
-            torch.testing.assert_close(generator.denoiser(*inputs), plain)
-        other = [inputs[0] + 1, *inputs[1:]]
-        whole, shallow = (generator.denoiser(*x) for x in (inputs, other))
-    assert (shallow - generator.denoiser(*other)).abs().max() > 1e-4
-    torch.testing.assert_close(whole, plain)
-    assert type(generator.denoiser.network) is MotionUNet
-
-
-@torch.no_grad()
-def test_shallow_calls_cost_less_and_those_of_one_stage_least(generator: Generator) -> None:
-    shares = []
-    for last_only in (False, True):
-        with cached(generator, last_only) as network:
-            shares.append(feature_cache.shallow_cost(generator, network, repeats=1).operations)
-    assert 0 < shares[1] < shares[0] < 1
-    network = CachedUNet(generator.denoiser.network)  # type: ignore[arg-type]
-    generator.denoiser.network = network
-    network.every = 3
-    inputs, counts = feature_cache._inputs(generator.spec), []
-    for _ in range(6):
-        with FlopCounterMode(display=False) as counter:
-            generator.denoiser(*inputs)
-        counts.append(counter.get_total_flops())
-    assert counts == [counts[0], counts[1], counts[1]] * 2
-    assert counts[1] == pytest.approx(shares[0] * counts[0])
 
 
 def test_every_case_is_scored(
