@@ -1,21 +1,25 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all, also after a crash."""
 
+import ctypes
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary file beside `path` that takes its place when the block succeeds.
+    """Yield an empty temporary file next to `path` that replaces it when the block succeeds.
 
-    The data and the folder's entry are on disk when the block has been left. When it fails, `path` is as it was and
-    the temporary file is gone.
+    When the block has been left, the data and the directory entry are on disk. When it fails, `path` is unchanged and
+    the temporary file is removed.
 
     Raises:
-        OSError: the folder is missing or full, or may not be written.
+        OSError: the folder is missing, full or not writable.
     """
     target = Path(path)
     temporary = target.parent / f".{secrets.token_hex(8)}.part"
@@ -23,23 +27,83 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync(target.parent)
+    sync(target.parent)
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that no reader, and no crash, ever finds half of it."""
+    """Write `data` to `path` so that neither a reader nor a crash ever leaves half of it.
+
+    Raises:
+        OSError: the folder is missing, full or not writable.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
-def _sync(path: Path) -> None:
+def swap_folder(part: Path, target: Path) -> None:
+    """Put the finished folder `part` in the place of `target`, which need not exist; both on one file system.
+
+    The contents of `part` are forced to disk first. A folder that was at `target` is at `part` afterwards, for the
+    caller to remove. Kernel and file system permitting (renameat2 with RENAME_EXCHANGE), some whole folder is at
+    `target` at every instant; elsewhere there is none for a moment, and after a crash in that moment the old one is
+    at `part` with "-old" before its suffix.
+
+    Raises:
+        OSError: a folder cannot be read or renamed; `target` is as it was.
+    """
+    _sync_tree(part)
+    if not target.exists():
+        os.rename(part, target)
+    elif not _exchange(part, target):
+        old = part.with_name(f"{part.stem}-old{part.suffix}")
+        os.rename(target, old)
+        try:
+            os.rename(part, target)
+        except BaseException:
+            os.rename(old, target)
+            raise
+        os.rename(old, part)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Force the data of a file, or the entries of a folder, to disk.
+
+    Raises:
+        OSError: it cannot be opened or written.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (64 hex digits) of a file's content, read in pieces.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(parent, name))
+        sync(Path(parent))
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two directory entries in one step; False where the C library, the kernel or the file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return bool(renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)

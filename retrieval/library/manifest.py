@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from choreo.errors import InvalidArtifact
+from choreo.files import file_sha256
 from choreo.motion.skeleton import FPS
 from retrieval.indices.base import IndexInfo
 from retrieval.library.embedding import EmbeddingConfig
@@ -94,7 +95,7 @@ class Manifest:
                 raise InvalidArtifact(f"the phrase library {folder} misses {name}") from error
             if size != entry.size:
                 raise InvalidArtifact(f"{name} has {size} bytes instead of {entry.size}; it is cut off or changed")
-            if size <= hash_limit and file_hash(folder / name) != entry.sha256:
+            if size <= hash_limit and file_sha256(folder / name) != entry.sha256:
                 raise InvalidArtifact(f"{name} is not the file that the library was built with: its sha256 differs")
 
     def _body(self) -> dict[str, Any]:
@@ -128,10 +129,4 @@ class Manifest:
 
 def entries(folder: Path, names: Iterable[str] = FILES) -> dict[str, FileEntry]:
     """Entries of files as they lie in the folder."""
-    return {name: FileEntry((folder / name).stat().st_size, file_hash(folder / name)) for name in names}
-
-
-def file_hash(path: Path) -> str:
-    """Sha256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {name: FileEntry((folder / name).stat().st_size, file_sha256(folder / name)) for name in names}
