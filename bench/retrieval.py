@@ -31,7 +31,6 @@ from retrieval.building.sources import open_sources
 from retrieval.building.table_stream import TableWriter
 from retrieval.indices.base import RECALL_AT
 from retrieval.indices.device import find_device
-from retrieval.indices.hnsw import HnswIndex
 from retrieval.indices.index import FlatIndex
 from retrieval.indices.ivf import TRAINING, IvfIndex
 from retrieval.indices.recall import TIE
@@ -40,8 +39,7 @@ from retrieval.library.library import PhraseLibrary
 
 SIZES: Final = (10_000, 100_000, 1_000_000)
 QUICK: Final = (2_000, 20_000)
-CPU: Final = (FlatIndex.kind, IvfIndex.kind, HnswIndex.kind)
-GPU: Final = (FlatIndex.kind, IvfIndex.kind)
+CPU: Final = (FlatIndex.kind, IvfIndex.kind)
 BUNDLED: Final = Path(__file__).parent.parent / "weights" / "phrases"
 _QUERIES: Final = 384
 _BATCH: Final = 20_000
@@ -55,14 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--sizes", default=None, help="numbers of phrases, between commas")
     parser.add_argument("--quick", action="store_true", help=f"sizes {', '.join(map(str, QUICK))}")
     parser.add_argument("--data", type=Path, help="draw phrases like those of these recordings; omitted: the bundled")
-    parser.add_argument("--largest-hnsw", type=int, default=100_000, help="above, its build is not waited for")
     parser.add_argument("--folder", type=Path, help="where to work; omitted: the folder for temporary files")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     args = parser.parse_args(given)
     try:
         sizes = _sizes(args.sizes, args.quick)
         with tempfile.TemporaryDirectory(prefix="choreo-bench-", dir=args.folder) as folder:
-            rows = list(_rows(Path(folder), args.data, sizes, args.largest_hnsw))
+            rows = list(_rows(Path(folder), args.data, sizes))
     except InvalidInput as error:
         say(f"choreo: {error}")
         return 2
@@ -85,7 +82,7 @@ def _sizes(text: str | None, quick: bool) -> list[int]:
     return sizes
 
 
-def _rows(folder: Path, data: Path | None, sizes: Sequence[int], largest_hnsw: int) -> Iterator[Row]:
+def _rows(folder: Path, data: Path | None, sizes: Sequence[int]) -> Iterator[Row]:
     encoder = text_encoder("minilm")
     real = BUNDLED
     if data is not None:
@@ -100,14 +97,9 @@ def _rows(folder: Path, data: Path | None, sizes: Sequence[int], largest_hnsw: i
         say(f"{size} phrases: drawing")
         tenth = _draw(drawn, real, work, size)
         for kind in CPU:
-            case = f"{kind}/{size}"
-            if kind == HnswIndex.kind and size > largest_hnsw:
-                yield skipped(case, f"its build takes too long; --largest-hnsw is {largest_hnsw}")
-                continue
             build_s = float(_contend("build", work, kind)["seconds"])
-            yield from _served(case, work, kind, tenth, build_s, gpu=False)
-            if kind in GPU:
-                yield from _on_gpu(f"{kind}-gpu/{size}", work, kind, tenth, build_s)
+            yield from _served(f"{kind}/{size}", work, kind, tenth, build_s, gpu=False)
+            yield from _on_gpu(f"{kind}-gpu/{size}", work, kind, tenth, build_s)
             (work / kind / files.INDEX).unlink()
         for path in work.glob("*.npy"):
             path.unlink()
