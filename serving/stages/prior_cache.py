@@ -58,7 +58,6 @@ def prior_key(finder: PhraseFinder, wish: PhraseRequest, num_frames: int, beats:
         music,
         _plain(query.stats),
         wish.text,
-        wish.num_frames,
         sorted(chosen.genres),
         sorted(chosen.licences),
         chosen.min_tempo,
