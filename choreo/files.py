@@ -1,9 +1,10 @@
-"""Files and folders that appear whole or not at all, also after a crash."""
+"""Files and folders that appear whole or not at all, also after a crash, and their hashes."""
 
 import ctypes
 import hashlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,17 +47,17 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 
 def swap_folder(part: Path, target: Path) -> None:
-    """Put the finished folder `part` in the place of `target`, which need not exist; both on one file system.
+    """Put the finished folder `part` in the place of `target`, on the same file system; an older folder is removed.
 
-    The contents of `part` are forced to disk first. A folder that was at `target` is at `part` afterwards, for the
-    caller to remove. Kernel and file system permitting (renameat2 with RENAME_EXCHANGE), some whole folder is at
-    `target` at every instant; elsewhere there is none for a moment, and after a crash in that moment the old one is
-    at `part` with "-old" before its suffix.
+    The contents of `part` are forced to disk first. Kernel and file system permitting (renameat2 with
+    RENAME_EXCHANGE), there is a whole folder at `target` at every instant. Elsewhere there is none for a moment; a
+    crash in that moment leaves the old one at `part` with "-old" before its suffix.
 
     Raises:
-        OSError: a folder cannot be read or renamed; `target` is as it was.
+        OSError: a folder cannot be read or renamed; `target` is unchanged.
     """
     _sync_tree(part)
+    old = part
     if not target.exists():
         os.rename(part, target)
     elif not _exchange(part, target):
@@ -67,8 +68,8 @@ def swap_folder(part: Path, target: Path) -> None:
         except BaseException:
             os.rename(old, target)
             raise
-        os.rename(old, part)
     sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def sync(path: Path) -> None:
