@@ -125,7 +125,7 @@ def _song(phrases: Sequence[Phrase], summary: Sequence[float]) -> Music | None:
     strengths = [phrase.beat_strength for phrase in phrases if phrase.beat_strength is not None]
     if not tempos:
         return None
-    return Music(float(np.median(tempos)), float(np.mean(strengths)) if strengths else None, None, summary)
+    return Music(float(np.median(tempos)), float(np.mean(strengths)) if strengths else None, summary)
 
 
 def _merged(questions: Sequence[Question]) -> list[Question]:

@@ -32,7 +32,6 @@ from retrieval.building.sources import open_sources
 from retrieval.building.table_stream import TableWriter
 from retrieval.indices.base import RECALL_AT
 from retrieval.indices.device import find_device
-from retrieval.indices.hnsw import HnswIndex
 from retrieval.indices.index import FlatIndex
 from retrieval.indices.ivf import TRAINING, IvfIndex
 from retrieval.indices.recall import TIE
@@ -42,8 +41,7 @@ from retrieval.library.library import PhraseLibrary
 SIZES: Final = (10_000, 100_000, 1_000_000)
 QUICK: Final = (2_000, 20_000)
 MAX_SIZE: Final = 100_000_000
-CPU: Final = (FlatIndex.kind, IvfIndex.kind, HnswIndex.kind)
-GPU: Final = (FlatIndex.kind, IvfIndex.kind)
+CPU: Final = (FlatIndex.kind, IvfIndex.kind)
 BUNDLED: Final = Path(__file__).parent.parent / "weights" / "phrases"
 _QUERIES: Final = 384
 _BATCH: Final = 20_000
@@ -55,16 +53,15 @@ def main(
     sizes: Annotated[str | None, typer.Option(help="Numbers of phrases, separated by commas.")] = None,
     quick: Annotated[bool, quick(f"sizes {', '.join(map(str, QUICK))}")] = False,
     data: Annotated[Path | None, typer.Option(help="Recordings to imitate; omitted: the bundled phrases.")] = None,
-    largest_hnsw: Annotated[int, typer.Option(help="Largest size at which HNSW is built, which is slow.")] = 100_000,
     folder: Annotated[Path | None, typer.Option(help="Working folder; omitted: that of temporary files.")] = None,
 ) -> Iterator[Row]:
     """Every kind of index at every size."""
     counts = (QUICK if quick else SIZES) if sizes is None else numbers("sizes", sizes, TRAINING[0], MAX_SIZE)
     with tempfile.TemporaryDirectory(prefix="choreo-bench-", dir=folder) as work:
-        yield from _rows(Path(work), data, counts, largest_hnsw)
+        yield from _rows(Path(work), data, counts)
 
 
-def _rows(folder: Path, data: Path | None, sizes: Sequence[int], largest_hnsw: int) -> Iterator[Row]:
+def _rows(folder: Path, data: Path | None, sizes: Sequence[int]) -> Iterator[Row]:
     encoder = text_encoder("minilm")
     real = BUNDLED
     if data is not None:
@@ -79,14 +76,9 @@ def _rows(folder: Path, data: Path | None, sizes: Sequence[int], largest_hnsw: i
         say(f"{size} phrases: drawing")
         tenth = _draw(drawn, real, work, size)
         for kind in CPU:
-            case = f"{kind}/{size}"
-            if kind == HnswIndex.kind and size > largest_hnsw:
-                yield skipped(case, f"building it takes too long; --largest-hnsw is {largest_hnsw}")
-                continue
             build_s = float(_contend("build", work, kind)["seconds"])
-            yield from _served(case, work, kind, tenth, build_s, gpu=False)
-            if kind in GPU:
-                yield from _on_gpu(f"{kind}-gpu/{size}", work, kind, tenth, build_s)
+            yield from _served(f"{kind}/{size}", work, kind, tenth, build_s, gpu=False)
+            yield from _on_gpu(f"{kind}-gpu/{size}", work, kind, tenth, build_s)
             (work / kind / files.INDEX).unlink()
         for path in work.glob("*.npy"):
             path.unlink()

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and their hashes."""
+"""Files and folders that appear whole or not at all, also after a crash, and their hashes."""
 
 import ctypes
 import hashlib
@@ -6,19 +6,21 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary file next to `path` that takes its place when the block succeeds.
+    """Yield an empty temporary file next to `path` that replaces it when the block succeeds.
 
-    The data and the folder's entry are on disk when the block has been left. When it fails, `path` is as it was and
-    the temporary file is gone.
+    When the block has been left, the data and the directory entry are on disk. When it fails, `path` is unchanged and
+    the temporary file is removed.
 
     Raises:
-        OSError: the folder is missing or full, or may not be written.
+        OSError: the folder is missing, full or not writable.
     """
     target = Path(path)
     temporary = target.parent / f".{secrets.token_hex(8)}.part"
@@ -35,13 +37,47 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def atomic_write(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that no reader, and no crash, ever finds half of it."""
+    """Write `data` to `path` so that neither a reader nor a crash ever leaves half of it.
+
+    Raises:
+        OSError: the folder is missing, full or not writable.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
+def swap_folder(part: Path, target: Path) -> None:
+    """Put the finished folder `part` in the place of `target`, on the same file system; an older folder is removed.
+
+    The contents of `part` are forced to disk first. Kernel and file system permitting (renameat2 with
+    RENAME_EXCHANGE), there is a whole folder at `target` at every instant. Elsewhere there is none for a moment; a
+    crash in that moment leaves the old one at `part` with "-old" before its suffix.
+
+    Raises:
+        OSError: a folder cannot be read or renamed; `target` is unchanged.
+    """
+    _sync_tree(part)
+    old = part
+    if not target.exists():
+        os.rename(part, target)
+    elif not _exchange(part, target):
+        old = part.with_name(f"{part.stem}-old{part.suffix}")
+        os.rename(target, old)
+        try:
+            os.rename(part, target)
+        except BaseException:
+            os.rename(old, target)
+            raise
+    sync(target.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
 def sync(path: Path) -> None:
-    """Wait until a file's data, or a folder's entries, are on disk."""
+    """Force the data of a file, or the entries of a folder, to disk.
+
+    Raises:
+        OSError: it cannot be opened or written.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -49,31 +85,26 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def swap_folder(part: Path, target: Path) -> None:
-    """Put the folder `part` in the place of `target`, on the same file system; what was there is removed."""
-    if not target.exists():
-        os.rename(part, target)
-        return
-    if _exchange(part, target):
-        shutil.rmtree(part, ignore_errors=True)
-        return
-    # The file system cannot exchange two folders: for a moment neither is in place.
-    old = part.with_name(f"{part.name}-old.part")
-    os.rename(target, old)
-    os.rename(part, target)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def file_sha256(path: Path) -> str:
-    """Hash of a file's content, hexadecimal."""
+    """SHA-256 (64 hex digits) of a file's content, read in pieces.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _exchange(a: Path, b: Path) -> bool:
-    """Swap two directory entries in one step, if kernel and file system can."""
-    at_cwd, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    libc = ctypes.CDLL(None, use_errno=True)
-    with suppress(AttributeError):  # a C library without renameat2
-        return bool(libc.renameat2(at_cwd, os.fsencode(a), at_cwd, os.fsencode(b), exchange) == 0)
-    return False
+def _sync_tree(folder: Path) -> None:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            sync(Path(parent, name))
+        sync(Path(parent))
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two directory entries in one step; False where the C library, the kernel or the file system cannot."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
+    if renameat2 is None:
+        return False
+    return bool(renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)

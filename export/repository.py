@@ -18,7 +18,7 @@ from typing import Final
 import onnx
 
 from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency
-from choreo.files import atomic_write, file_sha256, swap_folder, sync
+from choreo.files import atomic_write, file_sha256, swap_folder
 from choreo.generators.spec import GeneratorSpec, GraphSpec, Shapes
 from export.model_config import Profile, RepositorySettings, graph_file, model_config, spec_of
 from export.triton_config import TritonModelConfig, parse, render
@@ -62,7 +62,6 @@ def write_generator(
             finally:
                 shutil.rmtree(part, ignore_errors=True)
             written += [root / model / file for file in files]
-        sync(root)
         listed = _listed(root)
         if spec.name not in listed:
             _write_index(root, [*listed, spec.name])
@@ -257,8 +256,6 @@ def _fill(
     for extra in extra_files:
         shutil.copyfile(extra, folder / "1" / extra.name)
     files = [*texts, target, *(f"1/{extra.name}" for extra in extra_files)]
-    for path in [*files, "1", "."]:
-        sync(folder / path)
     return files
 
 

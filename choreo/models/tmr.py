@@ -5,7 +5,6 @@ the log-variance. Motion enters four frames to a token, a sentence as one token 
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from choreo.errors import InvalidArtifact
+from choreo.files import atomic_write, replacing
 from choreo.models.layers import Attention, sinusoid
 from choreo.motion.representation import CHANNELS
 from choreo.motion.skeleton import FPS, WINDOW
@@ -171,12 +171,9 @@ class MotionDecoder(nn.Module):
 def save_text_motion(folder: Path, spec: TextMotionSpec, state: dict[str, Tensor]) -> None:
     """Write a checkpoint folder in half precision; each file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / (WEIGHTS + ".partial")
-    save_file({k: v.detach().half().contiguous().cpu() for k, v in state.items()}, partial)
-    _commit(partial, folder / WEIGHTS)
-    partial = folder / (CONFIG + ".partial")
-    partial.write_text(json.dumps(spec.model_dump(mode="json"), indent=1) + "\n")
-    _commit(partial, folder / CONFIG)
+    with replacing(folder / WEIGHTS) as temporary:
+        save_file({k: v.detach().half().contiguous().cpu() for k, v in state.items()}, temporary)
+    atomic_write(folder / CONFIG, (json.dumps(spec.model_dump(mode="json"), indent=1) + "\n").encode())
 
 
 def load_text_motion(folder: Path) -> TextMotionModel:
@@ -195,9 +192,3 @@ def load_text_motion(folder: Path) -> TextMotionModel:
     if not all(bool(torch.isfinite(v).all()) for v in state.values()):
         raise InvalidArtifact(f"{folder / WEIGHTS} holds NaN or infinite weights")
     return model.eval()
-
-
-def _commit(partial: Path, target: Path) -> None:
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(target)

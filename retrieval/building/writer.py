@@ -1,6 +1,5 @@
 """Writing a library: everything in a folder beside the target, which takes the target's place when it is whole."""
 
-import ctypes
 import heapq
 import os
 from collections import Counter
@@ -15,6 +14,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
+from choreo.files import swap_folder
 from choreo.motion.skeleton import NUM_JOINTS
 from retrieval.building.build_folder import BuildFolder
 from retrieval.building.stored_vectors import stored_vectors
@@ -29,7 +29,6 @@ from retrieval.library.phrases import Phrase
 SAMPLE: Final = 10_000
 """Phrases that an embedding's statistics are computed from; ids are hashes, so the smallest ones are a fair draw."""
 _COPIED_FRAMES: Final = 65_536
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 class LibraryWriter:
@@ -149,8 +148,7 @@ class LibraryWriter:
             files=entries(self._folder.part),
         )
         manifest.write(self._folder.part)
-        _sync(self._folder.part)
-        _put_in_place(self._folder.part, self._out, self._folder.scratch)
+        swap_folder(self._folder.part, self._out)
         self._committed = True
         return manifest
 
@@ -223,40 +221,3 @@ class LibraryWriter:
 
 def _replaceable(path: Path) -> bool:
     return path.is_dir() and ((path / files.NAME).is_file() or not any(path.iterdir()))
-
-
-def _put_in_place(folder: Path, out: Path, scratch: Path) -> None:
-    """Rename; an old library changes places with the new one, so that there is one at every instant."""
-    if not out.exists():
-        os.rename(folder, out)
-    elif not _exchanged(folder, out):
-        aside = scratch / "old"
-        os.rename(out, aside)
-        try:
-            os.rename(folder, out)
-        except BaseException:
-            os.rename(aside, out)
-            raise
-    _sync_one(out.parent)
-
-
-def _exchanged(one: Path, other: Path) -> bool:
-    """Let two folders change places in one step; False where kernel or file system cannot."""
-    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None)
-    if renameat2 is None:
-        return False
-    return bool(renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
-
-
-def _sync(folder: Path) -> None:
-    """Make files and folder survive a crash before the rename does."""
-    for path in (*folder.iterdir(), folder):
-        _sync_one(path)
-
-
-def _sync_one(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

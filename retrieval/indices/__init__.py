@@ -1,1 +1,1 @@
-"""Indices of vectors: exact, inverted lists and graph, on the processor or a GPU, behind one interface."""
+"""Vector indices behind one interface: exact search and inverted lists, on the CPU or a GPU."""

@@ -1,10 +1,10 @@
-"""What all indices share: checked input, filters, complete answers, and files."""
+"""What all vector indices share: validated input, filtered search, and files."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ RECALL_AT = 10
 
 @dataclass(frozen=True)
 class Neighbours:
-    """What was found for one query, best first: row numbers int64 (m,) and inner products float32 (m,)."""
+    """Search result of one query, best first: row numbers int64 (m,) and inner products float32 (m,)."""
 
     rows: Rows
     scores: Vectors
@@ -30,13 +30,13 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class IndexInfo:
-    """What a manifest says of an index.
+    """Description of an index for a library's manifest.
 
     Attributes:
         kind: name of the algorithm.
-        parameters: numbers it was built and is searched with; JSON-serialisable.
-        recall: lowest recall@10 against exact search over the kinds of query it was tuned for.
-        queries: how many queries that was measured with; 0 where it is exact by construction.
+        parameters: JSON-serialisable build and search parameters.
+        recall: recall@10 against exact search, the lowest over the query patterns that the index was tuned for.
+        queries: number of queries behind `recall`; 0 for an exact index.
     """
 
     kind: str
@@ -54,7 +54,7 @@ class IndexInfo:
         """Inverse of `to_json`.
 
         Raises:
-            KeyError, TypeError, ValueError: something is missing, of another metric, or not what it should be.
+            KeyError, TypeError, ValueError: an entry is missing or malformed, or the metric is another one.
         """
         if values["metric"] != METRIC:
             raise ValueError(f"index: its metric is {values['metric']}, not {METRIC}")
@@ -64,74 +64,48 @@ class IndexInfo:
         return cls(str(values["kind"]), dict(values["parameters"]), float(recall["value"]), int(recall["queries"]))
 
 
-class VectorIndex(Protocol):
-    """An index of vectors numbered from 0 in the order they were added; searching is safe from many threads."""
+class VectorIndex(ABC):
+    """A FAISS inner-product index of vectors numbered from 0 in insertion order; searching is thread-safe.
 
-    @property
-    def kind(self) -> str:
-        """Name of the algorithm."""
-
-    @property
-    def info(self) -> IndexInfo:
-        """For the manifest."""
-
-    @property
-    def dim(self) -> int:
-        """Columns of a vector."""
-
-    @property
-    def size(self) -> int:
-        """Number of vectors."""
-
-    @property
-    def place(self) -> str:
-        """Where it is searched, and why there."""
-
-    def search(self, queries: NDArray[np.floating], k: int, allowed: Mask | None = None) -> list[Neighbours]:
-        """At most k neighbours of each row of queries (N, dim), among the rows that `allowed` (size,) names."""
-
-    def save(self, path: Path) -> None:
-        """Write the index to a file."""
-
-
-class FaissIndex(ABC):
-    """A FAISS index with typed errors around it; subclasses know one algorithm each.
+    Attributes:
+        kind: name of the algorithm.
+        info: description for the manifest.
+        place: where searches run (a GPU or the CPU), and why there.
 
     Args:
-        index: the FAISS index; what a file of it holds stays the truth when a GPU holds a copy.
-        info: what was measured when it was built.
-        device: where to search; None: on the processor.
+        index: the FAISS index on the CPU, which `save` writes even if a GPU holds a copy.
+        info: parameters, and what was measured during the build.
+        device: where to search; None: on the CPU.
     """
 
     kind: ClassVar[str]
-    on_gpu: ClassVar[bool] = True
-    """Whether FAISS has this algorithm on GPUs."""
 
     def __init__(self, index: Any, info: IndexInfo, device: Device | None = None) -> None:
         self._index, self.info = index, info
-        self._gpu = device.copy_of(index) if device is not None and self.on_gpu else None
-        self.place = self._gpu.place if self._gpu is not None else _on_cpu(self.kind, self.on_gpu, device)
+        self._gpu = None if device is None else device.copy_of(index)
+        self.place = "cpu" if device is None else self._gpu.place if self._gpu else f"cpu: {device.reason}"
 
     @classmethod
     def load(cls, path: Path, parameters: Mapping[str, Any] | None = None) -> Self:
-        """Map the file that `save` wrote: pages are read when a search needs them, and processes share them.
+        """Memory-map a file that `save` wrote: pages are read on demand and shared between processes.
 
         Raises:
-            InvalidArtifact: the file is missing, cut off, or holds another kind of index.
+            InvalidArtifact: the file is missing, truncated, or holds another kind of index.
         """
         import faiss
 
         try:
             index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
         except (OSError, RuntimeError, MemoryError, AssertionError) as error:
-            raise InvalidArtifact(f"{path.name} is not a readable FAISS index: {_last_line(error)}") from error
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            raise InvalidArtifact(f"{path.name} is not a readable FAISS index: {reason[-1][:200]}") from error
         if index.metric_type != faiss.METRIC_INNER_PRODUCT or not cls._holds(index):
             raise InvalidArtifact(f"{path.name} is not a {cls.kind} inner-product index but a {type(index).__name__}")
         return cls(index, IndexInfo(cls.kind, dict(parameters or {})), find_device())
 
     @property
     def dim(self) -> int:
-        """Columns of a vector."""
+        """Dimension of the vectors."""
         return int(self._index.d)
 
     @property
@@ -140,14 +114,14 @@ class FaissIndex(ABC):
         return int(self._index.ntotal)
 
     def search(self, queries: NDArray[np.floating], k: int, allowed: Mask | None = None) -> list[Neighbours]:
-        """At most k neighbours of each row of queries (N, dim), fewer where fewer are there.
+        """The k nearest rows of each query, fewer if there are fewer.
 
         Args:
-            queries: a row of zeros finds nothing.
-            k: most neighbours.
+            queries: (N, dim); a query of zeros finds nothing.
+            k: maximum number of neighbours.
             allowed: bool (size,), the rows that may be found; None: all.
         Raises:
-            InvalidInput: k below 1, queries or a mask of another size, NaN or infinity.
+            InvalidInput: k below 1, queries or a mask of another shape, NaN or infinity.
         """
         if k < 1:
             raise InvalidInput("k", f"must be at least 1, got {k}")
@@ -156,10 +130,10 @@ class FaissIndex(ABC):
             raise InvalidInput("allowed", f"must be bool ({self.size},), got {allowed.dtype} {allowed.shape}")
         count = self.size if allowed is None else int(np.count_nonzero(allowed))
         out = [Neighbours(np.zeros(0, np.int64), np.zeros(0, np.float32)) for _ in vectors]
-        asked, k = np.flatnonzero(vectors.any(1)), min(k, count)
-        if k and len(asked):
-            scores, rows = self._complete(vectors[asked], k, None if count == self.size else allowed, count)
-            for i, r, s in zip(asked, rows, scores, strict=True):
+        nonzero, k = np.flatnonzero(vectors.any(1)), min(k, count)
+        if k and len(nonzero):
+            scores, rows = self._search(vectors[nonzero], k, None if count == self.size else allowed, count)
+            for i, r, s in zip(nonzero, rows, scores, strict=True):
                 found = (r >= 0) & (r < self.size)
                 out[i] = Neighbours(r[found], s[found])
         return out
@@ -170,21 +144,9 @@ class FaissIndex(ABC):
 
         faiss.write_index(self._index, str(path))
 
-    def _complete(self, vectors: Vectors, k: int, allowed: Mask | None, count: int) -> tuple[Vectors, Rows]:
-        """Search; queries for which a shortcut found fewer than k of the `count` allowed rows are searched exactly."""
-        scores, rows = self._search(vectors, k, allowed, count)
-        short = np.flatnonzero(rows[:, -1] < 0)
-        if len(short):
-            scores[short], rows[short] = self._exhaustive(vectors[short], k, allowed, count)
-        return scores, rows
-
-    def _search(self, vectors: Vectors, k: int, allowed: Mask | None, count: int) -> tuple[Vectors, Rows]:
-        """Scores and rows (N, k), best first; row -1 where none was found. Exact unless a subclass knows better."""
-        return self._exhaustive(vectors, k, allowed, count)
-
     @abstractmethod
-    def _exhaustive(self, vectors: Vectors, k: int, allowed: Mask | None, count: int) -> tuple[Vectors, Rows]:
-        """The same, looking at every allowed row."""
+    def _search(self, vectors: Vectors, k: int, allowed: Mask | None, count: int) -> tuple[Vectors, Rows]:
+        """Scores and rows (N, k), best first, of non-zero queries among the `count` >= k allowed rows; row -1: none."""
 
     @staticmethod
     @abstractmethod
@@ -193,15 +155,15 @@ class FaissIndex(ABC):
 
 
 def checked(vectors: NDArray[np.floating], dim: int | None, field: str) -> Vectors:
-    """The same as contiguous float32.
+    """The same vectors as contiguous float32.
 
     Raises:
-        InvalidInput: not a matrix of `dim` columns, or NaN or infinity in it.
+        InvalidInput: not a matrix of `dim` columns (None: any number), or NaN or infinity in it.
     """
     if vectors.ndim != 2 or vectors.shape[1] != (dim or vectors.shape[1]) or not vectors.shape[1]:
         raise InvalidInput(field, f"must have shape (N, {dim or 'D'}), got {vectors.shape}")
     out = np.ascontiguousarray(vectors, np.float32)
-    # A sum is not finite where any number is not; a mask of a million rows would be as large as the vectors.
+    # The sum is not finite if any number is not, and needs no mask as large as a million vectors.
     with np.errstate(over="ignore", invalid="ignore"):
         if not np.isfinite(out.sum(dtype=np.float64)):
             raise InvalidInput(field, "holds NaN or infinity")
@@ -209,17 +171,7 @@ def checked(vectors: NDArray[np.floating], dim: int | None, field: str) -> Vecto
 
 
 def bitmap(allowed: Mask) -> Any:
-    """A FAISS selector of the allowed rows, one bit each."""
+    """A FAISS selector of the allowed rows, one bit per row."""
     import faiss
 
     return faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))
-
-
-def _on_cpu(kind: str, on_gpu: bool, device: Device | None) -> str:
-    if device is None:
-        return "cpu"
-    return f"cpu: {device.reason}" if on_gpu else f"cpu: FAISS has no {kind} index for GPUs"
-
-
-def _last_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[-1][:200] if str(error).strip() else type(error).__name__

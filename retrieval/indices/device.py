@@ -1,4 +1,4 @@
-"""GPUs under FAISS: which one there is, or why none, and copies of indices on it."""
+"""GPU support of FAISS: finding a GPU, and copies of indices on it."""
 
 import threading
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 GPU = 0
 MAX_K = 2048
-"""Most neighbours, and most lists, that FAISS selects on a GPU."""
+"""FAISS's limit on neighbours and on probed lists on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,14 @@ class Device:
 
     Attributes:
         number: of the GPU, None without one.
-        reason: in words, for people.
+        reason: for people, why there is no GPU, or which one is used.
     """
 
     number: int | None
     reason: str
 
     def copy_of(self, index: Any) -> "GpuCopy | None":
-        """The index on this GPU; None where there is no GPU, or no room on it."""
+        """A copy of a FAISS index on this GPU; None without a GPU or without enough memory on it."""
         import faiss
 
         if self.number is None:
@@ -33,12 +33,12 @@ class Device:
         resources = faiss.StandardGpuResources()
         try:
             return GpuCopy(faiss.index_cpu_to_gpu(resources, self.number, index), resources, self.number)
-        except RuntimeError:  # out of device memory: the processor can serve
+        except RuntimeError:  # out of device memory: search on the CPU
             return None
 
 
 class GpuCopy:
-    """An index on a GPU. Its scratch memory serves one search at a time, so searches queue."""
+    """An index on a GPU. Its scratch memory serves one search at a time, so searches take turns."""
 
     def __init__(self, index: Any, resources: Any, number: int) -> None:
         self._index, self._resources = index, resources
@@ -46,17 +46,17 @@ class GpuCopy:
         self.place = f"cuda:{number}"
 
     def takes(self, k: int, allowed: NDArray[np.bool_] | None, lists: int = 1) -> bool:
-        """Whether FAISS can do such a search on a GPU: it has no filters there, and limits."""
+        """Whether FAISS supports such a search on a GPU: without a filter, and within `MAX_K`."""
         return allowed is None and max(k, lists) <= MAX_K
 
     def search(self, vectors: NDArray[np.float32], k: int, params: Any = None) -> Any:
-        """Scores and rows (N, k), as of the index on the processor."""
+        """Scores and rows (N, k), with the signature of a FAISS index's own `search`."""
         with self._lock:
             return self._index.search(vectors, k, params=params)
 
 
 def find_device() -> Device:
-    """The first GPU, if this FAISS can use one."""
+    """The first GPU if this build of FAISS can use one, else the reason why not."""
     import faiss
 
     if not hasattr(faiss, "StandardGpuResources"):

@@ -1,8 +1,8 @@
 """Exact search over all vectors; the right choice up to some hundred thousand.
 
 FAISS 1.15 compares queries one by one below about three hundred at a time (`distance_compute_blas_threshold`). Matrix
-products would be quicker from four on, but their rounding depends on the size of the batch, and with it which of equal
-phrases a request gets; so its setting is left as it is.
+products would be faster from four queries on, but their rounding depends on the size of the batch, and with it which
+of several equal phrases a request gets; so the threshold keeps its default.
 """
 
 from typing import Any
@@ -10,20 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.indices.base import FaissIndex, IndexInfo, Mask, Rows, Vectors, bitmap, checked
+from retrieval.indices.base import IndexInfo, Mask, Rows, VectorIndex, Vectors, bitmap, checked
 
-FEW = 0.1
-"""Share of allowed rows below which FAISS goes through their numbers rather than through all rows."""
+_ENUMERATED_SHARE = 0.1
+"""Below this share of allowed rows FAISS is given their numbers instead of a bitmap of all rows."""
 
 
-class FlatIndex(FaissIndex):
-    """Every query is compared with every vector."""
+class FlatIndex(VectorIndex):
+    """Compares every query with every vector."""
 
     kind = "flat"
 
     @classmethod
     def build(cls, vectors: NDArray[np.floating]) -> "FlatIndex":
-        """Index of float vectors (N, dim).
+        """Index of vectors (N, dim).
 
         Raises:
             InvalidInput: not a matrix, or NaN or infinity in it.
@@ -35,27 +35,21 @@ class FlatIndex(FaissIndex):
         index.add(rows)
         return cls(index, IndexInfo(cls.kind))
 
-    def _exhaustive(self, vectors: Vectors, k: int, allowed: Mask | None, count: int) -> tuple[Vectors, Rows]:
+    def _search(self, vectors: Vectors, k: int, allowed: Mask | None, count: int) -> tuple[Vectors, Rows]:
+        import faiss
+
+        index, parameters = self._index, None
+        if allowed is not None:
+            enumerate_rows = count < _ENUMERATED_SHARE * len(allowed)
+            selector = faiss.IDSelectorArray(np.flatnonzero(allowed)) if enumerate_rows else bitmap(allowed)
+            parameters = faiss.SearchParameters(sel=selector)
         if self._gpu is not None and self._gpu.takes(k, allowed):
-            found: tuple[Vectors, Rows] = self._gpu.search(vectors, k)
-            return found
-        return exhaustive(self._index, vectors, k, allowed, count)
+            index = self._gpu
+        found: tuple[Vectors, Rows] = index.search(vectors, k, params=parameters)
+        return found
 
     @staticmethod
     def _holds(index: Any) -> bool:
         import faiss
 
         return isinstance(index, faiss.IndexFlat)
-
-
-def exhaustive(flat: Any, vectors: Vectors, k: int, allowed: Mask | None, count: int) -> tuple[Vectors, Rows]:
-    """Exact search in a flat FAISS index among the `count` allowed rows."""
-    import faiss
-
-    parameters = None
-    if allowed is not None:
-        few = count < FEW * len(allowed)
-        selector = faiss.IDSelectorArray(np.flatnonzero(allowed)) if few else bitmap(allowed)
-        parameters = faiss.SearchParameters(sel=selector)
-    found: tuple[Vectors, Rows] = flat.search(vectors, k, params=parameters)
-    return found

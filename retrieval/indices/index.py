@@ -1,4 +1,4 @@
-"""Nearest phrases by inner product: which index for how many vectors, and how to open the one that a library has."""
+"""Choosing, building and opening the index of a library."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,19 +10,16 @@ from numpy.typing import NDArray
 from choreo.errors import InvalidArtifact, InvalidInput
 from retrieval.indices.base import IndexInfo, Neighbours, VectorIndex
 from retrieval.indices.flat import FlatIndex
-from retrieval.indices.hnsw import HnswIndex
 from retrieval.indices.ivf import IvfIndex
 from retrieval.indices.recall import Parts
 
 __all__ = ["KINDS", "FlatIndex", "IndexInfo", "Neighbours", "VectorIndex", "build_index", "load_index"]
 
 AUTO: Final = "auto"
-_INDICES: Final[dict[str, type[FlatIndex] | type[IvfIndex] | type[HnswIndex]]] = {
-    index.kind: index for index in (FlatIndex, IvfIndex, HnswIndex)
-}
+_INDICES: Final[dict[str, type[FlatIndex] | type[IvfIndex]]] = {index.kind: index for index in (FlatIndex, IvfIndex)}
 KINDS: Final = (AUTO, *_INDICES)
 MAX_FLAT: Final = 20_000
-"""More vectors go into inverted lists: fewer are searched exactly in some ten milliseconds, and need no training."""
+"""Up to so many vectors are searched exactly, in some ten milliseconds and without training."""
 
 
 def build_index(
@@ -31,13 +28,12 @@ def build_index(
     parts: Sequence[int] | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> VectorIndex:
-    """Index vectors (N, dim), of length 1 or less.
+    """Index vectors (N, dim) of length 1 or less.
 
     Args:
-        vectors: rows to find.
-        kind: `flat` (exact), `ivf`, `hnsw`, or `auto`: by N. What the approximate ones find of what exact search
-            finds is measured while they are built, and is in `info` of the result.
-        parts: counts of the columns that a query may lack together (text, music, motion); None: they are one.
+        vectors: rows to index.
+        kind: `flat` (exact), `ivf` (approximate, its recall measured during the build), or `auto`, which chooses by N.
+        parts: sizes of the column groups that a query may lack (text, music, motion); None: one group.
         progress: told of each step of a long build.
     Raises:
         InvalidInput: an unknown kind, too few vectors for it, not a matrix, or NaN or infinity in it.
@@ -48,20 +44,22 @@ def build_index(
         kind = FlatIndex.kind if len(vectors) <= MAX_FLAT else IvfIndex.kind
     if kind == FlatIndex.kind:
         return FlatIndex.build(vectors)
-    approximate = IvfIndex if kind == IvfIndex.kind else HnswIndex
-    return approximate.build(vectors, Parts(tuple(parts or vectors.shape[1:])), progress)
+    return IvfIndex.build(vectors, Parts(tuple(parts or vectors.shape[1:])), progress)
 
 
 def load_index(path: Path, kind: str, parameters: Mapping[str, Any] | None = None) -> VectorIndex:
-    """Open an index that was saved, on the GPU if there is one that FAISS can use.
+    """Memory-map a saved index; it is searched on a GPU if there is one that FAISS can use.
 
     Args:
-        path: its file, which is mapped, not read.
-        kind: what it was built as.
-        parameters: of its `info`, by the manifest.
+        path: its file.
+        kind: what it was built as, from the manifest.
+        parameters: of its `IndexInfo`, from the manifest.
     Raises:
-        InvalidArtifact: an unknown kind, or a file that is missing, cut off, of another kind, metric or parameters.
+        InvalidArtifact: an unknown kind, or a file that is missing, truncated, of another kind, metric or parameters.
     """
     if kind not in _INDICES:
-        raise InvalidArtifact(f"{path.name} is said to be an index of kind {kind}; known are {', '.join(_INDICES)}")
+        raise InvalidArtifact(
+            f"{path.name} is an index of kind {kind}, this program reads {' and '.join(_INDICES)}; "
+            "build the library again"
+        )
     return _INDICES[kind].load(path, parameters)

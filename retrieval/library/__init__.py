@@ -1,1 +1,1 @@
-"""A phrase library: phrases, their table and motion, and the space they are searched in."""
+"""Phrase libraries: what they contain, opening them, and dense search."""

@@ -1,10 +1,9 @@
-"""One space for phrases and queries: blocks for text, the music's rhythm, pattern and timbre, and motion.
+"""The embedding space of phrases and queries: blocks for text, the music's rhythm, pattern and timbre, and motion.
 
-Text vectors first lose most of the library's mean: what all captions share ("a person is ...") would otherwise drown
-what tells them apart. Each block has unit length and is weighted by the square root of its weight, so the inner
-product of two embeddings is the weighted mean of the blocks' cosines. A query is divided by the weight of the blocks
-it has, so that its scores fill [-1, 1] whatever it knows; a block that the phrase lacks counts as neither like nor
-unlike, cosine 0.
+Most of the library's mean text vector is subtracted from text vectors first: what all captions share ("a person is
+...") would otherwise outweigh the differences. Each block has unit length times the square root of its weight, so the
+inner product of two embeddings is the weighted mean of the blocks' cosines. A query is divided by the total weight of
+the blocks it has, so that its scores fill [-1, 1] whichever those are; a block that the phrase lacks has cosine 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,22 +22,26 @@ Array = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
 VERSION: Final = 2
-"""Of the layout and the formulas below; a library with another one must be built again."""
+"""Of the layout and formulas below; a library of another version must be built again."""
 RHYTHM_DIM: Final = 4
 """cos and sin on the tempo circle, beat strength, energy."""
 MAX_Z: Final = 3.0
-"""A number this many standard deviations out says all it can."""
+"""Standard scores are clipped to +-MAX_Z."""
 TEXT_CENTRING: Final = 0.75
-"""Share of the mean text vector that is taken off; with all of it, phrases of one sentence only would say nothing."""
+"""Share of the mean text vector that is subtracted; all of it would leave nothing of a library of one sentence."""
 _SIDE_GAIN: Final = 0.5
-_SMALLEST_STD: Final = 1e-4
+_MIN_STD: Final = 1e-4
 _EPS: Final = 1e-6
 _CHUNK: Final = 65536
 
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each block counts; they need not add up to 1. The defaults are measured: see docs/retrieval.md."""
+    """Weight of each block; they need not add up to 1. docs/retrieval.md has the measurements behind the defaults.
+
+    Raises:
+        InvalidInput: a weight is not a positive number.
+    """
 
     text: float = 0.5
     rhythm: float = 0.2
@@ -57,12 +60,12 @@ BLOCKS: Final = tuple(f.name for f in fields(Weights))
 
 @dataclass(frozen=True)
 class PhraseColumns:
-    """What embeddings need of N phrases besides their words, column by column; NaN where a phrase has nothing.
+    """The numbers of N phrases that embeddings need, as columns; NaN where a phrase has none.
 
     Attributes:
         tempo, beat_strength, energy: (N,), as in `Phrase`.
         stats: (N, 14) motion statistics.
-        music: (N, 30) summaries of their music.
+        music: (N, 30) song summaries.
     """
 
     tempo: Array
@@ -87,21 +90,21 @@ class PhraseColumns:
         return len(self.tempo)
 
     def part(self, rows: slice) -> Self:
-        """Some of the rows."""
+        """A range of rows."""
         return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
-    """Everything an embedding depends on; it lies beside the index.
+    """Everything an embedding depends on; part of the library's manifest.
 
     Attributes:
         text_encoder, text_dim: the sentence encoder.
         weights: of the blocks.
-        text_mean: of the library's text vectors of unit length; empty: zeros.
-        stats, summary: names of the motion statistics and of the numbers that sum up music.
-        stats_mean, stats_std: of the library's phrases.
-        summary_mean, summary_std: of those of its phrases that have music.
+        text_mean: mean of the library's unit text vectors; empty: zeros.
+        stats, summary: names of the motion statistics and of the song summary's numbers.
+        stats_mean, stats_std: over the library's phrases.
+        summary_mean, summary_std: over the phrases with music.
         energy_mean, energy_std: of the logarithm of the phrases' kinetic energy.
         version: of the formulas.
     """
@@ -122,39 +125,39 @@ class EmbeddingConfig:
 
     @property
     def dim(self) -> int:
-        """Columns of an embedding."""
+        """Dimension of an embedding."""
         return sum(self.sizes)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Columns of each of `BLOCKS`."""
+        """Number of columns of each of `BLOCKS`."""
         return self.text_dim, RHYTHM_DIM, len(PATTERN), len(TIMBRE), len(self.stats)
 
     @property
     def parts(self) -> tuple[int, int, int]:
-        """Columns of what a query has or lacks as a whole: text, music, motion."""
+        """Number of columns of the groups that a query has or lacks as a whole: text, music, motion."""
         text, *music, motion = self.sizes
         return text, sum(music), motion
 
     def fitted(
         self, phrases: Sequence[Phrase] | PhraseColumns, texts: NDArray[np.floating] | None = None
     ) -> "EmbeddingConfig":
-        """The same with the statistics of these phrases, and of text vectors (N, E) if they are given."""
+        """The same configuration with the statistics of these phrases, and of text vectors (N, E) if given."""
         columns = phrases if isinstance(phrases, PhraseColumns) else PhraseColumns.of(phrases)
         energy = _log_energy(columns.energy)
-        heard = columns.music[~np.isnan(columns.music).any(1)]
+        music = columns.music[~np.isnan(columns.music).any(1)]
         out = replace(
             self,
             stats_mean=_rounded(columns.stats.mean(0)),
-            stats_std=_rounded(np.maximum(columns.stats.std(0), _SMALLEST_STD)),
+            stats_std=_rounded(np.maximum(columns.stats.std(0), _MIN_STD)),
             energy_mean=round(float(energy.mean()), 9),
-            energy_std=round(float(max(energy.std(), _SMALLEST_STD)), 9),
+            energy_std=round(float(max(energy.std(), _MIN_STD)), 9),
         )
-        if len(heard):
-            means, stds = heard.mean(0), np.maximum(heard.std(0), _SMALLEST_STD)
+        if len(music):
+            means, stds = music.mean(0), np.maximum(music.std(0), _MIN_STD)
             out = replace(out, summary_mean=_rounded(means), summary_std=_rounded(stds))
-        if texts is not None and len(spoken := texts[np.any(texts, axis=1)]):
-            out = replace(out, text_mean=_rounded(_unit(spoken).mean(0), 4))
+        if texts is not None and len(with_text := texts[np.any(texts, axis=1)]):
+            out = replace(out, text_mean=_rounded(_unit(with_text).mean(0), 4))
         return out
 
     def to_json(self) -> dict[str, Any]:
@@ -166,7 +169,7 @@ class EmbeddingConfig:
         """Inverse of `to_json`.
 
         Raises:
-            InvalidArtifact: fields are missing, of the wrong kind, or of another version.
+            InvalidArtifact: fields are missing or malformed, or the version is another one.
         """
         try:
             found = dict(values)
@@ -200,30 +203,27 @@ class EmbeddingConfig:
 
 @dataclass(frozen=True)
 class Music:
-    """What is known of a song.
+    """The music block of a query.
 
     Attributes:
-        tempo: beats per minute, 0 where there is no beat; halves and doubles are the same.
-        beat_strength: see `retrieval.library.phrases.beat_strength`.
-        energy: how lively, in standard deviations from an average song, None where unknown; phrases answer with
-            the kinetic energy of their motion.
-        summary: of the recording, see `retrieval.library.song_summary`; None where unknown.
+        tempo: beats per minute, 0 without a beat; half and double tempo are equivalent.
+        beat_strength: of `retrieval.library.phrases.beat_strength`; None if unknown.
+        summary: of `retrieval.library.song_summary`; None if unknown.
     """
 
     tempo: float
     beat_strength: float | None = None
-    energy: float | None = None
     summary: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
 class Query:
-    """What is looked for; absent blocks are None.
+    """What to look for; absent blocks are None.
 
     Attributes:
         text: (E,) embedding of the prompt by the library's text encoder.
         music: of the song.
-        stats: motion statistics in the order of `STATS`, of a motion that the result should be like.
+        stats: statistics, in the order of `STATS`, of a motion that the result should resemble.
     """
 
     text: NDArray[np.floating] | None = None
@@ -232,7 +232,7 @@ class Query:
 
 
 class QueryEmbedder:
-    """Embeds phrases when a library is built, and queries when it is searched, by the same formulas."""
+    """Embeds the phrases of a library, and queries to it, by the same formulas."""
 
     def __init__(self, config: EmbeddingConfig) -> None:
         self.config = config
@@ -260,10 +260,10 @@ class QueryEmbedder:
         return Query(text=encoder.encode([text])[0])
 
     def phrases(self, phrases: Sequence[Phrase] | PhraseColumns, texts: NDArray[np.floating]) -> Vectors:
-        """Embeddings float32 (N, D) of phrases with text vectors (N, E); each of length 1 or less.
+        """Embeddings float32 (N, D), of length 1 or less, of phrases with text vectors (N, E).
 
         Raises:
-            InvalidInput: the text vectors do not fit, or a number is not finite.
+            InvalidInput: the text vectors have another shape, or a number is not finite.
         """
         columns = phrases if isinstance(phrases, PhraseColumns) else PhraseColumns.of(phrases)
         if texts.shape != (len(columns), self.config.text_dim):
@@ -282,32 +282,30 @@ class QueryEmbedder:
         return out
 
     def queries(self, queries: Sequence[Query]) -> Vectors:
-        """Embeddings float32 (N, D) of queries; a row of zeros for one that says nothing.
+        """Embeddings float32 (N, D) of queries; zeros for an empty query.
 
         Raises:
             InvalidInput: a block has the wrong number of columns or is not finite.
         """
         config = self.config
         songs = [query.music for query in queries]
+        energy = np.zeros(len(songs))  # of an average song: phrases have that of their motion, songs have none
         vectors = self._embed(
             _stacked([query.text for query in queries], config.text_dim, "text", 0.0),
             _rhythm(
                 np.array([0.0 if song is None else song.tempo for song in songs]),
                 np.array([None if song is None else song.beat_strength for song in songs], np.float64),
-                np.array([None if song is None else song.energy for song in songs], np.float64),
+                energy,
             ),
             self._z_music(_stacked([song and song.summary for song in songs], len(SUMMARY), "music", np.nan)),
             self._z_stats(_stacked([query.stats for query in queries], len(STATS), "stats", np.nan)),
         )
-        # Unit blocks: the squared length is the sum of the weights that are there.
+        # Blocks are unit vectors times root weight, so the squared length is the sum of the weights present.
         weight = (vectors**2).sum(1, keepdims=True)
         return np.divide(vectors, weight, out=np.zeros_like(vectors), where=weight > _EPS).astype(np.float32)
 
     def cosines(self, queries: NDArray[np.floating], phrases: NDArray[np.floating]) -> Array:
-        """Cosines of each block, (N, len(BLOCKS)), of embeddings of queries and of phrases, row by row or broadcast.
-
-        NaN where the query or the phrase lacks the block.
-        """
+        """Cosines (N, len(BLOCKS)) of query and phrase embeddings per block, row by row or broadcast; NaN: no block."""
         q, p = np.asarray(queries, np.float64), np.asarray(phrases, np.float64)
         out = []
         for block in self._blocks:
@@ -317,11 +315,11 @@ class QueryEmbedder:
         return np.clip(np.stack(out, axis=-1), -1, 1)
 
     def block(self, vectors: NDArray[np.floating], name: str) -> NDArray[np.floating]:
-        """Columns of one of `BLOCKS`, a view."""
+        """A view of the columns of one of `BLOCKS`."""
         return vectors[..., self._blocks[BLOCKS.index(name)]]
 
     def z_stats(self, stats: Sequence[Sequence[float]]) -> Array:
-        """Motion statistics (N, 14) in clipped standard deviations from the library's mean."""
+        """Motion statistics (N, 14) as clipped standard scores within the library."""
         return self._z_stats(_finite(np.asarray(stats, np.float64).reshape(-1, len(STATS)), "stats"))
 
     def _embed(self, text: NDArray[np.floating], rhythm: Array, music: Array, stats: Array) -> Array:
@@ -331,7 +329,7 @@ class QueryEmbedder:
         return np.concatenate(blocks, axis=1)
 
     def _centred(self, text: NDArray[np.floating]) -> Array:
-        """Unit text vectors without what they share; zeros stay zeros."""
+        """Unit text vectors minus the library's mean; zeros stay zeros."""
         unit = _unit(text)
         return np.where(unit.any(1, keepdims=True), unit - self._centre, 0.0)
 
@@ -343,15 +341,15 @@ class QueryEmbedder:
 
 
 def _rhythm(tempo: Array, beat_strength: Array, energy: Array) -> Array:
-    """Octave-folded tempo on a circle, so that 60, 120 and 240 BPM are one point and 85 is opposite; then liveliness.
+    """The rhythm block (N, 4): octave-folded tempo as a point on a circle, beat strength and energy.
 
-    Zeros where there is no beat: the rest says too little to search by.
+    60, 120 and 240 BPM are the same point, and 85 is opposite. Zeros without a beat.
     """
     if not np.isfinite(tempo).all() or (tempo < 0).any() or np.isinf([beat_strength, energy]).any():
         raise InvalidInput("music", "tempo, beat strength and energy must be finite, and the tempo not negative")
     beating = tempo > 0
     angle = 2 * np.pi * np.log2(np.where(beating, tempo, 1.0))
-    strength = np.nan_to_num(2 * beat_strength - 1)  # unknown: neither strong nor weak
+    strength = np.nan_to_num(2 * beat_strength - 1)  # unknown: medium
     columns = np.stack(
         [np.cos(angle), np.sin(angle), _SIDE_GAIN * np.tanh(strength), _SIDE_GAIN * np.tanh(np.nan_to_num(energy))], 1
     )
@@ -359,13 +357,13 @@ def _rhythm(tempo: Array, beat_strength: Array, energy: Array) -> Array:
 
 
 def _z(values: Array, mean: Sequence[float], std: Sequence[float]) -> Array:
-    """Clipped standard scores (N, C), rows of zeros where there is NaN."""
+    """Clipped standard scores (N, C); rows with NaN become zeros."""
     z = np.clip((values - np.asarray(mean)) / np.asarray(std), -MAX_Z, MAX_Z)
     return np.where(np.isnan(z).any(1, keepdims=True), 0.0, z)
 
 
 def _stacked(rows: Sequence[Any], dim: int, field: str, absent: float) -> Array:
-    """Float64 (N, dim) of rows of `dim` finite numbers, None filled with `absent`."""
+    """Rows of `dim` finite numbers as float64 (N, dim), None replaced by `absent`."""
     out = np.full((len(rows), dim), absent)
     for i, row in enumerate(rows):
         if row is None:
@@ -384,7 +382,7 @@ def _finite(values: NDArray[Any], field: str) -> NDArray[Any]:
 
 
 def _unit(rows: NDArray[np.floating]) -> Array:
-    """Rows / |row|, or zeros where that is (next to) nothing."""
+    """Rows / |row|, zeros where |row| is (nearly) zero."""
     values = np.asarray(rows, np.float64)
     norm = np.linalg.norm(values, axis=1, keepdims=True)
     return np.divide(values, norm, out=np.zeros_like(values), where=norm > _EPS)

@@ -1,4 +1,4 @@
-"""Which phrases may be used at all: by genre, tempo and licence."""
+"""Filters on the phrases that a search may find: genre, tempo and licence."""
 
 import math
 from dataclasses import dataclass
@@ -12,12 +12,14 @@ from retrieval.library.table import PhraseTable
 
 @dataclass(frozen=True)
 class PhraseFilter:
-    """Conditions that all must hold; empty ones allow everything.
+    """Conditions that must all hold; an empty one allows everything.
 
     Attributes:
         genres: names of dances, in any letter case.
         licences: licence tags, in any letter case.
-        min_tempo, max_tempo: beats per minute; a phrase of unknown tempo passes only where neither is given.
+        min_tempo, max_tempo: beats per minute; a phrase of unknown tempo passes only if neither is given.
+    Raises:
+        InvalidInput: a tempo is not a positive number, or the minimum is above the maximum.
     """
 
     genres: frozenset[str] = frozenset()
@@ -35,11 +37,11 @@ class PhraseFilter:
 
     @property
     def allows_everything(self) -> bool:
-        """Whether no condition is given."""
-        return self == PhraseFilter()
+        """Whether there is no condition."""
+        return self == EVERYTHING
 
     def rows(self, table: PhraseTable) -> NDArray[np.bool_]:
-        """Which rows of a table pass, bool (N,)."""
+        """Mask (N,) of the rows of a table that pass."""
         out = np.ones(len(table), np.bool_)
         for name, wanted in (("genre", self.genres), ("licence", self.licences)):
             if wanted:

@@ -1,13 +1,13 @@
-"""The manifest of a library: what is in the folder, and how to see that it is whole."""
+"""The manifest of a library: what the folder contains, and how to verify that it is complete."""
 
 import hashlib
 import json
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from choreo.errors import InvalidArtifact
+from choreo.files import file_sha256
 from choreo.motion.skeleton import FPS
 from retrieval.indices.base import IndexInfo
 from retrieval.library.embedding import EmbeddingConfig
@@ -18,12 +18,12 @@ NAME: Final = "manifest.json"
 TABLE, MOTION, INDEX = "phrases.parquet", "motion.npy", "index.faiss"
 FILES: Final = (TABLE, MOTION, INDEX)
 HASH_LIMIT: Final = 256 << 20
-"""Larger files are checked by their size alone when a library is opened; their hash can be asked for."""
+"""Of larger files, in bytes, only the size is checked when a library is opened."""
 
 
 @dataclass(frozen=True)
 class FileEntry:
-    """Size and sha256 (hex) of one file."""
+    """Size in bytes and SHA-256 (hex) of a file."""
 
     size: int
     sha256: str
@@ -31,11 +31,11 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` says.
+    """Content of `manifest.json`.
 
     Attributes:
         phrases, frames: counts.
-        index: its kind, what it is searched with, and the recall that was measured.
+        index: kind and parameters of the index, and its measured recall.
         embedding: how phrases and queries are embedded.
         licences: number of phrases by licence tag.
         files: by name.
@@ -50,7 +50,7 @@ class Manifest:
 
     @property
     def content(self) -> str:
-        """Hash of everything in the library: equal libraries have equal ones. For caches and reports."""
+        """Hash of the whole library, equal for equal libraries; for caches and reports."""
         return hashlib.sha256(json.dumps(self._body(), sort_keys=True).encode()).hexdigest()
 
     def write(self, folder: Path) -> None:
@@ -84,7 +84,7 @@ class Manifest:
         """Compare every file with its entry: the size always, the hash of files up to `hash_limit` bytes.
 
         Raises:
-            InvalidArtifact: a file is missing, cut off or changed.
+            InvalidArtifact: a file is missing, truncated or changed.
         """
         for name in FILES:
             entry = self.files[name]
@@ -94,7 +94,7 @@ class Manifest:
                 raise InvalidArtifact(f"the phrase library {folder} misses {name}") from error
             if size != entry.size:
                 raise InvalidArtifact(f"{name} has {size} bytes instead of {entry.size}; it is cut off or changed")
-            if size <= hash_limit and file_hash(folder / name) != entry.sha256:
+            if size <= hash_limit and file_sha256(folder / name) != entry.sha256:
                 raise InvalidArtifact(f"{name} is not the file that the library was built with: its sha256 differs")
 
     def _body(self) -> dict[str, Any]:
@@ -126,12 +126,6 @@ class Manifest:
         )
 
 
-def entries(folder: Path, names: Iterable[str] = FILES) -> dict[str, FileEntry]:
-    """Entries of files as they lie in the folder."""
-    return {name: FileEntry((folder / name).stat().st_size, file_hash(folder / name)) for name in names}
-
-
-def file_hash(path: Path) -> str:
-    """Sha256 (hex) of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def entries(folder: Path) -> dict[str, FileEntry]:
+    """Entries of a library's files as they are in the folder."""
+    return {name: FileEntry((folder / name).stat().st_size, file_sha256(folder / name)) for name in FILES}

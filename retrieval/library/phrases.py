@@ -1,4 +1,4 @@
-"""A motion phrase: a few counts of dancing with what is known about them, and how the numbers are computed."""
+"""A motion phrase: a few counts of dancing with everything that is known about them."""
 
 import hashlib
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ STATS: Final = (
     "speed", "speed_spread", "arm_speed", "leg_speed", "travel", "net_travel", "turning", "net_turn", "arm_height",
     "arm_spread", "stance", "crouch", "vertical_range", "bounce",
 )  # fmt: skip
-"""Names of the motion statistics, in order; none depends on where the dancer is or faces."""
+"""Names of the motion statistics, in order; all are invariant to the dancer's position and heading."""
 _PARTS: Final = {
     "trunk": (0, 3, 6, 9, 12, 13, 14, 15),
     "arms": (16, 17, 18, 19, 20, 21),
@@ -31,8 +31,8 @@ _PARTS: Final = {
 KINETIC: Final = tuple(f"{part}_{kind}" for part in _PARTS for kind in ("horizontal", "vertical", "expenditure"))
 """Names of the kinetic features of each part of the body, in order."""
 MILLIMETRES: Final = 1000
-LARGEST: Final = np.iinfo(np.int16).max / MILLIMETRES
-"""Farthest coordinate from the phrase's start that int16 millimetres hold, metres."""
+MAX_COORDINATE: Final = np.iinfo(np.int16).max / MILLIMETRES
+"""Farthest coordinate from the phrase's start that int16 millimetres can hold, metres."""
 
 _WRISTS, _FEET = (20, 21), (L_FOOT, R_FOOT)
 _ARMS, _LEGS = (18, 19, 20, 21), (4, 5, 7, 8, 10, 11)
@@ -43,23 +43,23 @@ class Phrase:
     """One phrase of a library.
 
     Attributes:
-        id: 16 hex digits, a hash of motion and words; equal phrases have equal ids.
-        source: recording that it was cut from.
-        start: where in the recording, seconds.
+        id: 16 hex digits, a hash of motion, caption and genre; equal phrases have equal ids.
+        source: name of the recording it was cut from.
+        start: its first frame in the recording, seconds.
         licence: tag of the recording's terms.
         caption: a sentence, or empty.
         genre: kind of dance, or empty.
-        style: manner of dancing as its maker calls it, or empty.
-        words: everything the text encoder and rerankers read of it; see `words`.
-        tempo: beats per minute, 0 where unknown.
-        beat_strength: how far onsets stand out on beats, 0..1; None where no music was there.
+        style: manner of dancing in its maker's words, or empty.
+        words: all that the text encoder and rerankers read of it; made by `words`.
+        tempo: beats per minute, 0 if unknown.
+        beat_strength: how far onsets stand out on beats, 0 to 1; None without music.
         energy: mean kinetic energy of unit joint masses, m^2/s^2.
         num_frames: T, at 30 fps.
         first_row: its first frame in the library's motion array.
-        beats: seconds within the phrase, its closing beat at T / 30 included.
+        beats: seconds within the phrase, including its closing beat at T / 30.
         stats: motion statistics in the order of `STATS`.
         kinetic: kinetic features in the order of `KINETIC`.
-        music: summary of the recording's music in the order of `SUMMARY`; None where no music was there.
+        music: summary of the recording's music in the order of `SUMMARY`; None without music.
     """
 
     id: str
@@ -82,7 +82,7 @@ class Phrase:
 
     @property
     def seconds(self) -> float:
-        """Duration at 30 fps."""
+        """Duration."""
         return self.num_frames / FPS
 
 
@@ -99,14 +99,14 @@ def describe(
     beat_strength: float | None = None,
     music: Sequence[float] | None = None,
 ) -> tuple[Phrase, NDArray[np.int16]]:
-    """A phrase of canonical positions (T, 22, 3) at 30 fps, and the rows (T, 22, 3) of it that a library stores.
+    """The phrase of a motion, with `first_row` 0, and its stored form (T, 22, 3) in millimetres.
 
     Args:
-        positions: any place and heading, metres; the floor at y = 0.
+        positions: (T, 22, 3) on the canonical skeleton at 30 fps, metres, in any place and heading, floor at y = 0.
         beats: seconds from the first frame; those outside the phrase are left out.
-        music: summary of the recording's music, in the order of `SUMMARY`.
+        caption, genre, style, source, start, licence, beat_strength, music: attributes of the phrase.
     Raises:
-        InvalidInput: fewer than two frames, NaN, or motion that leaves the range of int16 millimetres.
+        InvalidInput: fewer than two frames, NaN, or motion beyond the range of int16 millimetres.
     """
     stats = motion_stats(positions)
     rows = quantise(canonical(positions))
@@ -135,7 +135,7 @@ def describe(
 
 
 def canonical(positions: NDArray[np.floating]) -> Array:
-    """The same motion (T, 22, 3) beginning at x = z = 0 and facing +z."""
+    """The same motion (T, 22, 3), moved to start at x = z = 0 and face +z."""
     turned, _ = encode(positions, FPS, float(heading(np.asarray(positions)[:1])[0]))
     return decode(turned, FPS)
 
@@ -144,15 +144,15 @@ def quantise(positions: NDArray[np.floating]) -> NDArray[np.int16]:
     """Metres (T, 22, 3) to whole millimetres.
 
     Raises:
-        InvalidInput: a coordinate is beyond 32.7 m.
+        InvalidInput: a coordinate is beyond 32.7 m, or NaN.
     """
-    if not np.abs(positions).max() <= LARGEST:
-        raise InvalidInput("motion", f"leaves the {LARGEST:.1f} m around its start, or is not finite")
+    if not np.abs(positions).max() <= MAX_COORDINATE:
+        raise InvalidInput("motion", f"leaves the {MAX_COORDINATE:.1f} m around its start, or is not finite")
     return np.rint(np.asarray(positions) * MILLIMETRES).astype(np.int16)
 
 
 def beats_within(beats: ArrayLike, num_frames: int) -> Array:
-    """Beat times in rising order that lie on the phrase or on its closing instant, T / 30 s."""
+    """Ascending beat times within the phrase or on its closing instant, T / 30 s."""
     times = np.asarray(beats, np.float64).reshape(-1)
     times = np.unique(times[np.isfinite(times)])
     tolerance = 0.5 / FPS
@@ -163,9 +163,9 @@ def beats_within(beats: ArrayLike, num_frames: int) -> Array:
 def motion_stats(positions: NDArray[np.floating]) -> tuple[float, ...]:
     """The numbers named in `STATS` of positions (T, 22, 3) at 30 fps; speeds in m/s, lengths in m, turns in radians.
 
-    `speed`s are of the joints about the pelvis; `travel` is path and `net_travel` distance per second over the floor;
-    `turning` and `net_turn` likewise for the heading; `arm_height` is of the higher wrist over the head, `crouch` the
-    lowest pelvis, `bounce` the mean vertical speed of the pelvis.
+    Speeds are of the joints relative to the pelvis; `travel` and `net_travel` are path and displacement of the pelvis
+    over the floor per second, `turning` and `net_turn` the same for the heading; `arm_height` is the higher wrist over
+    the head, `crouch` the lowest pelvis, `bounce` the mean vertical speed of the pelvis.
 
     Raises:
         InvalidInput: fewer than two frames.
@@ -199,17 +199,12 @@ def motion_stats(positions: NDArray[np.floating]) -> tuple[float, ...]:
 
 
 def kinetic_features(positions: NDArray[np.floating]) -> tuple[float, ...]:
-    """The numbers named in `KINETIC` of positions (T, 22, 3) at 30 fps, means over frames and the part's joints.
+    """The numbers named in `KINETIC` of positions (T >= 2, 22, 3) at 30 fps, means over frames and the part's joints.
 
     Horizontal and vertical kinetic energy (v^2, m^2/s^2) and energy expenditure (|a|, m/s^2) as in the kinetic motion
-    features of Onuma et al. 2008, which FID_k is computed on; parts instead of joints keep a table small.
-
-    Raises:
-        InvalidInput: fewer than two frames.
+    features of Onuma et al. 2008, which FID_k is computed on; per part instead of per joint to keep the table small.
     """
     p = np.asarray(positions, np.float64)
-    if len(p) < 2:
-        raise InvalidInput("motion", f"needs at least 2 frames, got {len(p)}")
     velocity = np.diff(p, axis=0) * FPS
     horizontal, vertical = (velocity[..., [0, 2]] ** 2).sum(-1).mean(0), (velocity[..., 1] ** 2).mean(0)
     acceleration = np.linalg.norm(np.diff(velocity, axis=0), axis=-1) * FPS
@@ -218,10 +213,15 @@ def kinetic_features(positions: NDArray[np.floating]) -> tuple[float, ...]:
     return tuple(round(float(v), 6) for part in _PARTS.values() for v in per_joint[:, list(part)].mean(1))
 
 
-def beat_strength(onset: ArrayLike, beats: ArrayLike, fps: float = FPS) -> float | None:
-    """How far onsets (T,) stand out on beats (seconds): 0 as loud as anywhere, 1 nowhere else; None without beats."""
+def beat_strength(onset: ArrayLike, beats: ArrayLike) -> float | None:
+    """How far onsets stand out on beats: 1 if there are none elsewhere, 0 if beats are average; None without beats.
+
+    Args:
+        onset: (T,) onset strength at 30 fps.
+        beats: seconds from the first frame.
+    """
     envelope = np.asarray(onset, np.float64).reshape(-1)
-    frames = np.rint(np.asarray(beats, np.float64).reshape(-1) * fps).astype(int)
+    frames = np.rint(np.asarray(beats, np.float64).reshape(-1) * FPS).astype(int)
     frames = frames[(frames >= 0) & (frames < len(envelope))]
     if not len(frames):
         return None
@@ -232,7 +232,7 @@ def beat_strength(onset: ArrayLike, beats: ArrayLike, fps: float = FPS) -> float
 
 
 def words(positions: NDArray[np.floating], caption: str, genre: str, style: str = "") -> str:
-    """What the text encoder reads of a phrase: caption, genre and style if it lacks them, and how the body moves."""
+    """The text that stands for a phrase: its caption, genre and style unless the caption has them, and its motion."""
     features, _ = encode(positions)
     parts: Sequence[str] = [
         caption.strip().rstrip("."),

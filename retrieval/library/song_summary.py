@@ -1,4 +1,4 @@
-"""What a recording sounds like as a whole, in a few numbers: its timbre, how its onsets fall, and what it counts in."""
+"""A recording's music as a whole in 30 numbers: timbre, density and sharpness of onsets, and metre."""
 
 from typing import Final
 
@@ -12,34 +12,31 @@ from choreo.music.features import DSP_DIM, MFCC, ONSET, ONSET_PEAK
 Array = NDArray[np.float64]
 
 _COEFFICIENTS: Final = 12
-TIMBRE: Final = (
-    *(f"mfcc_{i}_mean" for i in range(1, _COEFFICIENTS + 1)),
-    *(f"mfcc_{i}_std" for i in range(1, _COEFFICIENTS + 1)),
-)
-"""Names of the numbers about sound."""
+TIMBRE: Final = tuple(f"mfcc_{i}_{kind}" for kind in ("mean", "std") for i in range(1, _COEFFICIENTS + 1))
+"""Names of the timbre numbers."""
 PATTERN: Final = (
     "onset_density", "percussiveness", "accent_duple", "accent_triple", "timbre_duple", "timbre_triple",
 )  # fmt: skip
-"""Names of the numbers about how sounds follow each other."""
+"""Names of the rhythm pattern numbers."""
 SUMMARY: Final = TIMBRE + PATTERN
 """Names of the numbers of `song_summary`, in order."""
 
 FOLDED_PERIOD: Final = (0.4, 0.8)
-"""Seconds from beat to beat, as halving and doubling make them: trackers disagree on the octave of a tempo."""
+"""Range of the beat period after halving and doubling, seconds: beat trackers disagree on the octave of a tempo."""
 _STEPS: Final = 8
-"""Samples per folded beat of the envelopes whose repetition is measured."""
-_LONGEST_LAG: Final = 4
-_LARGEST: Final = 1e6
+"""Samples per folded beat of the envelopes whose autocorrelation is measured."""
+_MAX_LAG: Final = 4
+_MAX_FEATURE: Final = 1e6
 
 
 def song_summary(features: NDArray[np.floating], beats: ArrayLike) -> tuple[float, ...]:
     """The numbers named in `SUMMARY` of a recording's music.
 
-    * means and deviations of MFCC 1 to 12; coefficient 0 is loudness, which the recording level decides;
-    * onset peaks per second, and how abruptly loudness changes (mean change from frame to frame over its deviation);
-    * what the music counts in: autocorrelation, in musical time, of onset strength (accent) and of MFCC 0 to 12
-      (timbre). Duple is the mean at lags of 2 and 4 beats, triple is 3 beats less duple: a waltz is above 0. Beats are
-      those of the tempo folded into `FOLDED_PERIOD`; zeros where there are too few.
+    * Means and deviations of MFCC 1 to 12; coefficient 0 is loudness, which depends on the recording level.
+    * Onset peaks per second, and percussiveness: mean change of loudness from frame to frame over its deviation.
+    * Metre: autocorrelation, in musical time, of onset strength (accent) and of MFCC 0 to 12 (timbre). Duple is the
+      mean at lags of 2 and 4 beats, triple the value at 3 beats minus duple: positive for a waltz. Beats are those of
+      the tempo folded into `FOLDED_PERIOD`; zeros if there are too few.
 
     Args:
         features: (T, 35) of `choreo.music.features.dsp35`, not normalised, at 30 fps; T >= 1.
@@ -52,15 +49,16 @@ def song_summary(features: NDArray[np.floating], beats: ArrayLike) -> tuple[floa
         raise InvalidInput("features", f"must have shape (T, {DSP_DIM}) with T >= 1, got {x.shape}")
     if not np.isfinite(x).all():
         raise InvalidInput("features", "hold NaN or infinity")
-    x = np.clip(x, -_LARGEST, _LARGEST)
+    x = np.clip(x, -_MAX_FEATURE, _MAX_FEATURE)
     onset, loudness = x[:, ONSET], x[:, MFCC.start]
     timbre = x[:, MFCC][:, : _COEFFICIENTS + 1]
     grid = _folded_grid(beats, len(x) / FPS)
+    change, spread = np.abs(np.diff(loudness)).mean() if len(x) > 1 else 0.0, loudness.std()
     values = (
         *timbre[:, 1:].mean(0),
         *timbre[:, 1:].std(0),
         np.count_nonzero(x[:, ONSET_PEAK] > 0.5) * FPS / len(x),
-        _ratio(np.abs(np.diff(loudness)).mean() if len(x) > 1 else 0.0, loudness.std()),
+        change / spread if spread > 1e-9 else 0.0,
         *_repetition(onset[:, None], grid),
         *_repetition(timbre, grid),
     )
@@ -68,29 +66,25 @@ def song_summary(features: NDArray[np.floating], beats: ArrayLike) -> tuple[floa
 
 
 def _folded_grid(beats: ArrayLike, seconds: float) -> Array:
-    """Instants, `_STEPS` to a beat of the folded tempo; empty where beats say too little."""
+    """Times in seconds, `_STEPS` per beat of the folded tempo; empty if there are too few beats."""
     times = np.asarray(beats, np.float64).reshape(-1)
     times = np.unique(times[np.isfinite(times) & (times >= 0) & (times < seconds)])
-    if len(times) < _LONGEST_LAG + 2:
+    if len(times) < _MAX_LAG + 2:
         return np.zeros(0)
     period = float(np.median(np.diff(times)))
-    # Up to two octaves: what is farther off is no tempo.
+    # At most two octaves: anything farther off is no tempo.
     octaves = int(np.clip(np.ceil(np.log2(FOLDED_PERIOD[0] / period)), -2, 2))
     steps = _STEPS / 2.0**octaves
     return np.interp(np.arange(0, len(times) - 1, 1 / steps), np.arange(len(times)), times)
 
 
 def _repetition(channels: Array, grid: Array) -> tuple[float, float]:
-    """Mean correlation of channels (T, C) with themselves 2 or 4 folded beats later, and how much that is more at 3."""
-    if len(grid) <= 2 * _LONGEST_LAG * _STEPS:
+    """Mean autocorrelation of channels (T, C) at 2 and 4 folded beats, and how much higher it is at 3."""
+    if len(grid) <= 2 * _MAX_LAG * _STEPS:
         return 0.0, 0.0
     at = np.arange(len(channels)) / FPS
     sampled = np.stack([np.interp(grid, at, channel) for channel in channels.T], axis=1)
     spread = sampled.std(0)
     sampled = (sampled - sampled.mean(0)) / np.maximum(spread, 1e-9) * (spread > 1e-9)
-    two, three, four = (float((sampled[n * _STEPS :] * sampled[: -n * _STEPS]).mean()) for n in (2, 3, _LONGEST_LAG))
+    two, three, four = (float((sampled[n * _STEPS :] * sampled[: -n * _STEPS]).mean()) for n in (2, 3, _MAX_LAG))
     return float(np.clip((two + four) / 2, -2, 2)), float(np.clip(three - (two + four) / 2, -2, 2))
-
-
-def _ratio(value: float, to: float) -> float:
-    return float(value / to) if to > 1e-9 else 0.0

@@ -16,34 +16,39 @@ from retrieval.library.song_summary import SUMMARY
 OPTIONAL: Final = frozenset({"beat_strength", "music"})
 """Columns that may have empty cells."""
 REPEATED: Final = ("source", "licence", "caption", "genre", "style", "words")
-"""Columns of texts that many phrases share; in memory each text is there once."""
+"""Text columns with few distinct values, dictionary-encoded in memory."""
 _LISTS: Final = {"stats": len(STATS), "kinetic": len(KINETIC), "music": len(SUMMARY)}
 
 Cells = Callable[[NDArray[np.int64]], list[Any]]
 
 
 class PhraseTable:
-    """Rows stay in Arrow's columns; a `Phrase` is made of one when it is asked for."""
+    """Phrases as Arrow columns; a `Phrase` object is made when a row is read."""
 
     def __init__(self, table: Any) -> None:
-        # One piece per column, so that rows are found without a search, and numbers are views.
+        # One chunk per column, so that rows are found without a search and numbers are views.
         self._table = table.unify_dictionaries().combine_chunks()
         self._cells = {name: _cells(self._table.column(name)) for name in self._table.column_names}
 
     @classmethod
     def of(cls, phrases: Sequence[Phrase]) -> "PhraseTable":
-        """A table of these phrases."""
+        """A table of these phrases.
+
+        Raises:
+            MissingDependency: pyarrow is not usable.
+        """
         pyarrow, _ = _arrow()
-        # Columns go in as lists: that needs no agreement between the versions of pyarrow and numpy.
+        # Columns are passed as lists, which works with any combination of pyarrow and numpy versions.
         columns = {f.name: [getattr(phrase, f.name) for phrase in phrases] for f in fields(Phrase)}
         return cls(pyarrow.table(columns, schema=_schema(pyarrow)))
 
     @classmethod
     def read(cls, path: Path) -> "PhraseTable":
-        """Read what `retrieval.building.table_stream` wrote.
+        """Read a file that `retrieval.building.table_stream` wrote.
 
         Raises:
-            InvalidArtifact: missing, cut off, or with other columns.
+            InvalidArtifact: missing, truncated, or with other columns.
+            MissingDependency: pyarrow is not usable.
         """
         pyarrow, parquet = _arrow()
         try:
@@ -52,11 +57,11 @@ class PhraseTable:
             raise InvalidArtifact(f"{path.name} is not a readable Parquet file") from error
         if not table.schema.equals(_schema(pyarrow, in_memory=True)):
             raise InvalidArtifact(f"{path.name} does not have the columns of a phrase table")
-        required = [name for name in table.column_names if name not in OPTIONAL]
-        if any(table.column(name).null_count for name in required):
+        if any(table.column(name).null_count for name in table.column_names if name not in OPTIONAL):
             raise InvalidArtifact(f"{path.name} has empty cells")
         for name, count in _LISTS.items():
-            if _lengths(table.column(name)) - {count}:
+            lengths = (chunk.value_lengths().drop_null() for chunk in table.column(name).chunks)
+            if any((each.to_numpy(zero_copy_only=False) != count).any() for each in lengths):
                 raise InvalidArtifact(f"{path.name} has rows of more or less than {count} numbers in {name}")
         out = cls(table)
         del table
@@ -66,8 +71,7 @@ class PhraseTable:
     @property
     def arrow(self) -> Any:
         """The table with plain columns, as files hold it."""
-        pyarrow, _ = _arrow()
-        return self._table.cast(_schema(pyarrow))
+        return self._table.cast(_schema(_arrow()[0]))
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -76,7 +80,7 @@ class PhraseTable:
         return self.phrases([row])[0]
 
     def phrases(self, rows: Sequence[int] | NDArray[np.int64]) -> list[Phrase]:
-        """The phrases of these rows, in this order; many at a time cost a fraction of one by one.
+        """The phrases of these rows, in this order; one call for many costs a fraction of many calls.
 
         Raises:
             IndexError: there is no such row.
@@ -89,12 +93,12 @@ class PhraseTable:
 
     @cached_property
     def num_frames(self) -> NDArray[np.int64]:
-        """Frames of each phrase (N,)."""
+        """Number of frames of each phrase (N,)."""
         return self._numbers("num_frames").astype(np.int64)
 
     @cached_property
     def first_row(self) -> NDArray[np.int64]:
-        """Where each phrase begins in the motion array (N,)."""
+        """First frame of each phrase in the motion array (N,)."""
         return self._numbers("first_row").astype(np.int64, copy=False)
 
     @cached_property
@@ -103,48 +107,42 @@ class PhraseTable:
         return self._numbers("tempo")
 
     def codes(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
-        """One of the `REPEATED` columns: the number (N,) of each phrase's text, and the texts."""
-        column = _piece(self._table.column(name).dictionary_encode())
+        """One of the `REPEATED` columns: each phrase's index (N,) into the distinct texts, and those."""
+        column = _chunk(self._table.column(name).dictionary_encode())
         return column.indices.to_numpy(zero_copy_only=False), column.dictionary.to_pylist()
 
     def _numbers(self, name: str) -> NDArray[Any]:
-        out: NDArray[Any] = _piece(self._table.column(name)).to_numpy(zero_copy_only=False)
+        out: NDArray[Any] = _chunk(self._table.column(name)).to_numpy(zero_copy_only=False)
         return out
 
 
-def _piece(column: Any) -> Any:
-    """A column in one piece."""
+def _chunk(column: Any) -> Any:
+    """A column's single chunk."""
     return column.chunk(0) if column.num_chunks else column.combine_chunks()
 
 
-def _lengths(column: Any) -> set[int]:
-    """Which lengths the lists of a column have."""
-    lengths = [chunk.value_lengths().drop_null().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return set(np.unique(np.concatenate([np.zeros(0, np.int32), *lengths])).tolist())
-
-
 def _cells(column: Any) -> Cells:
-    """A function from rows to a column's Python values there; lists become tuples.
+    """A function from rows to the column's Python values in them, lists as tuples.
 
-    It reads Arrow's memory through numpy: for a few rows, a call of Arrow's own `take` costs more than they do.
+    It reads Arrow's memory through numpy: for a few rows, Arrow's own `take` costs more than the rows themselves.
     """
     from pyarrow import types
 
-    piece = _piece(column)
-    if types.is_dictionary(piece.type):
-        codes, texts = piece.indices.to_numpy(zero_copy_only=False), piece.dictionary
+    chunk = _chunk(column)
+    if types.is_dictionary(chunk.type):
+        codes, texts = chunk.indices.to_numpy(zero_copy_only=False), chunk.dictionary
         return lambda rows: [texts[code].as_py() for code in codes[rows].tolist()]
-    if types.is_string(piece.type):
-        return lambda rows: [piece[row].as_py() for row in rows.tolist()]
-    if types.is_list(piece.type):
-        ends, numbers = piece.offsets.to_numpy(), piece.values.to_numpy(zero_copy_only=False)
-        there = piece.is_valid().to_numpy(zero_copy_only=False)
+    if types.is_string(chunk.type):
+        return lambda rows: [chunk[row].as_py() for row in rows.tolist()]
+    if types.is_list(chunk.type):
+        ends, numbers = chunk.offsets.to_numpy(), chunk.values.to_numpy(zero_copy_only=False)
+        present = chunk.is_valid().to_numpy(zero_copy_only=False)
         return lambda rows: [
             tuple(numbers[first:end].tolist()) if valid else None
-            for first, end, valid in zip(ends[rows], ends[rows + 1], there[rows], strict=True)
+            for first, end, valid in zip(ends[rows], ends[rows + 1], present[rows], strict=True)
         ]
-    values = piece.to_numpy(zero_copy_only=False)  # NaN in empty cells
-    if not piece.null_count:
+    values = chunk.to_numpy(zero_copy_only=False)  # NaN in empty cells
+    if not chunk.null_count:
         return lambda rows: list(values[rows].tolist())
     return lambda rows: [None if value != value else value for value in values[rows].tolist()]
 
@@ -159,25 +157,12 @@ def _arrow() -> tuple[Any, Any]:
 
 
 def _schema(pa: Any, in_memory: bool = False) -> Any:
-    kinds = {
-        "id": pa.string(),
-        "source": pa.string(),
-        "start": pa.float64(),
-        "licence": pa.string(),
-        "caption": pa.string(),
-        "genre": pa.string(),
-        "style": pa.string(),
-        "words": pa.string(),
-        "tempo": pa.float64(),
-        "beat_strength": pa.float64(),
-        "energy": pa.float64(),
-        "num_frames": pa.int32(),
-        "first_row": pa.int64(),
-        "beats": pa.list_(pa.float64()),
-        "stats": pa.list_(pa.float64()),
-        "kinetic": pa.list_(pa.float64()),
-        "music": pa.list_(pa.float64()),
-    }
+    text, number, numbers = pa.string(), pa.float64(), pa.list_(pa.float64())
+    types = {
+        "id": text, "source": text, "start": number, "licence": text, "caption": text, "genre": text, "style": text,
+        "words": text, "tempo": number, "beat_strength": number, "energy": number, "num_frames": pa.int32(),
+        "first_row": pa.int64(), "beats": numbers, "stats": numbers, "kinetic": numbers, "music": numbers,
+    }  # fmt: skip
     if in_memory:
-        kinds |= {name: pa.dictionary(pa.int32(), pa.string()) for name in REPEATED}
-    return pa.schema(list(kinds.items()))
+        types |= {name: pa.dictionary(pa.int32(), text) for name in REPEATED}
+    return pa.schema(list(types.items()))

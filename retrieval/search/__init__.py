@@ -1,1 +1,1 @@
-"""From a query to ranked phrases."""
+"""From a query to ranked phrases: dense search, reranking and diversification."""

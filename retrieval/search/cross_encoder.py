@@ -1,6 +1,6 @@
-"""The documents' reranker: a cross-encoder (Nogueira and Cho 2019) that reads prompt and phrase together.
+"""A reranker that reads prompt and phrase together: a cross-encoder (Nogueira and Cho 2019).
 
-Its weights are not in this program and are never fetched while it serves.
+Its weights are not part of this program and are never downloaded while it serves.
 """
 
 import threading
@@ -18,45 +18,40 @@ from retrieval.search.rerank import FeatureReranker, Scorer
 
 REPOSITORY: Final = "cross-encoder/ms-marco-MiniLM-L-6-v2"
 _BATCH: Final = 32
+_SIGMOID: Final = Scorer(0.0, (1.0,))
 
 
 class CrossEncoderReranker:
-    """Scores words by a cross-encoder, and everything else as the embedded reranker does.
-
-    Weights are loaded at the first use; after that any number of threads may score.
+    """Scores texts by a cross-encoder, and everything else by the default reranker; thread-safe.
 
     Args:
-        embedded: for requests without a prompt, and for the song's share of those with both.
-        source: name of the weights or the folder that holds them.
-        calibration: from logits to probabilities; the sigmoid itself by default.
-        load: makes the model of a source; by default sentence-transformers, from local files only.
+        default: for queries without a prompt, and for the music of those with both.
+        source: name of the weights, or the folder that holds them.
+        load: makes the model of a source, at the first use; default: sentence-transformers, from local files only.
     """
-
-    name = "cross-encoder"
 
     def __init__(
         self,
-        embedded: FeatureReranker,
+        default: FeatureReranker,
         source: str | Path = REPOSITORY,
-        calibration: Scorer = Scorer(0.0, (1.0,)),
         load: Callable[[str | Path], Any] | None = None,
     ) -> None:
-        self._embedded, self._source, self._calibration = embedded, source, calibration
+        self._default, self._source = default, source
         self._read = load or _from_sentence_transformers
         self._lock = threading.Lock()
         self._model: Any = None
 
     def scores(self, query: Query, text: str, hits: Sequence[Hit]) -> NDArray[np.float64]:
-        """See `retrieval.search.rerank.Reranker`.
+        """Probabilities (n,) that the hits fit a query and its prompt `text`.
 
         Raises:
             MissingDependency: the weights are not on this machine; the message says how to get them.
         """
         if not text or not hits:
-            return self._embedded.scores(query, text, hits)
+            return self._default.scores(query, text, hits)
         pairs = [(text, hit.phrase.words) for hit in hits]
         logits = np.asarray(self.load().predict(pairs, batch_size=_BATCH, show_progress_bar=False), np.float64)
-        return self._embedded.combined(query, text, hits, {"text": self._calibration(logits.reshape(-1, 1))})
+        return self._default.combined(query, text, hits, {"text": _SIGMOID(logits.reshape(-1, 1))})
 
     def load(self) -> Any:
         """The model, read at the first call.
@@ -75,7 +70,7 @@ def _from_sentence_transformers(source: str | Path) -> Any:
         from sentence_transformers import CrossEncoder
         from torch.nn import Identity
 
-        # Logits: the calibration is the only sigmoid.
+        # Logits, because `scores` applies the sigmoid itself.
         return CrossEncoder(str(source), device="cpu", local_files_only=True, activation_fn=Identity())
 
     return load_local(load, source, "the cross-encoder", REPOSITORY)

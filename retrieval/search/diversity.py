@@ -1,4 +1,4 @@
-"""Variety: maximal marginal relevance (Carbonell and Goldstein 1998) instead of the same phrase several times."""
+"""Diversification of search results by maximal marginal relevance (Carbonell and Goldstein 1998)."""
 
 from collections.abc import Sequence
 from dataclasses import astuple
@@ -12,20 +12,20 @@ from retrieval.library.phrases import Phrase
 
 Array = NDArray[np.float64]
 
-_UNLIKE: Final = ("motion", "rhythm", "pattern", "timbre")
-"""Blocks that two phrases are compared by. Words are left out: they follow the prompt, and so are alike."""
+_COMPARED: Final = ("motion", "rhythm", "pattern", "timbre")
+"""Blocks by which phrases are compared; not by text, since all candidates are similar to the prompt."""
 
 
-def marginal_order(
-    scores: NDArray[np.floating], likeness: NDArray[np.floating], count: int, variety: float
+def diversified(
+    scores: NDArray[np.floating], similarity: NDArray[np.floating], count: int, variety: float
 ) -> list[int]:
-    """Which `count` of n candidates to take, in order: each time the greatest (1 - variety) score - variety likeness.
+    """Indices of `count` of n candidates: each step takes argmax (1 - variety) score - variety max similarity to taken.
 
     Args:
         scores: (n,) in [0, 1].
-        likeness: (n, n) in [0, 1]; what counts is that to the most alike of those already taken.
-        count: how many.
-        variety: 0 is the order of scores, ties by position; 1 looks at likeness alone after the first.
+        similarity: (n, n) in [0, 1].
+        count: how many to take.
+        variety: 0 orders by score, ties by position; 1 looks at similarity alone after the first.
     """
     relevance = np.asarray(scores, np.float64)
     taken: list[int] = []
@@ -36,23 +36,23 @@ def marginal_order(
         best = int(np.argmax(np.where(free, gain, -np.inf)))
         taken.append(best)
         free[best] = False
-        nearest = np.maximum(nearest, likeness[best])
+        nearest = np.maximum(nearest, similarity[best])
     return taken
 
 
-def likeness(phrases: Sequence[Phrase], embedder: QueryEmbedder) -> Array:
-    """How alike phrases are, (n, n) in [0, 1]: 1 within a recording, else the mean cosine of the blocks both have."""
-    blank = np.zeros((len(phrases), embedder.config.text_dim))
-    vectors = embedder.phrases(PhraseColumns.of(phrases), blank)
+def similarities(phrases: Sequence[Phrase], embedder: QueryEmbedder) -> Array:
+    """Pairwise similarity (n, n) in [0, 1]: 1 within a recording, else the mean cosine of the shared blocks."""
+    zeros = np.zeros((len(phrases), embedder.config.text_dim))
+    vectors = embedder.phrases(PhraseColumns.of(phrases), zeros)
     total, mean = np.zeros((len(phrases),) * 2), np.zeros((len(phrases),) * 2)
-    for name in _UNLIKE:
-        # Blocks that are there have one length, the square root of their weight.
+    for name in _COMPARED:
+        # Blocks that are present have the square root of their weight as length.
         block = np.asarray(embedder.block(vectors, name), np.float64)
-        there = np.abs(block).max(1) > 0
-        total += getattr(embedder.config.weights, name) * np.outer(there, there)
+        present = np.abs(block).max(1) > 0
+        total += getattr(embedder.config.weights, name) * np.outer(present, present)
         mean += block @ block.T
     mean = np.divide(mean * sum(astuple(embedder.config.weights)), total, out=np.zeros_like(mean), where=total > 0)
     sources = np.array([phrase.source for phrase in phrases])
-    # Phrases without a source are of recordings that nobody knows, not of the same one.
+    # Phrases without a source are not from one recording, but from unknown ones.
     same = (sources[:, None] == sources[None]) & (sources[:, None] != "")
     return np.where(same | np.eye(len(phrases), dtype=bool), 1.0, np.clip(mean, 0, 1))

@@ -1,4 +1,4 @@
-"""What the words of prompts and captions mean for dancing: stems, synonyms, qualities of motion."""
+"""What the words of prompts mean for the motion: stems, synonyms, and the motion statistics they ask for."""
 
 import re
 from typing import Final
@@ -10,15 +10,15 @@ from retrieval.library.phrases import STATS
 
 _WORD: Final = re.compile(r"[a-z]+")
 _SUFFIXES: Final = ("ingly", "edly", "ing", "ers", "er", "ed", "es", "ly", "s", "e")
-_SHORTEST_STEM: Final = 3
-_SAYS_NOTHING: Final = (
-    # Not "dance": a library may hold everyday motion, too.
+_MIN_STEM: Final = 3
+_STOP_WORDS: Final = (
+    # Without "dance": a library may also hold everyday motion.
     "a an the and or of to in on at with by for from his her their its it he she they is are was be being been as into "
     "over then while who that this person persons someone somebody people human man woman boy girl figure subject "
     "perform performs performing performed performer does doing do did move moves moving movement motion music song "
     "one two some very there"
 )
-_STOP: Final = frozenset(_SAYS_NOTHING.split())
+_STOP: Final = frozenset(_STOP_WORDS.split())
 _SYNONYMS: Final = {
     "dance": "dance dances dancing danced dancer dancers",
     "turn": "turn turns turning turned spin spins spinning twirl twirls pirouette pirouettes rotate rotates rotating "
@@ -67,16 +67,16 @@ _QUALITIES: Final = {
     "bend": {"crouch": -1.0, "vertical_range": 0.5},
     "low": {"crouch": -1.0},
 }
-"""Motion statistics that a stem asks for, and which way."""
+"""Motion statistics that a stem asks for, in standard deviations of the library."""
 
 
 def stems(text: str) -> frozenset[str]:
-    """Stems of the words of a text that say something; synonyms of motion are one stem."""
+    """Stems of the words of a text except stop words; synonyms of motion share a stem."""
     return frozenset(_stem(word) for word in _WORD.findall(text.lower()) if word not in _STOP)
 
 
 def wanted_motion(asked: frozenset[str]) -> NDArray[np.float64]:
-    """Direction (14,) of unit length in the space of `STATS` that stems ask for; zeros where they ask for none."""
+    """Unit vector (14,) in the space of `STATS` in the direction that stems ask for; zeros if they ask for none."""
     out = np.zeros(len(STATS))
     for stem in asked:
         for name, weight in _QUALITIES.get(stem, {}).items():
@@ -89,7 +89,7 @@ def _stem(word: str) -> str:
     if word in _STEM_OF:
         return _STEM_OF[word]
     for suffix in _SUFFIXES:
-        if word.endswith(suffix) and len(word) - len(suffix) >= _SHORTEST_STEM:
+        if word.endswith(suffix) and len(word) - len(suffix) >= _MIN_STEM:
             stem = word.removesuffix(suffix)
-            return _STEM_OF.get(stem, stem[:-1] if len(stem) > _SHORTEST_STEM and stem[-1] == stem[-2] else stem)
+            return _STEM_OF.get(stem, stem[:-1] if len(stem) > _MIN_STEM and stem[-1] == stem[-2] else stem)
     return word

@@ -24,7 +24,7 @@ def build(
     licence: Annotated[str, typer.Option(help="Licence tag of recordings that have none.")] = "",
     genre: Annotated[str, typer.Option(help="Genre of recordings that have none.")] = "",
     text_encoder: Annotated[str, typer.Option(help="minilm, clip or t5; queries must use the same.")] = "minilm",
-    index: Annotated[str, typer.Option(help="auto, flat, ivf or hnsw.")] = "auto",
+    index: Annotated[str, typer.Option(help="auto, flat or ivf.")] = "auto",
     as_json: Json = False,
 ) -> None:
     """Cut recordings into phrases and write a library; a build that was interrupted goes on where it was."""

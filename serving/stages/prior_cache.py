@@ -58,7 +58,6 @@ def prior_key(finder: PhraseFinder, request: PhraseRequest, num_frames: int, bea
         music,
         _plain(query.stats),
         request.text,
-        request.num_frames,
         sorted(chosen.genres),
         sorted(chosen.licences),
         chosen.min_tempo,

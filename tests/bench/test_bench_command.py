@@ -72,7 +72,7 @@ def test_arguments_help_and_exit_code_pass_through() -> None:
     assert "sizes" in done.stderr
     done = run("retrieval", "--help")
     assert done.returncode == 0
-    assert "--largest-hnsw" in done.stdout
+    assert "--sizes" in done.stdout
 
 
 def test_a_signal_is_an_exit_code_as_in_a_shell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from choreo.errors import InvalidArtifact, InvalidInput
 from retrieval.building.writer import LibraryWriter
-from retrieval.indices.index import IndexInfo, Neighbours
 from retrieval.library.embedding import EmbeddingConfig, Music, Query
 from retrieval.library.library import PhraseLibrary
 from retrieval.library.manifest import FILES, INDEX, MOTION, NAME, TABLE, Manifest, entries
@@ -65,54 +64,11 @@ def test_any_subset_of_blocks_searches(library: PhraseLibrary, words) -> None:
 def test_hits_are_ranked_truncated_and_clipped_to_the_library(library: PhraseLibrary, words) -> None:
     query = Query(words.encode(["a dancer sways"])[0], Music(100.0))
     for k in (1, 3, 6, 1000):
-        for length in (None, 30, 196, 10_000):
-            hits = library.search(query, k, length)
-            assert len(hits) == min(k, 6)
-            assert [h.rank for h in hits] == list(range(len(hits)))
-            assert all(-1 <= h.score <= 1 for h in hits)
-            assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
-
-
-def test_the_length_kernel_multiplies_positive_scores_on_the_same_scale(library: PhraseLibrary) -> None:
-    query = Query(music=Music(107.0))
-    plain = {h.phrase.id: h.score for h in library.search(query, 6)}
-    for hit in library.search(query, 6, length=200):
-        longest = max(200, hit.phrase.num_frames)
-        kernel = np.exp(-0.1 * abs(hit.phrase.num_frames - 200) / longest)
-        before = plain[hit.phrase.id]
-        assert hit.score == pytest.approx(before * kernel if before > 0 else before, abs=1e-6)
-
-
-def test_an_exact_search_is_found_however_few_candidates_are_fetched_at_first(
-    tmp_path: Path, library: PhraseLibrary
-) -> None:
-    """Hundreds of equally like phrases, of which one has the wanted length."""
-    calls: list[tuple[int, int]] = []
-
-    class FakeTable:
-        num_frames = np.where(np.arange(500) == 499, 100, 200)
-
-        def phrases(self, rows: np.ndarray) -> list[int]:
-            return rows.tolist()
-
-        def __len__(self) -> int:
-            return 500
-
-    class FakeIndex:
-        kind, dim, size, place, info = "flat", library.embedder.config.dim, 500, "cpu", IndexInfo("flat")
-
-        def search(self, queries: np.ndarray, k: int, allowed: np.ndarray | None = None) -> list[Neighbours]:
-            rows = np.arange(500) if allowed is None else np.flatnonzero(allowed)
-            calls.append((k, len(rows)))
-            scores = np.linspace(0.9, 0.89, 500, dtype=np.float32)[rows]
-            return [Neighbours(rows[:k], scores[:k]) for _ in queries]
-
-        def save(self, path: Path) -> None:
-            raise AssertionError("searching saves nothing")
-
-    small = PhraseLibrary(library.manifest, FakeTable(), np.zeros((0, 22, 3), np.int16), FakeIndex())
-    assert small.search(Query(music=Music(120.0)), 1, length=100)[0].phrase == 499
-    assert calls == [(64, 500), (256, 1)]  # the second time only among those whose length is near enough
+        hits = library.search(query, k)
+        assert len(hits) == min(k, 6)
+        assert [h.rank for h in hits] == list(range(len(hits)))
+        assert all(-1 <= h.score == h.similarity <= 1 for h in hits)
+        assert [h.score for h in hits] == sorted((h.score for h in hits), reverse=True)
 
 
 @pytest.mark.parametrize("query", [Query(), Query(np.zeros(48)), Query(music=Music(0.0))])
@@ -122,16 +78,21 @@ def test_a_query_that_says_nothing_finds_nothing(library: PhraseLibrary, query: 
 
 def test_many_queries_are_as_single_ones(library: PhraseLibrary, words) -> None:
     queries = [Query(words.encode([t])[0]) for t in ("kicks", "sways", "walks")] + [Query(), Query(music=Music(95.0))]
-    lengths = [50, 100, 150, 10, 200]
-    together = library.search_many(queries, 3, lengths)
-    assert together == [library.search(q, 3, n) for q, n in zip(queries, lengths, strict=True)]
+    assert library.search_many(queries, 3) == [library.search(query, 3) for query in queries]
 
 
-@pytest.mark.parametrize(("k", "length", "field"), [(0, None, "k"), (-3, 10, "k"), (1, 0, "length")])
-def test_senseless_numbers_are_refused(library: PhraseLibrary, k: int, length: int | None, field: str) -> None:
+@pytest.mark.parametrize("k", [0, -3])
+def test_senseless_numbers_are_refused(library: PhraseLibrary, k: int) -> None:
     with pytest.raises(InvalidInput) as caught:
-        library.search(Query(music=Music(120.0)), k, length)
-    assert caught.value.field == field
+        library.search(Query(music=Music(120.0)), k)
+    assert caught.value.field == "k"
+
+
+def test_a_library_with_an_index_of_another_kind_must_be_built_again(copy: Path) -> None:
+    index = json.loads((copy / NAME).read_text())["index"]
+    edit(copy, index=index | {"kind": "hnsw"})
+    with pytest.raises(InvalidArtifact, match=r"hnsw.*build the library again"):
+        PhraseLibrary.open(copy)
 
 
 def test_the_version_is_of_the_content(folder: Path, copy: Path) -> None:

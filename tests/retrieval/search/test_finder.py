@@ -8,13 +8,11 @@ from choreo.errors import InvalidInput
 from retrieval.library.embedding import Music, Query
 from retrieval.library.filters import PhraseFilter
 from retrieval.library.library import Hit, PhraseLibrary
-from retrieval.search.finder import PhraseFinder, PhraseRequest, length_kernel
+from retrieval.search.finder import PhraseFinder, PhraseRequest
 
 
 class FakeReranker:
     """Likes phrases by the rank that the dense search did not want."""
-
-    name = "fake"
 
     def __init__(self) -> None:
         self.seen: list[int] = []
@@ -68,7 +66,7 @@ def test_no_more_candidates_are_scored_than_asked_for_or_needed(library: PhraseL
 
 def test_requests_do_not_disturb_each_other(finder: PhraseFinder, words) -> None:
     requests = [
-        PhraseRequest(Query(words.encode(["kicks"])[0]), "kicks", 100),
+        PhraseRequest(Query(words.encode(["kicks"])[0]), "kicks"),
         PhraseRequest(Query(), "nothing"),
         PhraseRequest(Query(music=Music(130.0)), top_n=6, variety=0.7),
         PhraseRequest(Query(np.zeros(48)), "zeros"),
@@ -88,16 +86,6 @@ def test_a_greedy_neighbour_changes_no_answer(library: PhraseLibrary) -> None:
     alone = finder.find([modest])[0]
     assert finder.find([modest, replace(modest, top_n=6)])[0] == alone
     assert reranker.seen == [2, 2, 6]
-
-
-def test_the_length_kernel_is_of_remodiffuse(finder: PhraseFinder) -> None:
-    assert length_kernel([50, 100, 200], 100) == pytest.approx([np.exp(-0.05), 1, np.exp(-0.05)])
-    assert length_kernel([1, 10**6], None).tolist() == [1, 1]
-    request = PhraseRequest(Query(music=Music(107.0)), top_n=6)
-    plain = {hit.phrase.id: hit.score for hit in finder.find([request])[0]}
-    for hit in finder.find([replace(request, num_frames=200)])[0]:
-        kernel = length_kernel([hit.phrase.num_frames], 200)[0]
-        assert hit.score == pytest.approx(plain[hit.phrase.id] * kernel)
 
 
 def test_a_phrase_asked_by_all_it_is_comes_first_with_similarity_one(finder: PhraseFinder, words) -> None:

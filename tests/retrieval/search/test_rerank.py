@@ -41,7 +41,7 @@ def test_there_is_a_scorer_with_no_negative_coefficient_for_each_kind_of_questio
 
 @given(texts, st.booleans(), songs, st.none() | statistics, texts, tempos, summaries, statistics)
 def test_scores_are_probabilities_whatever_is_known(text, embedded, song, stats, words, tempo, summary, own) -> None:
-    query = Query(ENCODER.encode([text])[0] if embedded else None, song and Music(song[0], None, None, song[1]), stats)
+    query = Query(ENCODER.encode([text])[0] if embedded else None, song and Music(song[0], None, song[1]), stats)
     scores = score(query, text, [replace(phrase(tempo), words=words, stats=own, music=summary), phrase(0.0)])
     assert scores.shape == (2,)
     assert np.isfinite(scores).all()
@@ -75,7 +75,7 @@ def test_the_share_of_the_text_is_found_in_the_whole_similarity() -> None:
     said = [replace(phrase(), words=words, music=(1.0,) * len(SUMMARY)) for words in ("a waltz", "a slow rumba", "")]
     vector = ENCODER.encode(["a waltz"])[0]
     alone = RERANKER.features(q := Query(vector), "", found(q, said))["text"][:, 0]
-    query = Query(vector, Music(95.0, 0.5, 0.1, (0.5,) * len(SUMMARY)), (1.0,) * len(STATS))
+    query = Query(vector, Music(95.0, 0.5, (0.5,) * len(SUMMARY)), (1.0,) * len(STATS))
     mixed = RERANKER.features(query, "", found(query, said))
     assert mixed["text"][:, 0] == pytest.approx(alone, abs=1e-5)
     assert alone == pytest.approx([1, float(vector @ ENCODER.encode(["a slow rumba"])[0]), 0], abs=1e-5)
