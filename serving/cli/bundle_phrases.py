@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from rich.progress import track
 
-from choreo.evaluation.foot_skating import foot_skating_ratio
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.skeleton import FPS
 from export.build import build_repository
 from retrieval.building.build import BuildReport, PhraseSource

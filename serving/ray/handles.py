@@ -20,7 +20,6 @@ from ray.serve.handle import DeploymentHandle
 from choreo.errors import BackendUnavailable, InvalidInput
 from choreo.generators.spec import ModelSpec
 from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format
 from serving.errors import Overloaded
 from serving.pipeline.contracts import (
     Conditioning,
@@ -115,7 +114,7 @@ class HandleStages:
     async def deliver(self, job: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
         """See `ServingStages`."""
         spec = await self.spec(sampled.model)
-        heard = job if job.format is Format.MP4 else replace(job, audio=None)
+        heard = job if job.format.needs_audio else replace(job, audio=None)
         return await call(self._finisher.deliver, replace(heard, features=None), sampled, spec.fps, meta)
 
     async def ready(self) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from choreo.errors import ChoreoError, DeadlineExceeded
 from choreo.generators.spec import ModelSpec
 from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import Format
 from serving.pipeline.contracts import (
     Conditioning,
     LibraryFacts,
@@ -270,9 +270,9 @@ class FinisherReplica:
 
 def render(motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
     """The bytes of a motion in a format; films have the song as their sound. Blocking."""
-    from choreo.motion.formats.files import encode
+    from choreo.motion.formats.formats import encode
 
-    if fmt is not Format.MP4 or song is None:
+    if not fmt.needs_audio or song is None:
         return encode(motion, fmt, title=title)
     with TemporaryDirectory(prefix="choreo-render-") as folder:
         audio = Path(folder) / "song"

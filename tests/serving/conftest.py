@@ -16,7 +16,7 @@ from synthetic_phrases import WordEncoder, dance
 from choreo.errors import InvalidInput
 from choreo.generators.spec import ModelSpec
 from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format, encode
+from choreo.motion.formats.formats import Format, encode
 from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.skeleton import NUM_JOINTS, WINDOW

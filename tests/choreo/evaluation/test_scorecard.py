@@ -9,9 +9,9 @@ from tests_data import data_pack
 from choreo.data.layouts.packs import DataPack
 from choreo.errors import InvalidInput
 from choreo.evaluation.beat_alignment import beat_alignment_score
-from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import METRICS, Row, score
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.kinematics import forward_kinematics
 
 NAMES = [metric.name for metric in METRICS]

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choreo.errors import InvalidInput, NonFiniteOutput
-from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.kinematics import jerk
 from choreo.motion import kinematics
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.rotations import yaw
 from choreo.motion.skeleton import BONE_LENGTHS, PARENTS
 from choreo.postprocess.finish import FinishOptions, finish
