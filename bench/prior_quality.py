@@ -23,8 +23,8 @@ from bench.report import Row
 from choreo.command_line import say
 from choreo.data.layouts.packs import DataPack, group_of, is_validation
 from choreo.evaluation.beat_alignment import beat_alignment_score, motion_beat_alignment
-from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.kinematics import bone_length_deviation, jerk
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.beats import tempo_of

@@ -10,7 +10,7 @@ import psutil
 from bench.peers.process import Meter, PeerProcess
 from bench.peers.table import Peer
 from bench.raw_engine import Speed
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import Format
 from choreo.motion.skeleton import FPS, WINDOW
 from loadtest.arrivals import poisson
 from loadtest.bad_requests import GENERATE
@@ -89,7 +89,7 @@ def body(peer: Peer, index: int, steps: int, frames: int = WINDOW) -> dict[str, 
         "smooth": False,
         "bone_lengths": False,
         "foot_lock": False,
-        "format": Format.NPZ.value,
+        "format": Format.NPZ.name,
     } | dict(peer.fields)
     return {name: value for name, value in wanted.items() if value is not None}
 

@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from choreo.errors import InvalidInput
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import Format
 from choreo.motion.formats.npz import NpzArchive
 from choreo.motion.skeleton import NUM_JOINTS
 from loadtest.samples import Answer, Outcome
@@ -100,6 +100,7 @@ def _frames(fmt: Format, body: bytes) -> int | None:
             return _bvh_frames(body)
         case Format.MP4:
             return _film_frames(body)
+    return None
 
 
 def _bvh_frames(body: bytes) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import FORMATS, Format
 from choreo.motion.skeleton import FPS
 from loadtest.bad_requests import GENERATE, bad_requests, json_body
 from loadtest.payloads import Songs, form, prompt
@@ -114,17 +114,17 @@ def _mixed(good: _Maker) -> _Maker:
 
 def _formats(songs: Songs) -> _Maker:
     """Short clips to songs, in each format in turn."""
-    formats = list(Format)
+    formats = FORMATS
 
     def make(index: int, rng: np.random.Generator) -> LoadRequest:
         wanted = formats[index % len(formats)]
-        return _song(wanted.value, songs, int(rng.integers(*SHORT, endpoint=True)), wanted, rng)
+        return _song(wanted.name, songs, int(rng.integers(*SHORT, endpoint=True)), wanted, rng)
 
     return make
 
 
 def _prompted(kind: str, frames: int, fmt: Format, rng: np.random.Generator) -> LoadRequest:
-    values: dict[str, Any] = {"text_prompt": prompt(rng), "duration": frames / FPS, "format": fmt.value}
+    values: dict[str, Any] = {"text_prompt": prompt(rng), "duration": frames / FPS, "format": fmt.name}
     body = json_body(values | {"seed": _seed(rng)})
     return LoadRequest(
         kind, "POST", GENERATE, {"Content-Type": body.content_type}, body.data, format=fmt, frames=frames
@@ -133,7 +133,7 @@ def _prompted(kind: str, frames: int, fmt: Format, rng: np.random.Generator) -> 
 
 def _song(kind: str, songs: Songs, frames: int, fmt: Format, rng: np.random.Generator) -> LoadRequest:
     """A request without a duration, so that the length of the song decides."""
-    fields = {"format": fmt.value, "seed": str(_seed(rng))}
+    fields = {"format": fmt.name, "seed": str(_seed(rng))}
     if rng.random() < PROMPT_SHARE:
         fields["text_prompt"] = prompt(rng)
     body = form(fields, {"audio": songs.piece(frames, rng)})

@@ -9,7 +9,7 @@ from fastapi import Body, FastAPI, Response
 
 from bench.peers.graphs import OnnxGraphs, TorchGraphs
 from bench.peers.request_sampler import RequestSampler
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import Format
 from loadtest.bad_requests import GENERATE
 from serving.settings import Settings
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from bench.peers.batching import MAX_REQUESTS, WAIT_S
 from bench.peers.graphs import OnnxGraphs
 from bench.peers.request_sampler import RequestSampler
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import Format
 from loadtest.bad_requests import GENERATE
 from serving.pipeline.request import MotionRequest
 from serving.ray.session import RaySession, within

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
-from choreo.motion.clip import check_positions
+from choreo.motion.clip import check_fps, check_positions
 from choreo.motion.skeleton import NUM_JOINTS
 
 Array = NDArray[np.float64]
@@ -44,8 +44,7 @@ def frame_rate(fps: float) -> float:
     Raises:
         InvalidInput: not between 1 and 1000.
     """
-    if not (np.isfinite(fps) and 1 <= fps <= 1000):
-        raise InvalidInput("fps", f"must be between 1 and 1000, got {fps}")
+    check_fps(fps)
     return float(fps)
 
 

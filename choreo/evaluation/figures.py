@@ -11,7 +11,6 @@ from scipy.spatial.distance import cdist
 from choreo.evaluation.beat_alignment import beat_alignment_score, motion_beat_alignment
 from choreo.evaluation.checks import Array
 from choreo.evaluation.diversity import diversity, mean_distance, multimodality
-from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.frechet import (
     DANCE_EPS,
     HUMANML3D_EPS,
@@ -29,6 +28,7 @@ from choreo.evaluation.prdc import NEIGHBOURS, prdc_of_distances, radii
 from choreo.evaluation.retrieval_precision import TOPS, r_precision, recall_at
 from choreo.evaluation.standardise import standardise
 from choreo.evaluation.tmr_score import tmr_score_clipped, tmr_score_stmc
+from choreo.motion.foot_skating import foot_skating_ratio
 
 RECALLS: Final = (1, 5, 10)
 CONSTANT: Final = 1e-9

@@ -10,9 +10,9 @@ from choreo.errors import InvalidInput
 from choreo.motion.skeleton import FPS, NUM_JOINTS
 
 MAX_FRAMES = 30 * 3600
-"""Longest clip that is read from outside: an hour at 30 fps."""
+"""Longest clip that is accepted: an hour at 30 fps."""
 MAX_COORDINATE = 1e4
-"""Largest believable coordinate, metres."""
+"""Largest plausible coordinate, metres."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,12 @@ class Motion:
     Attributes:
         positions: float32 (T, 22, 3), metres, y up, SMPL-22 order.
         fps: frames per second.
-        rotations: float32 (T, 22, 3, 3) local rotations (parent to joint) of which `positions` are the forward
-            kinematics on the canonical skeleton; None for motion that was not fitted.
+        rotations: float32 (T, 22, 3, 3) local rotations (parent to joint) whose forward kinematics on the canonical
+            skeleton are `positions`; None for motion that was not fitted.
         meta: JSON-serialisable provenance.
+
+    Raises:
+        InvalidInput: positions or frame rate are unusable.
     """
 
     positions: NDArray[np.float32]
@@ -34,8 +37,7 @@ class Motion:
 
     def __post_init__(self) -> None:
         check_positions(self.positions, "motion")
-        if not (np.isfinite(self.fps) and 1 <= self.fps <= 1000):
-            raise InvalidInput("fps", f"must be between 1 and 1000, got {self.fps}")
+        check_fps(self.fps)
 
     @property
     def num_frames(self) -> int:
@@ -48,8 +50,18 @@ class Motion:
         return self.num_frames / self.fps
 
 
+def check_fps(fps: float, field_name: str = "fps") -> None:
+    """Check a frame rate.
+
+    Raises:
+        InvalidInput: not between 1 and 1000 frames per second.
+    """
+    if not (np.isfinite(fps) and 1 <= fps <= 1000):
+        raise InvalidInput(field_name, f"must be between 1 and 1000, got {fps}")
+
+
 def check_positions(positions: NDArray[Any], field_name: str) -> None:
-    """Refuse anything that is not a finite (T, 22, 3) array of believable metres.
+    """Check joint positions from outside: a finite (T, 22, 3) array of plausible metres.
 
     Raises:
         InvalidInput: wrong shape, no frames, too many frames, NaN, infinity or coordinates beyond 10 km.

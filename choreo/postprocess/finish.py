@@ -1,15 +1,16 @@
-"""The finisher: raw decoded joint positions in, rigid motion with planted feet out."""
+"""Post-processing as a whole: decoded joint positions in, rigid motion with planted feet out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.errors import InvalidInput, NonFiniteOutput
-from choreo.evaluation.foot_skating import foot_skating_ratio
+from choreo.errors import NonFiniteOutput
 from choreo.motion import kinematics
-from choreo.motion.clip import Motion, check_positions
+from choreo.motion.clip import Motion, check_fps, check_positions
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.skeleton import FPS, NUM_JOINTS
 from choreo.postprocess.contacts import Bools, detect_contacts
 from choreo.postprocess.floor import BODY, floor_curve, lift_above
@@ -25,7 +26,7 @@ class FinishOptions:
     """Which stages run.
 
     Attributes:
-        smooth: take jitter out.
+        smooth: remove jitter.
         bone_lengths: fit rotations to the canonical skeleton; without it the motion has no rotations.
         foot_lock: hold feet in contact still. Without `bone_lengths` legs keep the lengths they have in each frame.
     """
@@ -37,14 +38,14 @@ class FinishOptions:
 
 @dataclass(frozen=True)
 class Finished:
-    """What the finisher made.
+    """One dancer, finished.
 
     Attributes:
         motion: the finished motion; its positions are forward kinematics of its rotations, if it has any.
         fit_residual: mean distance between the input and its rigid fit, metres; None without a fit.
         before_lock: (T, 22, 3) float32 positions just before the foot lock: smooth, rigid, on the floor.
         contacts: (T, 4) bool, CONTACT_JOINTS order.
-        report: JSON-serialisable figures, also in `motion.meta["finish"]`.
+        report: JSON-serialisable measurements, also in `motion.meta["finish"]`.
     """
 
     motion: Motion
@@ -54,8 +55,25 @@ class Finished:
     report: dict[str, Any] = field(default_factory=dict)
 
 
+def finish_performance(
+    positions: Sequence[NDArray[np.floating]], fps: float = FPS, options: FinishOptions = FinishOptions()
+) -> tuple[Finished, ...]:
+    """`finish` for each dancer of a performance, independently: hands that touch are not held together.
+
+    Args:
+        positions: one (T, 22, 3) array per dancer, metres, y up, all in one frame of reference.
+        fps: frames per second.
+        options: which stages run.
+    Returns:
+        One result per dancer, each with its own residual and report.
+    Raises:
+        NonFiniteOutput, InvalidInput: as `finish` does.
+    """
+    return tuple(finish(dancer, fps, options) for dancer in positions)
+
+
 def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOptions = FinishOptions()) -> Finished:
-    """Make raw motion presentable: rigid fit, smoothing, floor, contacts, foot lock, in this order.
+    """Rigid fit, smoothing, floor, contacts and foot lock of one dancer, in this order.
 
     Commutes with rotation about y and with horizontal translation.
 
@@ -65,7 +83,7 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
         options: which stages run.
     Raises:
         NonFiniteOutput: the model's output holds NaN or infinity.
-        InvalidInput: wrong shape, no frames, coordinates beyond 10 km, or a senseless frame rate.
+        InvalidInput: wrong shape, no frames, coordinates beyond 10 km, or a frame rate out of range.
     """
     raw = _checked(positions, fps)
     fitted = fit_rigid(raw) if options.bone_lengths else None
@@ -99,8 +117,7 @@ def _checked(positions: NDArray[np.floating], fps: float) -> Array:
         bad = np.flatnonzero(~np.isfinite(positions).all(axis=(1, 2)))
         raise NonFiniteOutput(f"decoded motion holds NaN or infinity in {len(bad)} frames, first in frame {bad[0]}")
     check_positions(positions, "positions")
-    if not (np.isfinite(fps) and 1 <= fps <= 1000):
-        raise InvalidInput("fps", f"must be between 1 and 1000, got {fps}")
+    check_fps(fps)
     return positions.astype(np.float64)
 
 
@@ -112,7 +129,7 @@ def _shifted_up(positions: Array, height: Array) -> Array:
 
 
 def _report(raw: Array, grounded: Array, final: Array, contacts: Bools, floor: Array, fps: float) -> dict[str, Any]:
-    """Figures of one run; `raw` is the input on the floor that was found under it."""
+    """Measurements of one run; `raw` is the input, shifted so that its floor is y = 0."""
     return {
         "foot_skating_before": foot_skating_ratio(raw, fps),
         "foot_skating_after": foot_skating_ratio(final, fps),

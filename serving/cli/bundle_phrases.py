@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from rich.progress import track
 
-from choreo.evaluation.foot_skating import foot_skating_ratio
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.skeleton import FPS
 from retrieval.building.build import BuildReport, PhraseSource
 from retrieval.building.bundled import LICENCE, build_bundled, bundled_song

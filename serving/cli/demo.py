@@ -12,7 +12,7 @@ from rich.console import Console
 from choreo.errors import BackendUnavailable, InvalidInput
 from choreo.files import atomic_write
 from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format, write
+from choreo.motion.formats.formats import Format, write
 from choreo.motion.formats.npz import read_npz
 from choreo.music.synth import synthesize_song, write_wav
 from serving.ray.stack import Stack
@@ -92,7 +92,7 @@ def _write(motion: Motion, song: Path, text: str, out: Path, seconds: dict[str, 
     files = []
     began = time.perf_counter()
     for fmt, name in ((Format.NPZ, "motion.npz"), (Format.BVH, "motion.bvh"), (Format.MP4, "preview.mp4")):
-        write(motion, fmt, out / name, song if fmt is Format.MP4 else None, text)
+        write(motion, fmt, out / name, song if fmt.needs_audio else None, text)
         files.append(str(out / name))
     return {
         "files": files,

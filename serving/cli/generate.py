@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from choreo.files import atomic_write
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import Format
 from serving.cli.report import report, write_files
 from serving.cli.song_file import song_bytes
 from serving.pipeline.request import Attachments, parse_fields, validated_request

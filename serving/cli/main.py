@@ -219,8 +219,8 @@ def evaluate(
         raise InvalidInput("url", "give a checkpoint or a server, not both")
     settings = Settings() if phrases is None else Settings(phrases=phrases)
     options = DanceOptions(preset, steps, guidance_scale, not no_rag, not raw)
-    wish = EvaluationRequest(data, checkpoint, url, samples, replications, options)
-    found = asyncio.run(run_evaluation(wish, settings))
+    request = EvaluationRequest(data, checkpoint, url, samples, replications, options)
+    found = asyncio.run(run_evaluation(request, settings))
     if report is not None:
         write_report(found, report)
     if as_json:

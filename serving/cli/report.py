@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from choreo.motion.formats.files import Format, write
+from choreo.motion.formats.formats import Format, write
 from serving.pipeline.contracts import Result
 
 
@@ -26,7 +26,7 @@ def write_files(result: Result, folder: Path, formats: list[Format], song: Path 
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for fmt in formats:
-        path = folder / ("preview.mp4" if fmt is Format.MP4 else f"motion{fmt.suffix}")
-        write(result.motion, fmt, path, song if fmt is Format.MP4 else None, title)
+        path = folder / f"{'preview' if fmt.needs_audio else 'motion'}{fmt.suffix}"
+        write(result.motion, fmt, path, song if fmt.needs_audio else None, title)
         files.append(path)
     return files

@@ -1,1 +1,1 @@
-"""`choreo evaluate`: dances beside held-out mocap and beside controls, and the report of it."""
+"""`choreo evaluate`: generated dances compared with held-out mocap and with controls, and the report."""

@@ -1,4 +1,4 @@
-"""Who dances in an evaluation: a checkpoint in this process, or a running server."""
+"""What generates the dances of an evaluation: a checkpoint in this process, or a running server."""
 
 import base64
 import dataclasses
@@ -17,7 +17,8 @@ import torch
 from choreo.errors import BackendUnavailable, InvalidInput
 from choreo.generators.checkpoint import load_generator, save_generator
 from choreo.generators.registry import generator_class
-from choreo.motion.formats.npz import read_npz
+from choreo.motion.formats.npz import read_performance
+from choreo.motion.performance import Performance
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
 from serving.evaluation.stretches import Positions, Stretch
@@ -26,20 +27,20 @@ from serving.pipeline.request import Attachments, parse_fields, validated_reques
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 
-PATIENCE_S: Final = 600.0
-"""What a server may take for one dance; it is under nobody else's load, but it may be a small machine."""
+DANCE_TIMEOUT_S: Final = 600.0
+"""Longest time that a server may take for one dance: generous, because it may be a small machine."""
 
 
 @dataclass(frozen=True)
 class DanceOptions:
-    """How everything is danced.
+    """Settings shared by all dances of an evaluation.
 
     Attributes:
-        preset: sampler, steps and guidance interval by name.
+        preset: name of a sampler with steps and guidance interval.
         num_steps: denoising steps; None: the preset's.
         guidance_scale: of classifier-free guidance.
-        use_rag: whether dances begin from retrieved phrases.
-        finished: whether smoothing, rigid bones and foot lock follow.
+        use_rag: whether generation starts from retrieved phrases.
+        finished: whether smoothing, the rigid fit and the foot lock are applied.
     """
 
     preset: str = "reference"
@@ -49,10 +50,10 @@ class DanceOptions:
     finished: bool = True
 
     def fields(self, stretch: Stretch, seed: int) -> dict[str, Any]:
-        """Fields of the request for one dance."""
+        """Request fields for the dance to a stretch."""
         return {
             "text_prompt": stretch.prompt, "duration": WINDOW / FPS, "preset": self.preset, "seed": seed,
-            "num_steps": self.num_steps, "timeout": PATIENCE_S,
+            "num_steps": self.num_steps, "timeout": DANCE_TIMEOUT_S,
             "guidance_scale": self.guidance_scale, "use_rag": self.use_rag, "smooth": self.finished,
             "bone_lengths": self.finished, "foot_lock": self.finished,
         }  # fmt: skip
@@ -60,20 +61,23 @@ class DanceOptions:
 
 @dataclass(frozen=True)
 class Dance:
-    """Positions (196, 22, 3), and those of the prior that they began from; None without one, or where it is unknown."""
+    """A generated performance of 196 frames, and the positions (196, 22, 3) of its motion prior.
 
-    positions: Positions
+    The prior is None if there was none or if it is unknown, as with a server.
+    """
+
+    performance: Performance
     prior: Positions | None = None
 
 
 class Dancer(Protocol):
-    """Makes one dance."""
+    """Generates one dance at a time."""
 
     async def dance(self, stretch: Stretch, options: DanceOptions, seed: int) -> Dance:
-        """For the prompt and the music of a stretch.
+        """Generate a dance to the prompt and the music of a stretch.
 
         Raises:
-            ChoreoError: the request was refused, or failed.
+            ChoreoError: the request was refused or failed.
         """
         ...
 
@@ -85,22 +89,31 @@ class InProcess:
         self._pipeline, self._settings = pipeline, settings
 
     async def dance(self, stretch: Stretch, options: DanceOptions, seed: int) -> Dance:
-        """See `Dancer`."""
+        """Generate a dance; its prior is known here.
+
+        Raises:
+            ChoreoError: the request was refused or failed.
+        """
         job = validated_request(parse_fields(options.fields(stretch, seed)), Attachments(), self._settings)
         result = await self._pipeline.run(dataclasses.replace(job, features=stretch.music))
         prior = result.retrieved.prior
         before = None if prior is None else decode(prior.features).astype(np.float32)
-        return Dance(np.asarray(result.motion.positions, np.float32), before)
+        return Dance(Performance.of(result.motion), before)
 
 
 class Server:
-    """A running server, by its HTTP interface."""
+    """A running server, through its HTTP interface."""
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
     async def dance(self, stretch: Stretch, options: DanceOptions, seed: int) -> Dance:
-        """See `Dancer`."""
+        """Generate a dance with one request.
+
+        Raises:
+            BackendUnavailable: the server does not answer, or answers with an error.
+            InvalidInput: the answer is not motion.
+        """
         fields = options.fields(stretch, seed) | {"format": "npz"}
         if stretch.music is not None:
             buffer = io.BytesIO()
@@ -112,15 +125,15 @@ class Server:
             raise BackendUnavailable(f"{self._client.base_url} does not answer: {error!r}") from error
         if answer.status_code != httpx.codes.OK:
             raise BackendUnavailable(f"{self._client.base_url} answered {answer.status_code}: {answer.text[:300]}")
-        return Dance(np.asarray(read_npz(answer.content).positions, np.float32))
+        return Dance(read_performance(answer.content, "answer"))
 
 
 @asynccontextmanager
 async def in_process(checkpoint: Path, phrases: Path | None, settings: Settings) -> AsyncIterator[InProcess]:
-    """A dancer of a checkpoint, exported to a folder that goes away with it unless it is the shipped one.
+    """Serve a checkpoint in this process; any but the shipped one is exported to a temporary folder.
 
     Raises:
-        MissingDependency, InvalidArtifact: no usable checkpoint.
+        MissingDependency, InvalidArtifact: the checkpoint cannot be used.
     """
     async with LocalPipeline(settings, [checkpoint], phrases) as pipeline:
         yield InProcess(pipeline, settings)
@@ -128,7 +141,11 @@ async def in_process(checkpoint: Path, phrases: Path | None, settings: Settings)
 
 @asynccontextmanager
 async def untrained(checkpoint: Path, phrases: Path | None, settings: Settings) -> AsyncIterator[InProcess]:
-    """A dancer of the same architecture with the weights that training starts from."""
+    """Serve a checkpoint's architecture with the weights that training starts from.
+
+    Raises:
+        MissingDependency, InvalidArtifact: the checkpoint cannot be used.
+    """
     with tempfile.TemporaryDirectory(prefix="choreo-untrained-") as scratch:
         torch.manual_seed(0)
         trained = load_generator(checkpoint)
@@ -140,12 +157,12 @@ async def untrained(checkpoint: Path, phrases: Path | None, settings: Settings) 
 
 @asynccontextmanager
 async def server(url: str) -> AsyncIterator[Server]:
-    """A dancer behind `http://host:port`.
+    """Use the server at `http://host:port`.
 
     Raises:
-        InvalidInput: not an http address.
+        InvalidInput: not an http or https address.
     """
     if not url.startswith(("http://", "https://")):
         raise InvalidInput("url", f"must begin with http:// or https://, got {url[:80]!r}")
-    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE_S) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=DANCE_TIMEOUT_S) as client:
         yield Server(client)

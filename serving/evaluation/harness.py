@@ -1,8 +1,8 @@
-"""`choreo evaluate`: generated dances beside held-out mocap and beside controls, by every metric that applies.
+"""`choreo evaluate`: generated dances scored next to held-out mocap and controls, by every metric that applies.
 
-Each dance is made to the prompt and the music of one held-out stretch, so all sides have the same make-up. Half of the
-stretches are mocap as it is; the other half is warped onto the beats of songs that training never hears, because only
-there do music and motion agree to the frame.
+Each dance is generated from the prompt and the music of one held-out stretch, so all subjects have the same mixture of
+content. Half of the stretches are unmodified mocap; the other half is warped onto the beats of songs that are not in
+the training split, because only there do music and motion agree to the frame.
 """
 
 import asyncio
@@ -30,9 +30,9 @@ from serving.evaluation.targets import Verdict, verdicts
 from serving.settings import Settings
 
 SEED_STRIDE: Final = 10_000
-"""Between the seeds of two replications; a replication's dances have consecutive ones."""
-AT_ONCE: Final = 8
-"""Dances that are made at a time."""
+"""Distance between the first seeds of two replications; the dances of one replication have consecutive seeds."""
+MAX_CONCURRENT: Final = 8
+"""Dances generated at the same time, so that they share batches."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,13 @@ class EvaluationRequest:
     """What is to be evaluated.
 
     Attributes:
-        data: folder of any data set that `choreo.data.datasets` reads; its held-out side is danced to.
-        checkpoint: who dances; None: the shipped one.
-        url: of a running server that dances instead.
-        samples: stretches.
-        replications: times that everything is danced, each with other seeds.
-        options: how.
-        controls: whether an untrained network dances as well; never where a server does.
+        data: folder of any data set that `choreo.data.datasets` reads; stretches are taken from its held-out split.
+        checkpoint: the generator; None: the shipped one.
+        url: of a running server that generates instead.
+        samples: number of stretches.
+        replications: how often everything is generated, each time with other seeds.
+        options: of generation.
+        controls: whether an untrained network is scored as well; not possible with a server.
     """
 
     data: Path
@@ -60,17 +60,17 @@ class EvaluationRequest:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found.
+    """The results.
 
     Attributes:
-        wish: what was asked for.
+        request: what was evaluated.
         rows: of `choreo.evaluation.scorecard`, by subject.
-        verdicts: on the targets.
-        stretches: what was danced to.
-        dances: of the first replication.
+        verdicts: one per target.
+        stretches: the held-out windows.
+        dances: of the first replication, one per stretch.
     """
 
-    wish: EvaluationRequest
+    request: EvaluationRequest
     rows: list[Row]
     verdicts: list[Verdict]
     stretches: list[Stretch]
@@ -78,57 +78,60 @@ class Evaluation:
 
     def document(self) -> dict[str, Any]:
         """JSON-serialisable form, without the motions."""
-        wish = dataclasses.asdict(self.wish) | {"data": str(self.wish.data), "checkpoint": _text(self.wish.checkpoint)}
-        return wish | {"stretches": len(self.stretches), "rows": self.rows, "verdicts": self.verdicts}
+        checkpoint = self.request.checkpoint
+        paths = {"data": str(self.request.data), "checkpoint": None if checkpoint is None else str(checkpoint)}
+        results = {"stretches": len(self.stretches), "rows": self.rows, "verdicts": self.verdicts}
+        return dataclasses.asdict(self.request) | paths | results
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What all who dance are judged by: the stretches, and the training side as the reference of distances."""
+    """What every subject is scored against: the stretches, and the training split as the reference of distances."""
 
     judge: Judge
     reference: Motions
 
 
 def open_scene(data: Path, samples: int, settings: Settings) -> Scene:
-    """Read a data set and choose what is danced to.
+    """Read a data set and choose the stretches.
 
     Raises:
-        InvalidInput: no data set, or nothing held out in it that is long enough.
+        InvalidInput: no data set, or no held-out clip that is long enough.
     """
-    sides = read_sides(data)
-    stretches = held_out_stretches(sides.held_out, data / "audio", samples)
+    splits = read_sides(data)
+    stretches = held_out_stretches(splits.held_out, data / "audio", samples)
     if not stretches:
         raise InvalidInput("data", f"{data} holds no held-out clip of {WINDOW} frames")
     embedder = TextMotionEncoder.load(settings.text_motion) if settings.text_motion.is_dir() else None
-    reference = Motions("training", [s.positions for s in windows(sides.training)])
+    reference = Motions("training", [s.positions for s in windows(splits.training)])
     if embedder is not None:
         reference = dataclasses.replace(reference, motion_embeddings=unit(embedder.motions(reference.positions)))
     return Scene(Judge(stretches, embedder), reference)
 
 
-async def evaluate(wish: EvaluationRequest, settings: Settings) -> Evaluation:
-    """Dance and score. Subjects beside those of `serving.evaluation.subjects`: untrained, the same network before its
-    training.
+async def evaluate(request: EvaluationRequest, settings: Settings) -> Evaluation:
+    """Generate and score.
+
+    The subjects are those of `serving.evaluation.subjects`, and `untrained`: the same network before its training.
 
     Raises:
-        InvalidInput: see `open_scene`.
-        ChoreoError: the dancer failed.
+        InvalidInput: no data set, or no held-out clip that is long enough.
+        ChoreoError: generation failed.
     """
-    scene = await asyncio.to_thread(open_scene, wish.data, wish.samples, settings)
+    scene = await asyncio.to_thread(open_scene, request.data, request.samples, settings)
     judge = scene.judge
-    replications, blind = await _danced(wish, judge.stretches, settings)
+    replications, untrained_dances = await _generate(request, judge.stretches, settings)
     rows: list[Row] = []
     for subject in real_and_controls(judge):
         rows += score(subject, scene.reference)
-    if blind:
-        rows += score(next(danced(judge, blind, "untrained")), scene.reference)
+    if untrained_dances:
+        rows += score(next(danced(judge, untrained_dances, "untrained")), scene.reference)
     rows += rows_of_dances(scene, replications)
-    return Evaluation(wish, rows, verdicts(rows), list(judge.stretches), replications[0])
+    return Evaluation(request, rows, verdicts(rows), list(judge.stretches), replications[0])
 
 
 def rows_of_dances(scene: Scene, replications: Sequence[Sequence[Dance]]) -> list[Row]:
-    """Rows of each subject that all replications have, see `serving.evaluation.subjects.danced`."""
+    """Rows of each subject of `serving.evaluation.subjects.danced` that all replications have."""
     rows: list[Row] = []
     for subject in zip(*(danced(scene.judge, dances) for dances in replications), strict=False):
         found = combined([score(motions, scene.reference) for motions in subject])
@@ -143,17 +146,23 @@ def rows_of_dances(scene: Scene, replications: Sequence[Sequence[Dance]]) -> lis
 async def all_dances(
     dancer: Dancer, stretches: Sequence[Stretch], options: DanceOptions, replication: int, title: str
 ) -> list[Dance]:
-    """One dance for each stretch, seeds by replication and stretch; a few at a time, which share batches.
+    """One dance per stretch, MAX_CONCURRENT at a time; seeds are given by replication and stretch.
 
+    Args:
+        dancer: what generates.
+        stretches: to dance to.
+        options: of generation.
+        replication: number of this replication, from 0.
+        title: shown next to the progress bar on stderr.
     Raises:
-        ChoreoError: a dance failed; the others are given up.
+        ChoreoError: a dance failed; the others are cancelled.
     """
-    turns = asyncio.Semaphore(AT_ONCE)
+    slots = asyncio.Semaphore(MAX_CONCURRENT)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(title, total=len(stretches))
 
         async def one(number: int, stretch: Stretch) -> Dance:
-            async with turns:
+            async with slots:
                 dance = await dancer.dance(stretch, options, replication * SEED_STRIDE + number)
             progress.advance(task)
             return dance
@@ -166,26 +175,22 @@ async def all_dances(
     return [dance.result() for dance in dances]
 
 
-async def _danced(
-    wish: EvaluationRequest, stretches: Sequence[Stretch], settings: Settings
+async def _generate(
+    request: EvaluationRequest, stretches: Sequence[Stretch], settings: Settings
 ) -> tuple[list[list[Dance]], list[Dance]]:
     """Dances of each replication, and of the untrained network."""
 
     async def replications(dancer: Dancer) -> list[list[Dance]]:
-        titles = [f"dancing {r + 1}/{wish.replications}" for r in range(wish.replications)]
-        return [await all_dances(dancer, stretches, wish.options, r, title) for r, title in enumerate(titles)]
+        titles = [f"dancing {r + 1}/{request.replications}" for r in range(request.replications)]
+        return [await all_dances(dancer, stretches, request.options, r, title) for r, title in enumerate(titles)]
 
-    if wish.url is not None:
-        async with server(wish.url) as remote:
+    if request.url is not None:
+        async with server(request.url) as remote:
             return await replications(remote), []
-    checkpoint = wish.checkpoint or settings.weights
+    checkpoint = request.checkpoint or settings.weights
     async with in_process(checkpoint, None, settings) as dancer:
         made = await replications(dancer)
-    if not wish.controls:
+    if not request.controls:
         return made, []
     async with untrained(checkpoint, None, settings) as dancer:
-        return made, await all_dances(dancer, stretches, wish.options, 0, "untrained")
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+        return made, await all_dances(dancer, stretches, request.options, 0, "untrained")

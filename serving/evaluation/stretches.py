@@ -1,4 +1,4 @@
-"""What is danced to in an evaluation: held-out stretches of mocap, as they are and on the beats of held-out songs."""
+"""The stretches of an evaluation: held-out windows of mocap, unmodified and warped onto beats of held-out songs."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from choreo.music.beats import beats_of
 from choreo.music.features import BEAT
 
 SONGS: Final = 6
-"""Songs made for pairing, beside the loops in the data folder's `audio`."""
+"""Songs synthesised for pairing, in addition to the loops in the data folder's `audio`."""
 HOP: Final = WINDOW // 2
 PLAIN_CAPTION: Final = "a person dances"
 
@@ -31,13 +31,13 @@ class Stretch:
     """A held-out window.
 
     Attributes:
-        key: the clip's, and its first frame.
+        key: the clip's key and the first frame.
         positions: (196, 22, 3) of the mocap.
-        prompt: a caption of it, with one thing that is true of how it moves; a plain one where it has none.
-        music: (196, F) features, or None; those of a paired stretch name its beats, as a sender who knows them would:
-            whether a tracker finds them is another question.
-        beats: seconds within it; None unless the motion was warped onto them: only there do music and motion agree to
-            the frame.
+        prompt: a caption of it with one true attribute of how it moves; PLAIN_CAPTION if it has no caption.
+        music: (196, F) features, or None. Those of a paired stretch contain its true beats rather than tracked ones, so
+            that scores do not depend on a beat tracker.
+        beats: seconds within it; None unless the motion was warped onto them, because only there do music and motion
+            agree to the frame.
     """
 
     key: str
@@ -48,7 +48,14 @@ class Stretch:
 
     @classmethod
     def of(cls, clip: Clip, start: int, number: int, paired: bool) -> "Stretch":
-        """Frames start..start + 195 of a clip; `number` chooses among its captions and true attributes."""
+        """Frames start to start + 195 of a clip.
+
+        Args:
+            clip: of at least start + 196 frames.
+            start: first frame.
+            number: chooses among the clip's captions and true attributes.
+            paired: whether the clip was warped onto its music's beats.
+        """
         part = clip.part(start, start + WINDOW)
         caption = part.captions[number % len(part.captions)].text if part.captions else PLAIN_CAPTION
         true = attributes(part.features, part.heading)
@@ -63,7 +70,7 @@ class Stretch:
 
 
 def _with_beats(music: NDArray[np.float32], beats: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Features whose beats are those given, in place of what a tracker found."""
+    """Copy of features (T, F) whose beat channel marks the given beats, seconds."""
     out = music.copy()
     out[:, BEAT] = 0
     out[np.minimum(np.round(beats * FPS).astype(int), len(out) - 1), BEAT] = 1
@@ -71,7 +78,7 @@ def _with_beats(music: NDArray[np.float32], beats: NDArray[np.float64]) -> NDArr
 
 
 def windows(clips: Iterable[Clip], hop: int = WINDOW, paired: bool = False) -> list[Stretch]:
-    """Every window of the clips at steps of `hop` frames."""
+    """Every window of 196 frames of the clips, at steps of `hop` frames."""
     found: list[Stretch] = []
     for clip in clips:
         for start in range(0, clip.num_frames - WINDOW + 1, hop):
@@ -82,11 +89,11 @@ def windows(clips: Iterable[Clip], hop: int = WINDOW, paired: bool = False) -> l
 def held_out_stretches(held_out: Sequence[Clip], audio: Path, count: int) -> list[Stretch]:
     """`count` windows: half spread evenly over the recordings, half over those warped onto the beats of songs.
 
-    Fewer where there are not so many; windows of one clip overlap by half.
+    Fewer if the data has fewer. Windows of one clip overlap by half.
 
     Args:
-        held_out: clips that training never saw.
-        audio: folder of loops, of which those that training never heard are used; it need not exist.
+        held_out: clips that are not in the training split.
+        audio: folder of loops, of which those not used in training are taken; it need not exist.
         count: at least 2.
     """
     songs = [*synthesized_songs(SONGS, HELD_OUT_SEED), *loops(audio, held_out=True)]

@@ -1,4 +1,4 @@
-"""What a checkpoint must reach, as checks on the rows of an evaluation."""
+"""The targets for a checkpoint, as checks on the rows of an evaluation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,12 +8,19 @@ from choreo.evaluation.retrieval_precision import POOL
 from choreo.evaluation.scorecard import Row
 
 RELIABLE_EMBEDDINGS: Final = 640
-"""Dances from which a Frechet distance in the text-motion space is held to a bound."""
+"""Number of dances from which the Frechet distance in the text-motion space is checked."""
 CONTROLS: Final = ("untrained", "mean_pose", "frames_shuffled")
 
 
 class Verdict(TypedDict):
-    """One target: what was found, what was asked for, and whether it is met; None where it cannot be told."""
+    """One check.
+
+    Attributes:
+        target: what is checked.
+        found: the measured value.
+        asked: the required value.
+        met: whether it is met; None where that cannot be decided.
+    """
 
     target: str
     found: str
@@ -40,7 +47,11 @@ class _Rows:
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """Every target in order."""
+    """The verdict on every target, in a fixed order.
+
+    Args:
+        rows: of all subjects of an evaluation; a target whose rows are missing is undecided.
+    """
     found = _Rows(rows)
     return [
         _bound(found, "bones keep their length", "bone_length_deviation", lambda _: (0, 0.01)),
@@ -71,10 +82,10 @@ def _on_the_beat(found: _Rows) -> Verdict:
     real, real_other = found.interval("gt", metric), found.interval("gt_shuffled", metric)
     if not (own and other and real and real_other):
         return Verdict(target=target, found="not measured", asked="", met=None)
-    said = f"{_span(own)}, with another's {_span(other)}; real {_span(real)} and {_span(real_other)}"
-    separates = real[0] > real_other[1]
-    met = own[0] > other[1] if separates else None
-    return Verdict(target=target, found=said, asked="intervals apart" if separates else "real motion does not", met=met)
+    measured = f"{_span(own)}, with another's {_span(other)}; real {_span(real)} and {_span(real_other)}"
+    if real[0] <= real_other[1]:
+        return Verdict(target=target, found=measured, asked="real motion does not", met=None)
+    return Verdict(target=target, found=measured, asked="intervals apart", met=own[0] > other[1])
 
 
 def _near_the_floor(found: _Rows, metric: str, smallest: int = 0) -> Verdict:
@@ -82,10 +93,10 @@ def _near_the_floor(found: _Rows, metric: str, smallest: int = 0) -> Verdict:
     row, truth = found.row("generated", metric), found.value("gt", metric)
     if row is None or truth is None:
         return Verdict(target=target, found="not measured", asked="", met=None)
-    said = f"{row['value']:.3g} (real {truth:.3g})"
+    measured = f"{row['value']:.3g} (real {truth:.3g})"
     if row["n"] < smallest:
-        return Verdict(target=target, found=said, asked=f"needs {smallest} dances", met=None)
-    return Verdict(target=target, found=said, asked=f"at most {3 * truth:.3g}", met=row["value"] <= 3 * truth)
+        return Verdict(target=target, found=measured, asked=f"needs {smallest} dances", met=None)
+    return Verdict(target=target, found=measured, asked=f"at most {3 * truth:.3g}", met=row["value"] <= 3 * truth)
 
 
 def _better_than(found: _Rows, control: str, metric: str) -> Verdict:

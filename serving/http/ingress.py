@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from choreo.errors import BackendUnavailable, InvalidInput
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import Format
 from serving.http import legacy, metrics
 from serving.http import openapi as documents
 from serving.http.audio_url import AudioFetcher, check_url

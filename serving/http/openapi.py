@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from choreo.generators.spec import GeneratorSpec
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import FORMATS
 from choreo.motion.skeleton import NUM_JOINTS
 from serving.http.body import ATTACHMENTS, SEARCH_ATTACHMENTS
 from serving.http.problems import MEDIA_TYPE
@@ -56,7 +56,7 @@ def search_body() -> dict[str, Any]:
 
 def generate_answers() -> dict[int | str, dict[str, Any]]:
     """The answers of `POST /v1/generate`."""
-    content: dict[str, Any] = {fmt.media_type: {} for fmt in Format}
+    content: dict[str, Any] = {fmt.media_type: {} for fmt in FORMATS}
     return {200: {"description": "The motion in the format asked for.", "content": content}} | problems()
 
 

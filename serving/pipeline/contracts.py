@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from choreo.generators.base import Conditioning
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.clip import Motion
+from choreo.motion.performance import Performance
 from retrieval.library.embedding import Query
 from retrieval.library.filters import EVERYTHING, PhraseFilter
 from retrieval.library.library import Hit
@@ -186,9 +187,10 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class SamplingResult:
-    """Generated features (num_frames, C), in the model's representation but not normalised.
+    """Generated features in the model's representation, not normalised.
 
     Attributes:
+        features: (num_frames, C), or (N, num_frames, C) of several dancers.
         rows: rows that were evaluated, by graph.
     """
 
@@ -203,11 +205,11 @@ class Result:
     """A finished request.
 
     Attributes:
-        before_lock: (T, 22, 3) positions before the foot lock, for comparisons between executors.
+        before_locks: (N, T, 22, 3) positions before the foot lock, for comparisons between executors.
     """
 
-    motion: Motion
-    before_lock: NDArray[np.float32]
+    performance: Performance
+    before_locks: NDArray[np.float32]
     model: str
     seed: int
     retrieved: RetrievalResult
@@ -216,8 +218,22 @@ class Result:
 
     @property
     def num_frames(self) -> int:
-        """Length of the motion."""
-        return self.motion.num_frames
+        """Length of the performance."""
+        return self.performance.num_frames
+
+    @property
+    def motion(self) -> Motion:
+        """That of a solo.
+
+        Raises:
+            InvalidInput: there are several dancers.
+        """
+        return self.performance.single()
+
+    @property
+    def before_lock(self) -> NDArray[np.float32]:
+        """(T, 22, 3) positions of a solo before the foot lock."""
+        return self.before_locks[0]
 
 
 @dataclass(frozen=True)
@@ -313,8 +329,8 @@ class FinishStage(Protocol):
 
     async def finish(
         self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
-    ) -> tuple[Motion, NDArray[np.float32]]:
-        """Features to finished motion, and the positions before the foot lock."""
+    ) -> tuple[Performance, NDArray[np.float32]]:
+        """Features to a finished performance, and positions (N, T, 22, 3) before the foot lock."""
         ...
 
     async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:

@@ -8,7 +8,6 @@ from typing import Any
 
 from choreo.errors import DeadlineExceeded, InvalidInput
 from choreo.generators.spec import GeneratorSpec
-from choreo.motion.formats.files import Format
 from serving.pipeline.contracts import (
     DeliveredFile,
     EncodedRequest,
@@ -53,8 +52,8 @@ class Pipeline:
         dance = await self._dance(request)
         sampled, seconds = dance.sampled, dance.seconds
         async with _timed("finish", seconds, request):
-            motion, before_lock = await self._stages.finisher.finish(request.without_song(), sampled, dance.meta)
-        return Result(motion, before_lock, sampled.model, request.seed, dance.retrieved, seconds, sampled.rows)
+            performance, before_locks = await self._stages.finisher.finish(request.without_song(), sampled, dance.meta)
+        return Result(performance, before_locks, sampled.model, request.seed, dance.retrieved, seconds, sampled.rows)
 
     async def deliver(self, request: MotionRequest, about: dict[str, Any]) -> DeliveredFile:
         """One finished motion in the request's format.
@@ -69,10 +68,10 @@ class Pipeline:
         sampled, seconds = dance.sampled, dance.seconds
         more = about and about | {"model": sampled.model, "rows": sampled.rows, "seconds": seconds}
         in_time("finish", request)
-        needed = request if request.format is Format.MP4 else request.without_song()
+        needed = request if request.format.needs_audio else request.without_song()
         file = await self._stages.finisher.deliver(needed, sampled, dance.meta | more)
         return DeliveredFile(
-            file.body, len(sampled.features), dance.retrieved, seconds | file.seconds, sampled.rows, sampled.model
+            file.body, sampled.features.shape[-2], dance.retrieved, seconds | file.seconds, sampled.rows, sampled.model
         )
 
     async def search(self, request: MotionRequest, top_n: int) -> tuple[EncodedRequest, SearchResult]:

@@ -16,7 +16,7 @@ from choreo.diffusion.presets import Preset, preset
 from choreo.diffusion.samplers import sampler
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import Format
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.encoders import load_features

@@ -1,6 +1,7 @@
 """The finishing stage: generated features to rigid motion on the floor, and to files."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -9,32 +10,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format, encode
+from choreo.motion.formats.formats import Format, encode
 from choreo.motion.kinematics import heading
+from choreo.motion.performance import Performance
 from choreo.motion.representation import ROOT_VELOCITY, Origin, decode
 from choreo.motion.representation import encode as encode_features
 from choreo.motion.skeleton import PELVIS
-from choreo.postprocess.finish import finish
+from choreo.postprocess.finish import FinishOptions, finish_performance
 from serving.pipeline.contracts import MotionFile, SamplingResult
 from serving.pipeline.request import MotionRequest
 from serving.util.threads import Threads
 
 
 class Finisher:
-    """Finishes motions in a few threads."""
+    """Finishes performances in a few threads."""
 
     def __init__(self, threads: int = 2) -> None:
         self._threads = Threads(threads)
 
     async def finish(
         self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
-    ) -> tuple[Motion, NDArray[np.float32]]:
-        """Features to finished motion, and the positions before the foot lock."""
-        return await self._threads.run(finish_motion, request, sampled, meta)
+    ) -> tuple[Performance, NDArray[np.float32]]:
+        """Features to a finished performance, and positions (N, T, 22, 3) before the foot lock."""
+        return await self._threads.run(finish_request, request, sampled, meta)
 
     async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
-        """`finish`, and the motion in the request's format."""
+        """`finish`, and the performance in the request's format."""
         return await self._threads.run(_deliver, request, sampled, meta)
 
     async def warm_up(self) -> None:
@@ -45,50 +46,87 @@ class Finisher:
         self._threads.close()
 
 
-def finish_motion(
+def finish_request(
     request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
-) -> tuple[Motion, NDArray[np.float32]]:
-    """Decode and post-process; returns the motion and the positions before the foot lock. Blocking.
+) -> tuple[Performance, NDArray[np.float32]]:
+    """Decode and post-process what a request was given. Blocking.
 
-    Without a starting motion the dancer begins at the origin, facing +z: the network's own first heading is arbitrary.
+    Returns:
+        The performance, and its positions (N, T, 22, 3) before the foot lock.
+
+    Raises:
+        NonFiniteOutput: the features hold NaN or infinity.
     """
-    features, fps = np.array(sampled.features), sampled.fps
-    if request.start is not None:
-        features[0, ROOT_VELOCITY] = 0  # the network does not know it, and the start says where the dancer is
-    positions = decode(features, fps, _origin(request))
+    features, fps = sampled.features, sampled.fps
+    if features.ndim == 3:
+        dancers = [decode(dancer, fps, Origin()) for dancer in features]
+    else:
+        dancers = [_decoded_solo(request, features, fps)]
+    return finish_dancers(dancers, fps, request.finish, meta)
+
+
+def finish_dancers(
+    positions: Sequence[NDArray[np.floating]], fps: float, options: FinishOptions, meta: dict[str, Any]
+) -> tuple[Performance, NDArray[np.float32]]:
+    """Post-process the decoded dancers of one performance.
+
+    Args:
+        positions: one (T, 22, 3) array per dancer, metres, in one frame of reference.
+        fps: frames per second.
+        options: which stages run.
+        meta: provenance, to which `fit_residual` and `postprocess` are added: of a solo the values themselves, of
+            several dancers lists in their order.
+
+    Returns:
+        The performance, and positions (N, T, 22, 3) before the foot lock.
+
+    Raises:
+        NonFiniteOutput: positions hold NaN or infinity.
+        InvalidInput: no dancers, too many, or unequal lengths.
+    """
+    dancers = finish_performance(positions, fps, options)
+    residuals, reports = [d.fit_residual for d in dancers], [d.report for d in dancers]
+    solo = len(dancers) == 1
+    meta = meta | {
+        "fit_residual": residuals[0] if solo else residuals,
+        "postprocess": reports[0] if solo else reports,
+    }
+    return Performance(tuple(d.motion for d in dancers), meta), np.stack([d.before_lock for d in dancers])
+
+
+def _decoded_solo(request: MotionRequest, sampled: NDArray[np.float32], fps: float) -> NDArray[np.float64]:
+    """Joint positions of one dancer.
+
+    Without a starting motion the dancer begins at the origin, facing +z: the first heading that a network produces is
+    arbitrary.
+    """
+    features = np.array(sampled)
     if request.start is None:
+        positions = decode(features, fps, Origin())
         # -heading[0] turns the whole motion; encode and decode are each other's inverse, so nothing else changes.
         turned, _ = encode_features(positions, fps, float(heading(positions[:1])[0]), previous=positions[0, PELVIS])
-        positions = decode(turned, fps, Origin())
-    done = finish(positions, fps, request.finish)
-    meta = meta | {"fit_residual": done.fit_residual, "postprocess": done.report}
-    return Motion(done.motion.positions, fps, done.motion.rotations, meta), done.before_lock
-
-
-def _origin(request: MotionRequest) -> Origin:
-    """The group's frame: the start's own axes and place, if there is one."""
-    if request.start is None:
-        return Origin()
+        return decode(turned, fps, Origin())
+    features[0, ROOT_VELOCITY] = 0  # the network does not know it, and the start says where the dancer is
     x, _, z = request.start.positions[0, PELVIS]
-    return Origin(float(x), float(z))
+    return decode(features, fps, Origin(float(x), float(z)))
 
 
 def _deliver(request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
     began = time.perf_counter()
-    motion, _ = finish_motion(request, sampled, meta)
+    performance, _ = finish_request(request, sampled, meta)
     finished = time.perf_counter()
     seconds = {"finish": round(finished - began, 4)}
     if "seconds" in meta:
-        motion = replace(motion, meta=motion.meta | {"seconds": meta["seconds"] | seconds})
-    body = render(motion, request.format, request.audio, request.text or "")
+        performance = replace(performance, meta=performance.meta | {"seconds": meta["seconds"] | seconds})
+    body = render(performance, request.format, request.audio, request.text or "")
     return MotionFile(body, seconds | {"render": round(time.perf_counter() - finished, 4)})
 
 
-def render(motion: Motion, fmt: Format, song: bytes | None, title: str) -> bytes:
-    """The bytes of a motion in a format; films have the song as their sound. Blocking."""
-    if fmt is not Format.MP4 or song is None:
-        return encode(motion, fmt, title=title)
+def render(performance: Performance, fmt: Format, song: bytes | None, title: str) -> bytes:
+    """The bytes of a performance in a format; films have the song as their sound. Blocking."""
+    if not fmt.needs_audio or song is None:
+        return encode(performance, fmt, title=title)
     with TemporaryDirectory(prefix="choreo-render-") as folder:
         audio = Path(folder) / "song"
         audio.write_bytes(song)
-        return encode(motion, fmt, audio, title)
+        return encode(performance, fmt, audio, title)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format, encode
+from choreo.motion.formats.formats import FORMATS, Format, encode
 from choreo.motion.skeleton import REST_OFFSETS
 from loadtest.answers import judged
 from loadtest.samples import Answer, Outcome
@@ -26,7 +26,7 @@ def judge(body: bytes, status: int = 200, fmt: Format = Format.JSON, expected: i
     return judged(wanted, status, httpx.Headers({"content-type": fmt.media_type} | named), body)
 
 
-@pytest.mark.parametrize("fmt", list(Format))
+@pytest.mark.parametrize("fmt", FORMATS)
 def test_motion_of_the_right_length_is_recognised_in_every_format(fmt: Format) -> None:
     body = encode(motion(), fmt)
     answer = judge(body, fmt=fmt)

@@ -18,9 +18,10 @@ from choreo.generators.base import Conditioning
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.graphs import unet_spec
 from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format, encode
+from choreo.motion.formats.formats import Format, encode
 from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.kinematics import forward_kinematics
+from choreo.motion.performance import Performance
 from choreo.motion.skeleton import NUM_JOINTS, WINDOW
 from retrieval.building.build import build_library
 from serving.http.audio_url import AudioFetcher
@@ -110,21 +111,21 @@ class FakeStages:
 
     async def finish(
         self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
-    ) -> tuple[Motion, NDArray[np.float32]]:
+    ) -> tuple[Performance, NDArray[np.float32]]:
         frames = len(sampled.features)
         rotations = np.tile(np.eye(3), (frames, NUM_JOINTS, 1, 1))
         positions = forward_kinematics(np.tile([0, 0.95, 0], (frames, 1)), rotations).astype(np.float32)
         motion = Motion(positions.copy(), 30, rotations.astype(np.float32), meta | {"fit_residual": 0.0})
         if self.broken:
             motion.positions[0, 0, 0] = np.nan
-        return motion, positions
+        return Performance.solo(motion), positions[None]
 
     async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
         if "seconds" in meta:
             meta = meta | {"seconds": meta["seconds"] | {"finish": 0.0}}
-        motion, _ = await self.finish(request, sampled, meta)
+        performance, _ = await self.finish(request, sampled, meta)
         self.rendered.append((request.format, request.audio, request.text or ""))
-        body = b"film" if request.format is Format.MP4 else await asyncio.to_thread(encode, motion, request.format)
+        body = b"film" if request.format is Format.MP4 else await asyncio.to_thread(encode, performance, request.format)
         return MotionFile(body, {"finish": 0.0, "render": 0.0})
 
     async def canary(self) -> None:

@@ -2,6 +2,10 @@
 
 Written files hold the canonical SMPL-22 skeleton in centimetres, y up, in a T pose that faces +z, with the Euler order
 Zrotation Xrotation Yrotation: R = Rz Rx Ry, degrees. In Blender, import with scale 0.01.
+
+Several dancers share one file: one ROOT hierarchy per dancer, whose joint names begin with the dancer's name and a
+colon (`dancer-2:left_hip`), as namespaces do in Maya and MotionBuilder. Blender's importer reads such a file as one
+armature with a root bone per dancer.
 """
 
 from pathlib import Path
@@ -15,55 +19,72 @@ from choreo.files import atomic_write
 from choreo.motion import kinematics
 from choreo.motion.clip import Motion
 from choreo.motion.formats.bvh_mapping import joint_weights
-from choreo.motion.formats.bvh_parser import MAX_CHARS, Bvh, bvh_positions, joint_rotations, parse_bvh, position_chunks
+from choreo.motion.formats.bvh_parser import MAX_CHARS, Bvh, joint_rotations, parse_bvh, position_chunks, skeletons
+from choreo.motion.performance import Performance, check_names
 from choreo.motion.resample import resample
 from choreo.motion.skeleton import FPS, JOINT_NAMES, NUM_JOINTS, PARENTS, PELVIS, REST_OFFSETS, children
-
-__all__ = ["Bvh", "bvh_positions", "bvh_text", "euler_zxy", "parse_bvh", "read_bvh", "write_bvh"]
 
 Array = NDArray[np.float64]
 
 UNITS_PER_METRE: Final = 100.0
 """Files are in centimetres, the unit MotionBuilder and Maya assume."""
 _ROTATIONS: Final = ("Zrotation", "Xrotation", "Yrotation")
-# Tips that the joints alone do not tell: top of the head, ends of toes and hands, metres.
+# Where bones without a child joint end: top of the head, tips of toes and hands, metres.
 _END_SITES: Final = {15: (0, 0.18, 0), 10: (0, 0, 0.06), 11: (0, 0, 0.06), 20: (0.17, 0, 0), 21: (-0.17, 0, 0)}
 
 
-def bvh_text(motion: Motion) -> str:
+def bvh_text(dance: Motion | Performance) -> str:
     """The file's text. Motion without rotations is fitted first, so its joints may move by the residual of the fit."""
-    if motion.rotations is None:
-        fit = kinematics.fit(motion.positions)
-        root, local = fit.root, fit.local
-    else:
-        root, local = np.asarray(motion.positions[:, PELVIS], np.float64), np.asarray(motion.rotations, np.float64)
-    order, header = _hierarchy()
-    angles = euler_zxy(local)[:, order].reshape(len(root), -1)
-    values = np.round(np.concatenate([root * UNITS_PER_METRE, angles], axis=1), 6) + 0.0  # + 0.0: no -0.0
+    performance = Performance.of(dance)
+    header = ["HIERARCHY"]
+    order: list[int] = []
+    for name in performance.names:
+        order, lines = _hierarchy(f"{name}:" if len(performance.dancers) > 1 else "")
+        header += lines
+    channels = np.concatenate([_channels(dancer, order) for dancer in performance.dancers], axis=1)
+    values = np.round(channels, 6) + 0.0  # + 0.0: no -0.0
     row = " ".join(["%.6f"] * values.shape[1])
-    header += ["MOTION", f"Frames: {len(values)}", f"Frame Time: {1 / motion.fps:.10f}"]
+    header += ["MOTION", f"Frames: {len(values)}", f"Frame Time: {1 / performance.fps:.10f}"]
     return "\n".join([*header, *(row % tuple(frame) for frame in values.tolist()), ""])
 
 
-def write_bvh(motion: Motion, path: Path) -> None:
-    """Write `bvh_text` to `path`, whole or not at all."""
-    atomic_write(path, bvh_text(motion).encode("ascii"))
+def bvh_bytes(dance: Motion | Performance) -> bytes:
+    """`bvh_text` as the bytes of a file."""
+    return bvh_text(dance).encode("ascii")
+
+
+def write_bvh(dance: Motion | Performance, path: Path) -> None:
+    """Write `bvh_bytes` to `path`, whole or not at all."""
+    atomic_write(path, bvh_bytes(dance))
 
 
 def read_bvh(
     source: Path | str | bytes, field: str = "motion", *, scale: float = 1 / UNITS_PER_METRE, fps: float | None = FPS
 ) -> Motion:
-    """Read a file of this program or of a foreign human skeleton, mapped onto SMPL-22 by joint names.
+    """Read a file of one skeleton; see `read_performance` for arguments and result.
+
+    Raises:
+        InvalidInput: not a BVH file, several skeletons, a joint cannot be found, or a limit is broken.
+        OSError: the path cannot be read.
+    """
+    return read_performance(source, field, scale=scale, fps=fps).single(field)
+
+
+def read_performance(
+    source: Path | str | bytes, field: str = "motion", *, scale: float = 1 / UNITS_PER_METRE, fps: float | None = FPS
+) -> Performance:
+    """Read a file of this program or of foreign human skeletons, mapped onto SMPL-22 by joint names.
 
     Args:
         source: a `Path` to a file, or the text itself; a string is never taken for a path.
-        field: name to blame in errors.
+        field: name of the offending field in errors.
         scale: metres per unit of the file; 0.01 for centimetres, about 0.0564 for cgspeed's CMU conversions.
         fps: rate to resample to, linearly in positions; None keeps the file's.
 
     Returns:
-        Motion with rotations if the file has the canonical skeleton and its rate was kept, else positions only: the
-        bones then have the lengths of the file, and `kinematics.retarget` is the next step.
+        One dancer per root, called by the namespaces of the roots if these are distinct names. A dancer has rotations
+        if the skeleton is the canonical one and its rate was kept, else positions only: the bones then have the
+        lengths of the file, and `retarget.retarget` is the next step.
 
     Raises:
         InvalidInput: not a BVH file, a joint cannot be found, or a limit is broken.
@@ -72,14 +93,34 @@ def read_bvh(
     if not (np.isfinite(scale) and scale > 0):
         raise InvalidInput("scale", f"must be a positive number of metres per unit, got {scale}")
     bvh = parse_bvh(_text(source, field), field)
+    rate = _frame_rate(bvh, field)
+    found = skeletons(bvh)
+    dancers = tuple(_motion(skeleton, rate, scale, fps, field) for skeleton in found)
+    names = tuple(skeleton.names[0].rpartition(":")[0] for skeleton in found)
+    try:
+        check_names(names, len(found), field)
+    except InvalidInput:
+        names = ()
+    return Performance(dancers, {"source": "bvh", "source_fps": rate}, names)
+
+
+def _channels(motion: Motion, order: list[int]) -> Array:
+    """Values (T, 69) of one dancer's channels: root position in file units, then degrees of the joints in `order`."""
+    if motion.rotations is None:
+        fit = kinematics.fit(motion.positions)
+        root, local = fit.root, fit.local
+    else:
+        root, local = np.asarray(motion.positions[:, PELVIS], np.float64), np.asarray(motion.rotations, np.float64)
+    angles = euler_zxy(local)[:, order].reshape(len(root), -1)
+    return np.concatenate([root * UNITS_PER_METRE, angles], axis=1)
+
+
+def _motion(bvh: Bvh, rate: float, scale: float, fps: float | None, field: str) -> Motion:
     weights = joint_weights(bvh, field)
     positions = scale * np.concatenate([weights @ chunk for chunk in position_chunks(bvh)])
-    rate = _frame_rate(bvh, field)
-    meta = {"source": "bvh", "source_fps": rate}
     if fps is not None and fps != rate:
-        return Motion(resample(positions, rate, fps, field).astype(np.float32), fps, meta=meta)
-    rotations = _canonical_rotations(bvh, weights, scale)
-    return Motion(positions.astype(np.float32), rate, rotations, meta)
+        return Motion(resample(positions, rate, fps, field).astype(np.float32), fps)
+    return Motion(positions.astype(np.float32), rate, _canonical_rotations(bvh, weights, scale))
 
 
 def euler_zxy(rotations: NDArray[np.floating]) -> Array:
@@ -109,16 +150,17 @@ def _continuous(angles: Array) -> Array:
     return out
 
 
-def _hierarchy() -> tuple[list[int], list[str]]:
-    """Depth-first joint order and the lines of the HIERARCHY section."""
+def _hierarchy(prefix: str) -> tuple[list[int], list[str]]:
+    """Depth-first joint order and the lines of one dancer's hierarchy, with a prefix to every joint name."""
     order: list[int] = []
-    lines = ["HIERARCHY"]
+    lines: list[str] = []
 
     def visit(joint: int, depth: int) -> None:
         order.append(joint)
         tab = "\t" * depth
         position = "6 Xposition Yposition Zposition" if joint == PELVIS else "3"
-        lines.extend([f"{tab}{'ROOT' if joint == PELVIS else 'JOINT'} {JOINT_NAMES[joint]}", tab + "{"])
+        kind = "ROOT" if joint == PELVIS else "JOINT"
+        lines.extend([f"{tab}{kind} {prefix}{JOINT_NAMES[joint]}", tab + "{"])
         lines.append(f"{tab}\tOFFSET {_offset(REST_OFFSETS[joint])}")
         lines.append(f"{tab}\tCHANNELS {position} {' '.join(_ROTATIONS)}")
         for child in children(joint):

@@ -1,13 +1,15 @@
-"""Biovision Hierarchy files of any skeleton: a parser that trusts nothing, and forward kinematics.
+"""Biovision Hierarchy files of any skeletons: a parser for untrusted text, and forward kinematics.
 
 The format is described by M. Meredith and S. Maddock, "Motion Capture File Formats Explained", 2001. A joint's
 rotation is the product of its rotation channels in the order in which they are listed; position channels replace the
-offset, as Blender and MotionBuilder read them.
+offset, as Blender and MotionBuilder read them. A file may hold several hierarchies, each with its own ROOT, one after
+the other; a frame then lists the channels of all of them in that order.
 """
 
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from choreo.errors import InvalidInput
 from choreo.motion import rotations as rot
 from choreo.motion.clip import MAX_FRAMES
+from choreo.motion.performance import MAX_DANCERS
 
 Array = NDArray[np.float64]
 
@@ -41,11 +44,11 @@ _AXES = np.eye(3)
 
 @dataclass(frozen=True)
 class Bvh:
-    """A parsed file, in the file's own units and joint order; J counts the end sites too.
+    """A parsed file, in the file's own units and joint order; J includes the end sites.
 
     Attributes:
         names: J joint names; an end site is called `<its parent>_end`.
-        parents: J parent indices, -1 for the root; parents come before their children.
+        parents: J parent indices, -1 for a root; parents come before their children.
         offsets: (J, 3) offset from the parent in the rest pose.
         channels: J tuples of channel names in file order; empty for end sites.
         frames: (F, C) channel values, degrees and file units.
@@ -92,13 +95,21 @@ def parse_bvh(text: str, field: str = "motion") -> Bvh:
     )
 
 
-def bvh_positions(bvh: Bvh) -> Array:
-    """Joint positions (F, J, 3) in file units."""
-    return np.concatenate(list(position_chunks(bvh)))
+def skeletons(bvh: Bvh) -> list[Bvh]:
+    """One `Bvh` per root, in file order. Joints are stored depth first, so each skeleton is a range of them."""
+    starts = [joint for joint, parent in enumerate(bvh.parents) if parent < 0]
+    out = []
+    for first, end in pairwise([*starts, len(bvh.names)]):
+        joints = slice(first, end)
+        columns = slice(_first_channel(bvh, first), _first_channel(bvh, end))
+        parents = tuple(max(parent - first, -1) for parent in bvh.parents[joints])
+        of_joints = (bvh.names[joints], parents, bvh.offsets[joints], bvh.channels[joints])
+        out.append(Bvh(*of_joints, bvh.frames[:, columns], bvh.frame_time))
+    return out
 
 
 def position_chunks(bvh: Bvh) -> Iterator[Array]:
-    """Joint positions in pieces (n, J, 3) of at most a few megabytes, in order."""
+    """Joint positions in file units, in consecutive pieces (n, J, 3) of at most a few megabytes."""
     step = max(1, CHUNK_JOINTS // len(bvh.names))
     for start in range(0, len(bvh.frames), step):
         yield _forward_kinematics(bvh, bvh.frames[start : start + step])
@@ -200,8 +211,8 @@ class _Hierarchy:
         self._begin(f"{self.names[self._current()]}_end")
 
     def _begin(self, name: str) -> None:
-        if self.names and not self._open:
-            raise self._error("has more than one root")
+        if not self._open and self.parents.count(-1) >= MAX_DANCERS:
+            raise self._error(f"has more than {MAX_DANCERS} roots")
         if len(self.names) >= MAX_JOINTS:
             raise self._error(f"has more than {MAX_JOINTS} joints")
         if len(self._open) >= MAX_NESTING:

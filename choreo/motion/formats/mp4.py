@@ -1,4 +1,4 @@
-"""Motion as an MP4 preview: painted frames piped to ffmpeg, with the song as its sound."""
+"""A performance as an MP4 preview: painted frames piped to ffmpeg, with the song as its sound."""
 
 import os
 import subprocess
@@ -12,36 +12,47 @@ from typing import IO, Final
 from choreo.errors import ChoreoError, InvalidInput, MissingDependency
 from choreo.files import replacing
 from choreo.motion.clip import Motion
-from choreo.motion.formats.camera import frame_motion
-from choreo.motion.formats.preview import Painter
+from choreo.motion.performance import Performance
 
 SIZE: Final = (640, 640)
 QUALITY: Final = 20
 """x264's constant rate factor."""
-AUDIO_SECONDS: Final = 120.0
+AUDIO_TIMEOUT_S: Final = 120.0
 """Longest time that decoding the audio may take."""
-PATIENCE: Final = 60.0
+BASE_TIMEOUT_S: Final = 60.0
 SECONDS_PER_FRAME: Final = 0.5
-"""The encoder counts as stuck, and is killed, after `PATIENCE` and this time per frame."""
+"""The encoder is killed as stuck after BASE_TIMEOUT_S plus this time per frame."""
 _TAIL: Final = 600
 
 
 class PreviewFailed(ChoreoError, RuntimeError):
-    """The video encoder failed; the message ends with what it said."""
+    """The video encoder failed; the message ends with its error output."""
+
+
+def film_bytes(dance: Motion | Performance, audio: Path | None = None, title: str = "") -> bytes:
+    """The video of `write_preview` as bytes. It is a file first: the index at the front needs a second pass.
+
+    Raises:
+        ChoreoError: as `write_preview` does.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "preview.mp4"
+        write_preview(dance, path, audio, title)
+        return path.read_bytes()
 
 
 def write_preview(
-    motion: Motion,
+    dance: Motion | Performance,
     path: Path,
     audio: Path | None = None,
     title: str = "",
     progress: Callable[[int, int], None] | None = None,
     size: tuple[int, int] = SIZE,
 ) -> None:
-    """Write a video of the motion to `path`, whole or not at all.
+    """Write a video of all dancers in one scene to `path`, whole or not at all.
 
     Args:
-        motion: what to show; the video has its frame rate and its length.
+        dance: what to show; the video has its frame rate and its length.
         path: the .mp4 file.
         audio: song in any format that ffmpeg reads; cut to the motion's length.
         title: one line at the top of the image.
@@ -56,15 +67,18 @@ def write_preview(
     """
     if any(side % 2 or not 16 <= side <= 4096 for side in size):
         raise InvalidInput("size", f"must be even numbers of pixels between 16 and 4096, got {size}")
-    ffmpeg = _ffmpeg()
+    from choreo.motion.formats.camera import frame_dancers
+    from choreo.motion.formats.preview import Painter  # only processes that draw load the drawing library
+
+    ffmpeg, performance = _ffmpeg(), Performance.of(dance)
     with replacing(path) as video, tempfile.TemporaryDirectory() as folder:
-        sound = None if audio is None else _soundtrack(ffmpeg, audio, motion.seconds, Path(folder) / "sound.m4a")
-        painter = Painter(motion, frame_motion(motion.positions, size), title)
-        with _encoder(ffmpeg, motion, size, sound, video) as frames:
-            for index in range(motion.num_frames):
+        sound = None if audio is None else _soundtrack(ffmpeg, audio, performance.seconds, Path(folder) / "sound.m4a")
+        painter = Painter(performance, frame_dancers(performance.positions, size), title)
+        with _encoder(ffmpeg, performance, size, sound, video) as frames:
+            for index in range(performance.num_frames):
                 frames.write(painter.paint(index).tobytes())
                 if progress is not None:
-                    progress(index + 1, motion.num_frames)
+                    progress(index + 1, performance.num_frames)
 
 
 def _ffmpeg() -> str:
@@ -77,10 +91,10 @@ def _ffmpeg() -> str:
 
 
 def _soundtrack(ffmpeg: str, audio: Path, seconds: float, target: Path) -> Path:
-    """Encode the first `seconds` of a song as AAC, apart from the video so that a bad song is told from a bad encoder.
+    """Encode the first `seconds` of a song as AAC, in a run of its own so that its errors are known to be the song's.
 
-    The song reaches ffmpeg as an open descriptor, and descriptors are all that ffmpeg may open: a playlist or a concat
-    script that is passed off as a song cannot pull in other files or addresses, and no file name can be an option.
+    ffmpeg gets the song as an open descriptor and may open nothing but descriptors, so a playlist or concat script in
+    place of a song cannot pull in other files or addresses, and no file name is taken for an option.
     """
     if not audio.is_file():
         raise InvalidInput("audio", f"{audio.name!r} is not a file")
@@ -94,42 +108,32 @@ def _soundtrack(ffmpeg: str, audio: Path, seconds: float, target: Path) -> Path:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 pass_fds=(song.fileno(),),
-                timeout=AUDIO_SECONDS,
+                timeout=AUDIO_TIMEOUT_S,
                 check=False,
             )
         except subprocess.TimeoutExpired as error:
             raise InvalidInput("audio", f"{audio.name!r} takes too long to decode") from error
     if done.returncode:
-        reason = _said(done.stderr).splitlines()[0][:200]  # later lines name files of this machine
+        reason = _output(done.stderr).splitlines()[0][:200]  # later lines name files of this machine
         raise InvalidInput("audio", f"{audio.name!r} holds no audio that can be decoded: {reason}")
     return target
 
 
 @contextmanager
 def _encoder(
-    ffmpeg: str, motion: Motion, size: tuple[int, int], sound: Path | None, video: Path
+    ffmpeg: str, performance: Performance, size: tuple[int, int], sound: Path | None, video: Path
 ) -> Iterator[IO[bytes]]:
-    """A pipe that takes raw RGB frames; leaving the block finishes the file, an exception in it kills ffmpeg."""
+    """Yield a pipe for raw RGB frames; leaving the block finishes the file, an exception in it kills ffmpeg."""
     command = [ffmpeg, "-loglevel", "error", "-y", "-nostdin", "-f", "rawvideo", "-pixel_format", "rgb24"]
-    command += ["-video_size", f"{size[0]}x{size[1]}", "-framerate", f"{motion.fps:.6f}", "-i", "pipe:0"]
+    command += ["-video_size", f"{size[0]}x{size[1]}", "-framerate", f"{performance.fps:.6f}", "-i", "pipe:0"]
     if sound is not None:
         command += ["-i", str(sound.absolute()), "-map", "0:v:0", "-map", "1:a:0", "-c:a", "copy"]
-    command += [
-        "-t",
-        f"{motion.seconds:.6f}",
-        "-c:v",
-        "libx264",
-        "-threads",
-        "2",
-        "-preset",
-        "veryfast",
-        "-crf",
-        str(QUALITY),
-    ]
-    command += ["-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", str(video.absolute())]
-    with tempfile.TemporaryFile() as log:  # a file, not a pipe: nobody need read it for ffmpeg to go on
+    command += ["-t", f"{performance.seconds:.6f}", "-c:v", "libx264", "-threads", "2", "-preset", "veryfast"]
+    command += ["-crf", str(QUALITY), "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
+    command += ["-f", "mp4", str(video.absolute())]
+    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would block ffmpeg
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
-        watchdog = threading.Timer(PATIENCE + SECONDS_PER_FRAME * motion.num_frames, process.kill)
+        watchdog = threading.Timer(BASE_TIMEOUT_S + SECONDS_PER_FRAME * performance.num_frames, process.kill)
         watchdog.daemon = True
         watchdog.start()
         try:
@@ -143,7 +147,7 @@ def _encoder(
             if failed:
                 process.wait()
                 log.seek(max(0, log.seek(0, os.SEEK_END) - 4 * _TAIL))
-                said = _said(log.read())[-_TAIL:]
+                said = _output(log.read())[-_TAIL:]
                 raise PreviewFailed(f"ffmpeg could not encode the video (exit status {process.returncode}): {said}")
         finally:
             watchdog.cancel()
@@ -152,7 +156,7 @@ def _encoder(
 
 
 def _close_quietly(process: subprocess.Popen[bytes]) -> None:
-    """Reap the process and drop what is left in the pipe's buffer."""
+    """Wait for the process to end and drop what is left in the pipe's buffer."""
     process.wait()
     try:
         if process.stdin is not None:
@@ -161,5 +165,5 @@ def _close_quietly(process: subprocess.Popen[bytes]) -> None:
         pass
 
 
-def _said(stderr: bytes) -> str:
+def _output(stderr: bytes) -> str:
     return stderr.decode("utf-8", "replace").strip() or "it said nothing"

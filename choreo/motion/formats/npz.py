@@ -1,7 +1,8 @@
 """Motion as a NumPy .npz archive.
 
 Members: `positions` float32 (T, 22, 3) in metres, `fps`, `joint_names`, `parents`, `meta` (a JSON string) and, for
-fitted motion, `rotations` float32 (T, 22, 3, 3).
+fitted motion, `rotations` float32 (T, 22, 3, 3). Archives of N > 1 dancers also hold their names in `dancers` (N,), and
+`positions` and `rotations` have a leading axis of length N; rotations are left out unless every dancer has them.
 """
 
 import io
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from choreo.errors import InvalidInput
 from choreo.files import atomic_write
 from choreo.motion import kinematics
-from choreo.motion.clip import MAX_FRAMES, Motion, check_positions
+from choreo.motion.clip import MAX_FRAMES, Motion, check_fps, check_positions
 from choreo.motion.formats.json_format import json_safe
+from choreo.motion.performance import MAX_DANCERS, MAX_NAME_CHARS, Performance, check_names
 from choreo.motion.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, PELVIS
 
 MAX_FILE_BYTES = 128 * 2**20
@@ -35,28 +37,43 @@ KINEMATIC_TOLERANCE = 5e-3
 _BROKEN = Exception
 
 
-def npz_bytes(motion: Motion) -> bytes:
+def npz_bytes(dance: Motion | Performance) -> bytes:
     """The archive, uncompressed: coordinates hardly shrink, and storing costs no time. Equal motion, equal bytes."""
+    performance = Performance.of(dance)
+    solo = len(performance.dancers) == 1
+    positions, rotations = performance.positions, performance.rotations
     members: dict[str, Any] = {
-        "positions": np.asarray(motion.positions, np.float32),
-        "fps": np.float64(motion.fps),
+        "positions": np.asarray(positions[0] if solo else positions, np.float32),
+        "fps": np.float64(performance.fps),
         "joint_names": np.array(JOINT_NAMES),
         "parents": np.array(PARENTS, np.int32),
-        "meta": np.array(json.dumps(json_safe(motion.meta), allow_nan=False)),
+        "meta": np.array(json.dumps(json_safe(performance.meta), allow_nan=False)),
     }
-    if motion.rotations is not None:
-        members["rotations"] = np.asarray(motion.rotations, np.float32)
+    if rotations is not None:
+        members["rotations"] = np.asarray(rotations[0] if solo else rotations, np.float32)
+    if not solo:
+        members["dancers"] = np.array(performance.names)
     buffer = io.BytesIO()
     np.savez(buffer, **members)
     return buffer.getvalue()
 
 
-def write_npz(motion: Motion, path: Path) -> None:
+def write_npz(dance: Motion | Performance, path: Path) -> None:
     """Write `npz_bytes` to `path`, whole or not at all."""
-    atomic_write(path, npz_bytes(motion))
+    atomic_write(path, npz_bytes(dance))
 
 
 def read_npz(source: Path | str | bytes, field: str = "motion") -> Motion:
+    """Read an archive of one dancer; see `read_performance` for what is checked.
+
+    Raises:
+        InvalidInput: not an archive of this module, or one of several dancers.
+        OSError: the path cannot be read.
+    """
+    return read_performance(source, field).single(field)
+
+
+def read_performance(source: Path | str | bytes, field: str = "motion") -> Performance:
     """Read an archive from a path or from its bytes. Nothing in it is unpickled, and sizes are checked before loading.
 
     `positions` and `fps` are required. `joint_names` and `parents`, if present, must be those of SMPL-22, and
@@ -67,17 +84,35 @@ def read_npz(source: Path | str | bytes, field: str = "motion") -> Motion:
         OSError: the path cannot be read.
     """
     archive = NpzArchive(source, field)
-    positions = archive.floats("positions", (None, NUM_JOINTS, 3))
-    check_positions(positions, f"{field}.positions")
+    names = _dancers(archive)
+    positions = archive.floats("positions", (*((len(names),) if names else ()), None, NUM_JOINTS, 3))
+    dancers = list(positions) if names else [positions]
+    for dancer in dancers:
+        check_positions(dancer, f"{field}.positions")
     fps = float(archive.floats("fps", ()))
-    if not (np.isfinite(fps) and 1 <= fps <= 1000):
-        raise InvalidInput(f"{field}.fps", f"must be between 1 and 1000 frames per second, got {fps}")
+    check_fps(fps, f"{field}.fps")
     _check_skeleton(archive)
-    rotations = None
+    rotations: list[Any] = [None] * len(dancers)
     if "rotations" in archive:
-        rotations = archive.floats("rotations", (len(positions), NUM_JOINTS, 3, 3))
-        _check_rotations(rotations, positions, f"{field}.rotations")
-    return Motion(positions, fps, rotations, _meta(archive))
+        found = archive.floats("rotations", (*positions.shape, 3))
+        rotations = list(found) if names else [found]
+        for dancer, local in zip(dancers, rotations, strict=True):
+            _check_rotations(local, dancer, f"{field}.rotations")
+    motions = tuple(Motion(dancer, fps, local) for dancer, local in zip(dancers, rotations, strict=True))
+    return Performance(motions, _meta(archive), names)
+
+
+def _dancers(archive: "NpzArchive") -> tuple[str, ...]:
+    """Names of the dancers; none in an archive of one dancer."""
+    if "dancers" not in archive:
+        return ()
+    field = f"{archive.field}.dancers"
+    names = archive.array("dancers", "U", (None,), 4 * MAX_NAME_CHARS)
+    if not 1 <= len(names) <= MAX_DANCERS:
+        raise InvalidInput(field, f"must be 1 to {MAX_DANCERS} names, got {len(names)}")
+    found = tuple(names.tolist())
+    check_names(found, len(found), field)
+    return found
 
 
 def _file_bytes(source: Path | str | bytes, field: str) -> bytes:

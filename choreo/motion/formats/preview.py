@@ -1,49 +1,63 @@
-"""Drawing a dancer: a shaded figure of rounded limbs on a floor grid, one image per frame.
+"""Drawing dancers: shaded figures of rounded limbs on a floor grid, one image per frame.
 
-The floor is drawn once, per pixel. A frame copies it, lays a soft shadow on it, and draws the figure at twice the size
-in the figure's own rectangle only, which is then halved: smooth edges at a fraction of the cost of a large canvas.
+The floor is drawn once, per pixel. A frame copies it, adds a soft shadow, and draws the figures at twice the size in
+their bounding rectangle only, which is then halved: smooth edges at a fraction of the cost of a large canvas.
 """
 
+import colorsys
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from choreo.errors import InvalidInput
 from choreo.motion import rotations as rot
 from choreo.motion.clip import Motion
-from choreo.motion.formats.camera import Camera, frame_motion
+from choreo.motion.formats.camera import Camera, frame_dancers
+from choreo.motion.performance import Performance
 from choreo.motion.skeleton import HEAD, L_SHOULDER, NECK, NUM_JOINTS, R_SHOULDER
 
 Array = NDArray[np.float64]
 Colour = tuple[int, int, int]
 
+
+class Palette(NamedTuple):
+    """Colours of a dancer's left limbs, right limbs and torso."""
+
+    left: Colour
+    right: Colour
+    centre: Colour
+
+
 LEFT: Final[Colour] = (255, 138, 92)
 RIGHT: Final[Colour] = (76, 178, 255)
 CENTRE: Final[Colour] = (236, 232, 224)
+HUES: Final = (0.0, 0.25, 0.125, 0.375, 0.0625, 0.3125, 0.1875, 0.4375)
+"""How far the hues of dancer 0, 1, ... are turned from LEFT and RIGHT. Those two are half a turn apart, so only turns
+of less than a half give new pairs."""
 SKY: Final = np.array([24.0, 26.0, 34.0])
 FLOOR: Final = np.array([52.0, 56.0, 70.0])
 GRID: Final = np.array([120.0, 128.0, 150.0])
 TEXT: Final[Colour] = (214, 217, 226)
 
 GLINT: Final = np.array([-0.30, -0.34])
-"""Where the light comes from, in the image: above on the left."""
+"""Direction of the highlights in the image: towards the light, above on the left."""
 SUPERSAMPLE: Final = 2
 SHADOW_SCALE: Final = 4
 SHADOW_STRENGTH: Final = 190
 GRID_STEP: Final = 0.5
-"""Distance of grid lines, metres."""
+"""Distance between grid lines, metres."""
 MAX_TITLE: Final = 80
 
-# Points drawn beside the 22 joints; see `_body_points`.
+# Points in addition to the 22 joints; see `_body_points`.
 JAW, CROWN, NOSE, L_TOE, R_TOE, L_HAND, R_HAND = range(NUM_JOINTS, NUM_JOINTS + 7)
+NUM_POINTS: Final = NUM_JOINTS + 7
 
 
 @dataclass(frozen=True)
 class _Limb:
-    """A capsule between two body points with its radii in metres.
+    """A capsule between two body points with its radii in metres; `side` is the position of its colour in a Palette.
 
     Limbs of one part are drawn together: first the dark rims of all, then their insides, so that no line runs between
     them. Parts are drawn one after the other, the nearest last.
@@ -54,7 +68,7 @@ class _Limb:
     b: int
     radius_a: float
     radius_b: float
-    colour: Colour
+    side: int
 
 
 def _limbs() -> tuple[_Limb, ...]:
@@ -70,23 +84,26 @@ def _limbs() -> tuple[_Limb, ...]:
         ("shin", 7, 10, 0.042, 0.032), ("shin", 10, L_TOE, 0.032, 0.022),
     ]  # fmt: skip
     mirror = {1: 2, 4: 5, 7: 8, 10: 11, L_TOE: R_TOE, 13: 14, 16: 17, 18: 19, 20: 21, L_HAND: R_HAND}
-    limbs = [_Limb(*limb, CENTRE) for limb in centre]
+    limbs = [_Limb(*limb, side=2) for limb in centre]
     for part, a, b, radius_a, radius_b in left:
         shared = part == "torso"
-        limbs.append(_Limb(part if shared else f"left {part}", a, b, radius_a, radius_b, LEFT))
-        limbs.append(_Limb(part if shared else f"right {part}", mirror[a], mirror[b], radius_a, radius_b, RIGHT))
+        limbs.append(_Limb(part if shared else f"left {part}", a, b, radius_a, radius_b, 0))
+        limbs.append(_Limb(part if shared else f"right {part}", mirror[a], mirror[b], radius_a, radius_b, 1))
     return tuple(limbs)
+
+
+LIMBS: Final = _limbs()
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """One coat of paint on every limb.
+    """One layer of paint on every limb.
 
     Attributes:
         colours: one per limb.
         width: share of the limb's radius.
         extra: pixels added to the radius.
-        shift: how far towards the light, in units of `GLINT` and the limb's radius.
+        shift: offset towards the light, in units of `GLINT` and the limb's radius.
     """
 
     colours: list[Colour]
@@ -95,54 +112,80 @@ class _Layer:
     shift: float = 0.0
 
 
-LIMBS: Final = _limbs()
-_A: Final = np.array([limb.a for limb in LIMBS])
-_B: Final = np.array([limb.b for limb in LIMBS])
-_RADII: Final = np.array([(limb.radius_a, limb.radius_b) for limb in LIMBS])
-_COLOURS: Final = np.array([limb.colour for limb in LIMBS], np.float64)
-_PARTS: Final = [
-    [k for k, limb in enumerate(LIMBS) if limb.part == part] for part in dict.fromkeys(limb.part for limb in LIMBS)
-]
+class _Limbs:
+    """The limbs of N dancers as arrays over L limbs each; points of dancer k follow those of dancer k - 1.
+
+    Attributes:
+        a, b, ends: the two body points that each limb connects, also as one array (N L, 2).
+        radii: (N L, 2) at these points, metres.
+        colours: (N L, 3).
+        parts: limbs that are drawn together.
+    """
+
+    def __init__(self, dancers: int) -> None:
+        limbs = [(k, limb) for k in range(dancers) for limb in LIMBS]
+        colours = [palette(k) for k in range(dancers)]
+        self.a = [k * NUM_POINTS + limb.a for k, limb in limbs]
+        self.b = [k * NUM_POINTS + limb.b for k, limb in limbs]
+        self.ends = np.stack([self.a, self.b], axis=1)
+        self.radii = np.array([(limb.radius_a, limb.radius_b) for _, limb in limbs])
+        self.colours = np.array([colours[k][limb.side] for k, limb in limbs], np.float64)
+        parts: dict[tuple[int, str], list[int]] = {}
+        for i, (k, limb) in enumerate(limbs):
+            parts.setdefault((k, limb.part), []).append(i)
+        self.parts = list(parts.values())
 
 
-def preview_frame(motion: Motion, index: int, camera: Camera | None = None) -> NDArray[np.uint8]:
-    """One frame as an image (H, W, 3). For many frames of a motion make one `Painter`."""
-    if not 0 <= index < motion.num_frames:
-        raise InvalidInput("index", f"must be between 0 and {motion.num_frames - 1}, got {index}")
-    return np.asarray(Painter(motion, camera).paint(index))
+def palette(dancer: int) -> Palette:
+    """Colours of dancer 0, 1, ...: the first has LEFT, RIGHT and CENTRE, the others those of other hues."""
+    if not dancer:
+        return Palette(LEFT, RIGHT, CENTRE)
+    turn = HUES[dancer % len(HUES)]
+    left, right = _with_hue(LEFT, turn), _with_hue(RIGHT, turn)
+    tint = np.array([CENTRE, CENTRE, left]).mean(axis=0).astype(int).tolist()
+    return Palette(left, right, (tint[0], tint[1], tint[2]))
+
+
+def _with_hue(colour: Colour, turn: float) -> Colour:
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in colour))
+    r, g, b = colorsys.hls_to_rgb((hue + turn) % 1, lightness, saturation)
+    return round(255 * r), round(255 * g), round(255 * b)
 
 
 class Painter:
-    """Draws the frames of one motion from a fixed camera.
+    """Draws the frames of one performance from a fixed camera.
 
     Args:
-        motion: positions in metres with the floor at y = 0.
-        camera: None frames the whole motion in 640 x 640.
+        dance: positions in metres with the floor at y = 0.
+        camera: None frames the whole performance in 640 x 640.
         title: shown at the top; what does not fit is cut.
     """
 
-    def __init__(self, motion: Motion, camera: Camera | None = None, title: str = "") -> None:
-        self.camera = camera or frame_motion(motion.positions)
-        self._fps = motion.fps
-        self._positions = np.asarray(motion.positions, np.float64)
+    def __init__(self, dance: Motion | Performance, camera: Camera | None = None, title: str = "") -> None:
+        performance = Performance.of(dance)
+        self._positions = np.asarray(performance.positions, np.float64)
+        self.camera = camera or frame_dancers(performance.positions)
+        self._fps = performance.fps
+        self._limbs = _Limbs(len(performance.dancers))
         height = self.camera.size[1]
         self._font = ImageFont.load_default(size=max(10, round(height / 36)))
-        self._background = _background(self.camera, self._positions[:, 0].mean(0))
+        self._background = _background(self.camera, self._positions[:, :, 0].mean((0, 1)))
         self._draw_title(title)
 
     def paint(self, index: int) -> Image.Image:
         """Frame `index` as an RGB image of the camera's size."""
         image = self._background.copy()
-        points = _body_points(self._positions[index])
+        points = np.concatenate([_body_points(joints) for joints in self._positions[:, index]])
         self._shadow(image, points)
-        self._figure(image, points)
+        self._figures(image, points)
         self._clock(image, index)
         return image
 
     def _shadow(self, image: Image.Image, points: Array) -> None:
-        """Darken the floor under the body, the less the higher the limb."""
+        """Darken the floor under the bodies, less under higher limbs."""
+        limbs = self._limbs
         pixels, depth = self.camera.project(points * (1, 0, 1))
-        radii = _RADII * self.camera.focal / depth[np.stack([_A, _B], 1)]
+        radii = limbs.radii * self.camera.focal / depth[limbs.ends]
         box = _bounds(pixels, float(radii.max()) * 2 + 4 * SHADOW_SCALE, self.camera.size, SHADOW_SCALE)
         if box is None:
             return
@@ -151,18 +194,21 @@ class Painter:
         draw = ImageDraw.Draw(mask)
         small = (pixels - box[:2]) / SHADOW_SCALE
         shade = SHADOW_STRENGTH * np.exp(-np.maximum(points[:, 1], 0) / 0.9)
-        order = np.argsort(-(points[_A, 1] + points[_B, 1]))
+        order = np.argsort(-points[limbs.ends, 1].sum(axis=1))
         for k in order:
             radius = radii[k] * 1.3 / SHADOW_SCALE
-            _capsule(draw, small[_A[k]], small[_B[k]], radius[0], radius[1], int((shade[_A[k]] + shade[_B[k]]) / 2))
+            a, b = limbs.a[k], limbs.b[k]
+            _capsule(draw, small[a], small[b], radius[0], radius[1], int((shade[a] + shade[b]) / 2))
         mask = mask.filter(ImageFilter.GaussianBlur(2.2)).resize(
             (box[2] - box[0], box[3] - box[1]), Image.Resampling.BILINEAR
         )
         image.paste((8, 9, 14), box, mask)
 
-    def _figure(self, image: Image.Image, points: Array) -> None:
+    def _figures(self, image: Image.Image, points: Array) -> None:
+        """All limbs of all dancers, the farthest first, so that dancers in a hold overlap as they should."""
+        limbs = self._limbs
         pixels, depth = self.camera.project(points)
-        radii = _RADII * self.camera.focal / depth[np.stack([_A, _B], 1)]
+        radii = limbs.radii * self.camera.focal / depth[limbs.ends]
         box = _bounds(pixels, float(radii.max()) + 4, self.camera.size, 1)
         if box is None:
             return
@@ -171,14 +217,14 @@ class Painter:
         canvas = image.crop(box).resize((width * SUPERSAMPLE, height * SUPERSAMPLE), Image.Resampling.NEAREST)
         draw = ImageDraw.Draw(canvas)
         large, wide = (pixels - box[:2]) * SUPERSAMPLE, radii * SUPERSAMPLE
-        middle = (depth[_A] + depth[_B]) / 2
-        layers = _shades(middle)
-        for part in sorted(_PARTS, key=lambda part: -middle[part].mean()):
+        middle = depth[limbs.ends].sum(axis=1) / 2
+        layers = _shades(middle, limbs.colours)
+        for part in sorted(limbs.parts, key=lambda part: -middle[part].mean()):
             inner = sorted(part, key=lambda k: -middle[k])
             for layer in layers:
                 for k in inner:
                     (ra, rb), shift = wide[k] * layer.width + layer.extra * SUPERSAMPLE, GLINT * layer.shift
-                    a, b = large[_A[k]] + shift * wide[k, 0], large[_B[k]] + shift * wide[k, 1]
+                    a, b = large[limbs.a[k]] + shift * wide[k, 0], large[limbs.b[k]] + shift * wide[k, 1]
                     _capsule(draw, a, b, ra, rb, layer.colours[k])
         image.paste(canvas.reduce(SUPERSAMPLE), box)
 
@@ -201,7 +247,7 @@ class Painter:
 
 
 def _body_points(joints: Array) -> Array:
-    """Joints (22, 3) and the points beside them that give the figure a head, toes and hands -> (29, 3)."""
+    """Joints (22, 3) and the additional points that give the figure a head, toes and hands -> (29, 3)."""
     up = rot.normalize(joints[HEAD] - joints[NECK])
     face = rot.normalize(np.cross(joints[L_SHOULDER] - joints[R_SHOULDER], up))
     toes = rot.normalize((joints[[10, 11]] - joints[[7, 8]]) * (1, 0.3, 1))
@@ -210,10 +256,11 @@ def _body_points(joints: Array) -> Array:
     return np.concatenate([joints, head, joints[[10, 11]] + 0.06 * toes, joints[[20, 21]] + 0.085 * hands])
 
 
-def _shades(depth: Array) -> tuple[_Layer, ...]:
-    """Layers of paint, from the rim inwards, for limbs at given depths: what is farther away is darker."""
-    nearness = np.clip(0.5 + (depth.mean() - depth) / 1.2, 0, 1)[:, None]
-    base = _COLOURS * (0.64 + 0.28 * nearness)
+def _shades(depth: Array, limb_colours: Array) -> tuple[_Layer, ...]:
+    """Layers of paint, from the rim inwards, for limbs at given depths: each figure's farther limbs are darker."""
+    own = depth.reshape(-1, len(LIMBS))
+    nearness = np.clip(0.5 + (own.mean(axis=1, keepdims=True) - own) / 1.2, 0, 1).reshape(-1, 1)
+    base = limb_colours * (0.64 + 0.28 * nearness)
     light = base + (255 - base) * (0.22 + 0.16 * nearness)
 
     def colours(shade: Array) -> list[Colour]:

@@ -1,6 +1,7 @@
 """The scorecard and the sets of motions it judges."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,10 +10,12 @@ from tests_data import data_pack
 from choreo.data.layouts.packs import DataPack
 from choreo.errors import InvalidInput
 from choreo.evaluation.beat_alignment import beat_alignment_score
-from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import METRICS, Row, score
+from choreo.motion.clip import Motion
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.kinematics import forward_kinematics
+from choreo.motion.performance import Performance
 
 NAMES = [metric.name for metric in METRICS]
 
@@ -111,6 +114,47 @@ def test_features_that_never_vary_in_the_reference_are_left_out() -> None:
     row = by_name(score(Motions("generated", generated), Motions("gt", gt)))["fid_g"]
     assert "constant in the reference left out" in row["note"]
     assert row["value"] < 1e4
+
+
+def performance(*dancers: np.ndarray, fps: float = 30) -> Performance:
+    return Performance(tuple(Motion(dancer[:40], fps) for dancer in dancers))
+
+
+def test_solos_are_scored_as_their_motions() -> None:
+    positions = [p[:40] for p in dances(8)]
+    beats = [np.arange(0, 1, 0.5) if i % 2 else None for i in range(8)]
+    captions = [f"dance {i % 3}" for i in range(8)]
+    solos = Motions.of_performances("x", [performance(p) for p in positions], beats, captions)
+    gt = Motions("gt", dances(9, seed=1))
+    assert score(solos, gt) == score(Motions("x", positions, 30, beats, captions), gt)
+
+
+def test_every_dancer_counts_as_one_motion_with_the_music_and_caption_of_its_performance() -> None:
+    a, b, c = (p[:40] for p in dances(3))
+    beats = np.arange(0, 1, 0.5)
+    both = Motions.of_performances("x", [performance(a, b), performance(c)], [beats, None], ["two", "one"])
+    apart = Motions("x", [a, b, c], 30, [beats, beats, None], ["two", "two", "one"])
+    assert len(both) == 3
+    assert (both.captions, both.fps) == (apart.captions, apart.fps)
+    gt = Motions("gt", dances(9, seed=1))
+    assert score(both, gt) == score(apart, gt)
+    assert by_name(score(both, gt))["beat_alignment_score"]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("performances", "more", "field"),
+    [
+        ([], {}, "x.positions"),
+        ([1, 1], {"beats": [None]}, "x.beats"),
+        ([1, 1], {"captions": ["a", "b", "c"]}, "x.captions"),
+        ([1, 2], {}, "x.fps"),
+    ],
+)
+def test_performances_that_do_not_fit_are_refused(performances: list[int], more: Any, field: str) -> None:
+    made = [performance(dances(1)[0], fps=30 * rate) for rate in performances]
+    with pytest.raises(InvalidInput) as caught:
+        Motions.of_performances("x", made, **more)
+    assert caught.value.field == field
 
 
 @pytest.mark.parametrize(

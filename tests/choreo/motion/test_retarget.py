@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tests_data import data_pack
 
-from choreo.evaluation.foot_skating import foot_skating_ratio
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.retarget import refit, retarget
 from choreo.motion.skeleton import BONE_LENGTHS, L_ANKLE, PARENTS, R_ANKLE

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choreo.errors import InvalidInput, NonFiniteOutput
-from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.kinematics import jerk
 from choreo.motion import kinematics
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.rotations import yaw
 from choreo.motion.skeleton import BONE_LENGTHS, PARENTS
-from choreo.postprocess.finish import FinishOptions, finish
+from choreo.postprocess.finish import FinishOptions, finish, finish_performance
 
 from .synthetic_walk import noisy, peak_acceleration, slid, standing, walk
 
@@ -160,6 +160,20 @@ def test_the_report_is_json_and_rides_in_the_meta() -> None:
 
 def test_the_same_input_gives_the_same_bits() -> None:
     assert np.array_equal(finish(raw()).motion.positions, finish(raw()).motion.positions)
+
+
+def test_dancers_of_a_performance_are_finished_one_by_one() -> None:
+    options = FinishOptions(smooth=False)
+    dancers = [raw(60, 1), raw(60, 2) + np.array([1.0, 0, 0.5])]
+    done = finish_performance(dancers, 30, options)
+    for one, alone in zip(done, (finish(d, 30, options) for d in dancers), strict=True):
+        assert np.array_equal(one.motion.positions, alone.motion.positions)
+        assert (one.fit_residual, one.report) == (alone.fit_residual, alone.report)
+    assert done[0].report != done[1].report
+    spoilt = dancers[1].copy()
+    spoilt[7, 0] = np.nan
+    with pytest.raises(NonFiniteOutput, match="frame 7"):
+        finish_performance([dancers[0], spoilt])
 
 
 @pytest.mark.parametrize("fps", [20.0, 60.0])

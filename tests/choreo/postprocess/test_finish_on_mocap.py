@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from tests_data import data_pack
 
-from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.kinematics import bone_length_deviation, jerk
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.retarget import retarget
 from choreo.motion.skeleton import CONTACT_JOINTS, LEGS, PARENTS
 from choreo.postprocess.contacts import FLAT_HEIGHTS, horizontal_speed

@@ -8,9 +8,9 @@ from synthetic_phrases import WordEncoder, dance
 
 from choreo.data.synthetic.dances import synthesize_dance
 from choreo.errors import InvalidInput
-from choreo.evaluation.foot_skating import foot_skating_ratio
 from choreo.evaluation.kinematics import jerk
 from choreo.motion.clip import Motion
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.kinematics import heading
 from choreo.motion.representation import decode, encode
 from choreo.motion.skeleton import BONE_LENGTHS, PARENTS

@@ -21,7 +21,7 @@ def test_a_server_is_asked_for_what_the_stretch_is(ingress: Any, stages: Any) ->
             dance = await Server(client).dance(
                 STRETCH, DanceOptions("fast", 7, 1.5, use_rag=False, finished=False), seed=11
             )
-            return dance.positions
+            return dance.performance.single().positions
 
     assert asyncio.run(run()).shape == (WINDOW, 22, 3)
     (job,) = stages.jobs

@@ -25,8 +25,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
         (folder / f"dance_{i}.npz").write_bytes(npz_bytes(Motion(decode(clip.features).astype(np.float32))))
         (folder / f"dance_{i}.txt").write_text(clip.captions[0].text)
         np.save(folder / f"dance_{i}.dsp35.npy", clip.music)
-    wish = EvaluationRequest(folder, samples=4, replications=2, options=DanceOptions(num_steps=2))
-    return asyncio.run(evaluate(wish, Settings()))
+    request = EvaluationRequest(folder, samples=4, replications=2, options=DanceOptions(num_steps=2))
+    return asyncio.run(evaluate(request, Settings()))
 
 
 def test_every_subject_is_scored_beside_real_motion(found: Evaluation) -> None:

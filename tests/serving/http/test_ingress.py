@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import FORMATS, Format
 from choreo.motion.formats.npz import read_npz
 from serving.http.audio_url import AudioFetcher
 from serving.settings import Settings
@@ -35,9 +35,9 @@ def test_json_answer(ingress: Any, stages: Any) -> None:
     assert meta["fit_residual"] == 0
 
 
-@pytest.mark.parametrize("fmt", list(Format))
+@pytest.mark.parametrize("fmt", FORMATS)
 def test_headers_of_every_format(ingress: Any, fmt: Format) -> None:
-    response = ingress.generate(TEXT | {"seed": 7, "format": fmt.value})
+    response = ingress.generate(TEXT | {"seed": 7, "format": fmt.name})
     assert response.status_code == 200
     assert response.headers["content-type"] == fmt.media_type
     assert response.headers["x-seed"] == "7"
@@ -46,7 +46,7 @@ def test_headers_of_every_format(ingress: Any, fmt: Format) -> None:
     assert set(timing) == {"encode", "retrieve", "sample", "finish", "render"}
     assert all(float(milliseconds) >= 0 for milliseconds in timing.values())
     disposition = response.headers.get("content-disposition")
-    assert disposition == (None if fmt is Format.JSON else f'attachment; filename="motion-7.{fmt.value}"')
+    assert disposition == (None if fmt is Format.JSON else f'attachment; filename="motion-7.{fmt.name}"')
     assert int(response.headers["content-length"]) == len(response.content) > 0
 
 

@@ -14,7 +14,7 @@ from tiny_generator import tiny_spec
 
 from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidArtifact, InvalidInput
 from choreo.motion.clip import Motion
-from choreo.motion.formats.files import Format
+from choreo.motion.formats.formats import Format
 from choreo.music.synth import synthesize_song, write_wav
 from serving.pipeline.contracts import Conditioning, LibraryFacts, RetrievalResult, SearchResult
 from serving.pipeline.request import Attachments, parse_fields, validated_request

@@ -11,7 +11,7 @@ from choreo.data.datasets import open_dataset
 from choreo.data.layouts.packs import DataPack, load_packs
 from choreo.data.synthetic.dances import synthesize_dance
 from choreo.errors import InvalidInput
-from choreo.evaluation.foot_skating import foot_skating_ratio
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.retarget import retarget
 from choreo.motion.skeleton import L_FOOT, R_FOOT
 from choreo.music.beats import beat_phase_channels

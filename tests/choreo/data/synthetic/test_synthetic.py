@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from choreo.data.synthetic.dances import MOVES, synthesize_dance
 from choreo.errors import InvalidInput
-from choreo.evaluation.foot_skating import foot_skating_ratio
+from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.kinematics import forward_kinematics, heading
 from choreo.motion.skeleton import ANKLE_HEIGHT, BONE_LENGTHS, L_ANKLE, PARENTS, R_ANKLE, TOE_HEIGHT
 

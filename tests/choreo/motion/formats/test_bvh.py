@@ -7,11 +7,17 @@ from scipy.spatial.transform import Rotation
 from choreo.errors import InvalidInput
 from choreo.motion import kinematics
 from choreo.motion.clip import Motion
-from choreo.motion.formats.bvh import Bvh, bvh_positions, bvh_text, euler_zxy, parse_bvh, read_bvh, write_bvh
+from choreo.motion.formats.bvh import bvh_text, euler_zxy, read_bvh, write_bvh
+from choreo.motion.formats.bvh_parser import Bvh, parse_bvh, position_chunks
 from choreo.motion.formats.npz import npz_bytes, read_npz
 from choreo.motion.skeleton import JOINT_NAMES, PARENTS, REST_OFFSETS
 
 MILLIMETRE = 1e-3
+
+
+def bvh_positions(bvh: Bvh) -> np.ndarray:
+    """Joint positions (F, J, 3) in file units."""
+    return np.concatenate(list(position_chunks(bvh)))
 
 
 def zxy(angles: np.ndarray) -> np.ndarray:

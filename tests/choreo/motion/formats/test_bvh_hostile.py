@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 
 from choreo.errors import InvalidInput
 from choreo.motion.formats import bvh_parser
-from choreo.motion.formats.bvh import bvh_text, parse_bvh, read_bvh
+from choreo.motion.formats.bvh import bvh_text, read_bvh
+from choreo.motion.formats.bvh_parser import parse_bvh
 
 HEAD = "HIERARCHY\nROOT a\n{\nOFFSET 0 0 0\nCHANNELS 3 Xposition Yposition Zposition\nEnd Site\n{\nOFFSET 0 1 0\n}\n}\n"
 GOOD = HEAD + "MOTION\nFrames: 2\nFrame Time: 0.1\n1 2 3\n4 5 6\n"
+EIGHT_ROOTS = "".join(f"ROOT root{i} {{ OFFSET 0 0 0 }}\n" for i in range(8))
 
 
 def nested(depth: int) -> str:
@@ -44,7 +46,10 @@ def test_the_example_is_good():
         (GOOD.replace("}\nMOTION", "}\n}\nMOTION"), "outside every joint"),
         (GOOD.replace("HIERARCHY\n", "HIERARCHY\nEnd Site {"), "outside every joint"),
         (GOOD.replace("HIERARCHY\n", "HIERARCHY\nOFFSET 1 2 3\n"), "outside every joint"),
-        (GOOD.replace("MOTION\n", "ROOT b { OFFSET 0 0 0 }\nMOTION\n", 1), "more than one root"),
+        (
+            GOOD.replace("MOTION\n", "".join(f"ROOT {i} {{ OFFSET 0 0 0 }}\n" for i in range(8)) + "MOTION\n", 1),
+            "8 roots",
+        ),
         (GOOD.replace("End Site", "JOINT a"), "two joints called 'a'"),
         (GOOD.replace("CHANNELS 3", "CHANNELS 7"), "7 channels"),
         (GOOD.replace("CHANNELS 3", "CHANNELS -1"), "-1 channels"),

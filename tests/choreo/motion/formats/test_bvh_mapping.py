@@ -5,11 +5,17 @@ import pytest
 
 from choreo.errors import InvalidInput
 from choreo.motion import kinematics
-from choreo.motion.formats.bvh import bvh_positions, bvh_text, parse_bvh, read_bvh
+from choreo.motion.formats.bvh import bvh_text, read_bvh
 from choreo.motion.formats.bvh_mapping import joint_weights
+from choreo.motion.formats.bvh_parser import Bvh, parse_bvh, position_chunks
 from choreo.motion.skeleton import JOINT_NAMES
 
 Tree = dict[str, tuple[str | None, tuple[float, float, float]]]
+
+
+def bvh_positions(bvh: Bvh) -> np.ndarray:
+    """Joint positions (F, J, 3) in file units."""
+    return np.concatenate(list(position_chunks(bvh)))
 
 
 def sides(limbs: Tree) -> Tree:

@@ -155,7 +155,7 @@ def test_a_failing_encoder_is_reported_with_its_words(clip, tmp_path, monkeypatc
 
 def test_a_stuck_encoder_is_killed(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(mp4, "_ffmpeg", lambda: fake_ffmpeg(tmp_path, "exec sleep 60"))
-    monkeypatch.setattr(mp4, "PATIENCE", 0.3)
+    monkeypatch.setattr(mp4, "BASE_TIMEOUT_S", 0.3)
     monkeypatch.setattr(mp4, "SECONDS_PER_FRAME", 0.0)
     with pytest.raises(PreviewFailed, match="exit status -9"):
         write_preview(clip, tmp_path / "clip.mp4")

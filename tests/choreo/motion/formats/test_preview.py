@@ -1,12 +1,16 @@
 import numpy as np
 import pytest
 
-from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.formats import preview
-from choreo.motion.formats.camera import Camera, frame_motion
-from choreo.motion.formats.preview import Painter, preview_frame
+from choreo.motion.formats.camera import Camera, frame_dancers
+from choreo.motion.formats.preview import Painter
+from choreo.motion.performance import Performance
 from choreo.motion.skeleton import MIRROR
+
+
+def frame(dance: Motion | Performance, index: int, camera: Camera | None = None) -> np.ndarray:
+    return np.asarray(Painter(dance, camera).paint(index))
 
 
 def share_of(image: np.ndarray, colour: tuple[int, int, int]) -> float:
@@ -22,7 +26,7 @@ def share_of(image: np.ndarray, colour: tuple[int, int, int]) -> float:
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_camera_sees_the_whole_motion_and_fills_the_image_with_it(make_motion, size, seed):
     positions = make_motion(frames=120, seed=seed).positions
-    camera = frame_motion(positions, size)
+    camera = frame_dancers(positions[None], size)
     pixels, depth = camera.project(positions)
     assert (pixels > 0).all()
     assert (pixels < size).all()
@@ -34,7 +38,7 @@ def test_the_camera_is_upright_above_the_floor_and_to_the_front():
     standing = np.zeros((1, 22, 3))
     standing[:, :, 1] = np.linspace(0, 1.7, 22)
     standing[:, [1, 16], 0], standing[:, [2, 17], 0] = 0.2, -0.2  # faces +z
-    camera = frame_motion(standing)
+    camera = frame_dancers(standing[None])
     assert camera.eye[1] > 0.5
     assert camera.eye[2] > 1
     (feet, head), _ = camera.project(np.array([[0, 0, 0], [0, 1.7, 0]]))
@@ -44,7 +48,7 @@ def test_the_camera_is_upright_above_the_floor_and_to_the_front():
 
 
 def test_a_frame_shows_both_sides_in_their_colours(motion):
-    image = preview_frame(motion, 0)
+    image = frame(motion, 0)
     assert image.shape == (640, 640, 3)
     assert image.dtype == np.uint8
     for colour in (preview.LEFT, preview.RIGHT, preview.CENTRE):
@@ -52,9 +56,9 @@ def test_a_frame_shows_both_sides_in_their_colours(motion):
 
 
 def test_a_mirrored_dancer_swaps_colours(motion):
-    camera = frame_motion(motion.positions)
+    camera = frame_dancers(motion.positions[None])
     swapped = Motion(motion.positions[:, list(MIRROR)])
-    one, other = preview_frame(motion, 0, camera), preview_frame(swapped, 0, camera)
+    one, other = frame(motion, 0, camera), frame(swapped, 0, camera)
     assert share_of(one, preview.LEFT) == pytest.approx(share_of(other, preview.RIGHT), rel=0.5)
     assert (one != other).any()
 
@@ -78,16 +82,10 @@ def test_titles_of_any_kind(motion):
 def test_degenerate_motion_can_be_drawn():
     for positions in (np.zeros((2, 22, 3)), np.full((2, 22, 3), 9e3), np.tile([[[-9e3]], [[9e3]]], (1, 22, 3))):
         motion = Motion(positions.astype(np.float32))
-        assert preview_frame(motion, 1).shape == (640, 640, 3)
+        assert frame(motion, 1).shape == (640, 640, 3)
 
 
 def test_a_dancer_out_of_view_leaves_an_empty_stage(motion):
-    camera = frame_motion(motion.positions)
+    camera = frame_dancers(motion.positions[None])
     away = Camera(camera.eye + np.array([1000.0, 0, 0]), camera.axes, camera.focal, camera.size)
-    assert share_of(preview_frame(motion, 0, away), preview.LEFT) == 0
-
-
-@pytest.mark.parametrize("index", [-1, 40])
-def test_frames_that_do_not_exist(motion, index):
-    with pytest.raises(InvalidInput, match=r"^index: must be between 0 and 39"):
-        preview_frame(motion, index)
+    assert share_of(frame(motion, 0, away), preview.LEFT) == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from choreo.errors import InvalidInput
-from choreo.evaluation.foot_skating import foot_skating_ratio
+from choreo.motion.foot_skating import foot_skating_ratio
 
 
 def sliding(speed: float, height: float = 0.0, frames: int = 60, fps: float = 30) -> np.ndarray:

@@ -1,0 +1,103 @@
+"""The formats that motion is written in, one row each, and one way to write any of them.
+
+A new format is a module with a function from a performance to bytes, and a row here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from choreo.errors import InvalidInput
+from choreo.files import replacing
+from choreo.motion.clip import Motion
+from choreo.motion.formats.bvh import bvh_bytes
+from choreo.motion.formats.json_format import json_bytes
+from choreo.motion.formats.mp4 import film_bytes
+from choreo.motion.formats.npz import npz_bytes
+from choreo.motion.performance import Performance
+
+
+@dataclass(frozen=True, eq=False)
+class Format:
+    """A file format. There is one object per format, which pickle restores by name.
+
+    Attributes:
+        name: in requests and on the command line.
+        media_type: value of the Content-Type header.
+        suffix: of file names, with its dot.
+        needs_audio: whether the song becomes part of the file; if not, no song need be passed.
+        encode: the file's bytes of (performance, song, title).
+    """
+
+    name: str
+    media_type: str
+    suffix: str
+    needs_audio: bool
+    encode: Callable[[Motion | Performance, Path | None, str], bytes]
+
+    JSON: ClassVar["Format"]
+    NPZ: ClassVar["Format"]
+    BVH: ClassVar["Format"]
+    MP4: ClassVar["Format"]
+
+    def __reduce__(self) -> tuple[Callable[[str], "Format"], tuple[str]]:
+        return format_named, (self.name,)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @classmethod
+    def named(cls, name: str, field: str = "format") -> "Format":
+        """`format_named`, for callers that have only the class."""
+        return format_named(name, field)
+
+
+def _silent(
+    encode: Callable[[Motion | Performance], bytes],
+) -> Callable[[Motion | Performance, Path | None, str], bytes]:
+    """An encoder that makes no use of song and title."""
+    return lambda dance, audio, title: encode(dance)
+
+
+FORMATS: Final = (
+    Format("json", "application/json", ".json", False, _silent(json_bytes)),
+    Format("npz", "application/x-npz", ".npz", False, _silent(npz_bytes)),
+    Format("bvh", "application/x-bvh", ".bvh", False, _silent(bvh_bytes)),
+    Format("mp4", "video/mp4", ".mp4", True, film_bytes),
+)
+"""All formats, in the order in which they are listed to users."""
+Format.JSON, Format.NPZ, Format.BVH, Format.MP4 = FORMATS
+
+
+def format_named(name: str, field: str = "format") -> Format:
+    """The format of a name in any case, with or without a dot.
+
+    Raises:
+        InvalidInput: there is none; the error's field is `field`.
+    """
+    wanted = name.strip().lower().removeprefix(".")
+    for known in FORMATS:
+        if known.name == wanted:
+            return known
+    raise InvalidInput(field, f"must be one of {', '.join(f.name for f in FORMATS)}, got {name[:32]!r}")
+
+
+def encode(dance: Motion | Performance, fmt: Format, audio: Path | None = None, title: str = "") -> bytes:
+    """The bytes of a performance in a format. Only formats that need audio make use of `audio` and `title`.
+
+    Raises:
+        ChoreoError: as the function of the format does.
+    """
+    return fmt.encode(dance, audio, title)
+
+
+def write(dance: Motion | Performance, fmt: Format, path: Path, audio: Path | None = None, title: str = "") -> None:
+    """Write a performance to `path` in a format, whole or not at all.
+
+    Raises:
+        ChoreoError: as the function of the format does.
+        OSError: `path` cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(encode(dance, fmt, audio, title))

@@ -1,0 +1,79 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from choreo.errors import InvalidInput, NonFiniteOutput
+from choreo.motion.clip import Motion
+from choreo.motion.formats.formats import Format, encode
+from choreo.motion.formats.npz import read_performance
+from choreo.motion.kinematics import forward_kinematics, heading
+from choreo.motion.representation import encode as to_features
+from choreo.motion.rotations import yaw
+from choreo.postprocess.finish import FinishOptions, finish
+from serving.pipeline.contracts import SamplingResult
+from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.settings import Settings
+from serving.stages.finisher import finish_dancers, finish_motion
+
+
+def walking(frames: int = 40, seed: int = 0) -> np.ndarray:
+    """Rest poses that sway and travel (frames, 22, 3)."""
+    rng = np.random.default_rng(seed)
+    root = np.stack([np.linspace(0, 1, frames), np.full(frames, 0.97), np.zeros(frames)], axis=1)
+    positions = forward_kinematics(root, np.tile(np.eye(3), (frames, 22, 1, 1)))
+    return positions @ yaw(1.0).T + rng.normal(0, 0.004, positions.shape)
+
+
+@pytest.fixture
+def job() -> MotionRequest:
+    return validated_request(parse_fields({"text_prompt": "a waltz"}), Attachments(), Settings())
+
+
+def sampled(positions: np.ndarray) -> SamplingResult:
+    features, _ = to_features(positions, 30)
+    return SamplingResult(features.astype(np.float32), "fake", {})
+
+
+def test_a_dance_begins_at_the_origin_and_faces_the_camera(job: MotionRequest) -> None:
+    motion, before_lock = finish_motion(job, sampled(walking()), 30, {"seed": 3})
+    assert motion.positions.shape == before_lock.shape == (40, 22, 3)
+    assert np.abs(motion.positions[0, 0, [0, 2]]).max() < 0.05
+    assert abs(heading(motion.positions[:1])[0]) < 0.1
+    assert list(motion.meta) == ["seed", "fit_residual", "postprocess"]
+    assert motion.meta["postprocess"]["fit_residual"] == motion.meta["fit_residual"]
+
+
+def test_a_dance_goes_on_where_its_start_stood(job: MotionRequest) -> None:
+    start = Motion((walking(3) + np.array([5.0, 0, -2.0])).astype(np.float32))
+    motion, _ = finish_motion(replace(job, start=start), sampled(walking()), 30, {})
+    assert np.abs(motion.positions[0, 0] - start.positions[0, 0])[[0, 2]].max() < 0.1
+
+
+def test_dancers_keep_their_own_reports_in_order_and_reach_a_file() -> None:
+    dancers = [walking(seed=1), walking(seed=2) + np.array([1.5, 0, 0])]
+    options = FinishOptions()
+    performance, before_lock = finish_dancers(dancers, 30, options, {"seed": 3})
+    alone = [finish(d, 30, options) for d in dancers]
+    assert before_lock.shape == (2, 40, 22, 3)
+    assert performance.meta["fit_residual"] == [a.fit_residual for a in alone]
+    assert performance.meta["postprocess"] == [a.report for a in alone]
+    back = read_performance(encode(performance, Format.NPZ))
+    np.testing.assert_array_equal(back.positions, [a.motion.positions for a in alone])
+    assert back.meta == performance.meta
+
+
+@pytest.mark.parametrize(
+    ("lengths", "field"), [((), "dancers"), ((20, 21), "dancers[1]"), ((5,) * 9, "dancers")], ids=str
+)
+def test_dancers_that_make_no_performance_are_refused(lengths: tuple[int, ...], field: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        finish_dancers([walking(n) for n in lengths], 30, FinishOptions(), {})
+    assert error.value.field == field
+
+
+def test_a_second_dancer_that_is_not_finite_is_refused() -> None:
+    spoilt = walking()
+    spoilt[5, 3, 1] = np.inf
+    with pytest.raises(NonFiniteOutput, match="frame 5"):
+        finish_dancers([walking(), spoilt], 30, FinishOptions(), {})
