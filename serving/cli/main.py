@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from choreo.errors import ChoreoError, InvalidInput
+from serving.cli.data import app as data_app
 from serving.cli.phrases import app as phrases_app
 from serving.settings import Settings
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(phrases_app)
+app.add_typer(data_app)
 stderr = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]

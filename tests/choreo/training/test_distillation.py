@@ -21,13 +21,14 @@ from choreo.generators.checkpoint import Distilled, Generator, load_generator, s
 from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.distillation import Distillation, DistillationConfig, TeacherPath
 from choreo.training.ema import Ema
+from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import CONDITIONS, NULL
+from choreo.training.loop import TrainingRun, num_windows
 from choreo.training.losses import LossWeights, MotionLoss
 from choreo.training.noising import Noising
 from choreo.training.normalized import Batch, normalized
 from choreo.training.recipe import Recipe, load_recipe
 from choreo.training.run import generator_config, student_config
-from choreo.training.trainer import Trainer, num_windows
 
 ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "recipes" / "lcm.yaml"
@@ -173,17 +174,17 @@ def taught(folder: Path, **train: object) -> tuple[Recipe, Generator]:
     return small.model_copy(update={"name": "student", "distillation": config}), load_generator(folder)
 
 
-def student_run(folder: Path, r: Recipe, teacher: Generator) -> Trainer:
+def student_run(folder: Path, r: Recipe, teacher: Generator) -> TrainingRun:
     windows = Windows(clips(), FakeText(), num_windows(r.train), r.train.seed)
     validation, scored = Windows(clips(), FakeText(), 4, 9), dances(r)
-    return Trainer(r, student_config(r, teacher), windows, validation, folder, scored, teacher)
+    return TrainingRun(GeneratorTask(r, student_config(r, teacher), windows, validation, scored, teacher), folder)
 
 
 def test_a_student_begins_as_its_teacher_and_records_what_it_has_of_it(tmp_path: Path) -> None:
     r, teacher = taught(tmp_path / "teacher")
     run = student_run(tmp_path / "run", r, teacher)
     for name, values in teacher.state_dict().items():
-        torch.testing.assert_close(run.network.state_dict()[name], values)
+        torch.testing.assert_close(run.task.network.state_dict()[name], values)
     made = load_generator(run.run())
     assert made.spec == teacher.spec.model_copy(update={"name": "student"})
     assert made.config.distilled == Distilled(teacher="test", guidance_scale=2.5)

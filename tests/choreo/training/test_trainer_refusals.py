@@ -19,7 +19,7 @@ from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.recipe import Recipe, load_recipe
 from choreo.training.resuming import last_step, refuse_another_run
 from choreo.training.run import generator_config
-from choreo.training.sides import check_clips
+from choreo.training.splits import check_clips
 
 QUICK = {"validation_dances": 0, "validate_every": 100, "save_every": 1}
 
@@ -87,7 +87,7 @@ def test_checkpoints_of_before_there_was_a_best_go_on(run: Path, tmp_path: Path)
     target.mkdir(parents=True)
     torch.save(old, target / "state.pt")
     resumed = trainer(tmp_path, recipe(**QUICK))
-    assert (resumed.step, resumed.best.value, resumed.best.step) == (2, None, 0)
+    assert (resumed.step, resumed.task.best.value, resumed.task.best.step) == (2, None, 0)
     resumed.run(until=3)
 
 

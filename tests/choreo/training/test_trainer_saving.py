@@ -84,8 +84,8 @@ def test_the_best_weights_survive_a_full_disk(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(choreo.generators.checkpoint, "save", FakeFullDisk(choreo.generators.checkpoint.save, {1}))
     run = trainer(tmp_path, recipe(save_every=100, validate_every=1, validation_dances=0))
     run.run(until=4)
-    assert run.best.step > 1
-    assert len(run.best.history) == 4
+    assert run.task.best.step > 1
+    assert len(run.task.best.history) == 4
     load_generator(tmp_path / "model")
 
 
@@ -135,7 +135,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint_to_the_same_end(tmp_path:
     (folder / "model/.0123456789abcdef.part").write_bytes(b"half")
     resumed = trainer(folder, recipe())
     assert resumed.step == 3
-    assert resumed.best.step == 3
+    assert resumed.task.best.step == 3
     resumed.run()
     assert leftovers(folder) == []
     for name in ("model", "last"):
