@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,10 @@ from choreo.models.conditioner import ConditionerConfig
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.representation import encode
 from choreo.music.beats import beat_phase_channels
+from choreo.training.checkpoints import newest_usable
 from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
-from choreo.training.loop import TrainingRun, num_windows
+from choreo.training.loop import CHECKPOINTS, TrainingRun, num_windows
 from choreo.training.recipe import Recipe, TrainConfig
 from choreo.training.run import generator_config
 
@@ -102,6 +104,13 @@ def trainer(folder: Path, r: Recipe, held_out: bool = True, data: list[Clip] | N
     validation = Windows(data, FakeText(), 4, 9) if held_out else None
     scored = dances(r, data) if held_out and r.train.validation_dances else None
     return TrainingRun(GeneratorTask(r, generator_config(r, data), windows, validation, scored), folder)
+
+
+def newest_state(folder: Path) -> dict[str, Any]:
+    """State of a run's newest checkpoint."""
+    found = newest_usable(folder / CHECKPOINTS)
+    assert found is not None
+    return found[1]
 
 
 def stall(folder: Path, step: int) -> None:

@@ -54,12 +54,6 @@ def sweep(folder: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def latest_checkpoint(folder: Path) -> Path | None:
-    """Newest complete checkpoint of a run, or None."""
-    found = sorted(folder.glob("step_*"))
-    return found[-1] if found else None
-
-
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """State saved by `save_checkpoint`.
 

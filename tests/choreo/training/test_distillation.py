@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import FakeText, clips, dances, recipe
+from tiny_training import FakeText, clips, dances, newest_state, recipe
 
 from choreo.data.windows.windows import Windows, collate
 from choreo.diffusion.ddim import Ddim
@@ -18,7 +18,6 @@ from choreo.diffusion.presets import Preset
 from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import Distilled, Generator, load_generator, save_generator
-from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.distillation import Distillation, DistillationConfig, TeacherPath
 from choreo.training.ema import Ema
 from choreo.training.generator import GeneratorTask
@@ -202,7 +201,7 @@ def test_a_resumed_distillation_is_that_which_was_not_stopped(tmp_path: Path) ->
     second = student_run(tmp_path / "parts", r, teacher)
     assert second.step == 3
     second.run()
-    a, b = (load_checkpoint(latest_checkpoint(tmp_path / f / "checkpoints")) for f in ("whole", "parts"))
+    a, b = (newest_state(tmp_path / f) for f in ("whole", "parts"))
     for part in (lambda state: state["model"], lambda state: state["ema"]["shadow"]):
         for name, values in part(a).items():
             torch.testing.assert_close(part(b)[name], values, atol=1e-5, rtol=1e-4)
@@ -258,5 +257,4 @@ def test_the_shipped_recipe_by_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     made = load_generator(Path(json.loads(done.stdout)["checkpoint"]))
     assert made.config.distilled == Distilled(teacher="unet-small", guidance_scale=2.5, guidance_low=0.3)
-    state = load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))
-    assert state["step"] == load_recipe(RECIPE).smoke().train.max_steps
+    assert newest_state(tmp_path)["step"] == load_recipe(RECIPE).smoke().train.max_steps

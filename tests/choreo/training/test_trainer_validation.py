@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import clips, dances, recipe, trainer
+from tiny_training import clips, dances, newest_state, recipe, trainer
 
 from choreo.diffusion.presets import Preset
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import Generator, load_generator
 from choreo.generators.spec import Prediction
 from choreo.training.best import Best, best_generator
-from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import HeldOutDances
 from choreo.training.loop import TrainingRun
@@ -135,9 +134,7 @@ def test_the_best_weights_are_kept_beside_the_newest(tmp_path: Path) -> None:
     assert (scores["step"], scores["fid_k"], scores["best_by"]) == (2, 3.0, "fid_k")
     assert scores["history"] == [{"step": 1, "fid_k": 5.0}, {"step": 2, "fid_k": 3.0}]
     assert scores["loss/total"] > 0
-    newest = latest_checkpoint(tmp_path / "checkpoints")
-    assert newest is not None
-    assert [entry["step"] for entry in load_checkpoint(newest)["validations"]] == [1, 2, 3, 4, 5, 6]
+    assert [entry["step"] for entry in newest_state(tmp_path)["validations"]] == [1, 2, 3, 4, 5, 6]
 
 
 def test_what_should_be_close_to_real_motion_is_best_there(tmp_path: Path) -> None:
