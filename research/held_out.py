@@ -21,7 +21,7 @@ from choreo.text.encoders import text_encoder
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
 from choreo.training.recipe import DataConfig
 from choreo.training.run import VALIDATION_WINDOWS, augmented
-from choreo.training.sides import read_sides
+from choreo.training.splits import read_splits
 from retrieval.prior.training_priors import from_library
 from serving.settings import Settings
 
@@ -47,7 +47,7 @@ def open_windows(data: Path, spec: ModelSpec, count: int, settings: Settings) ->
     """
     if not 2 <= count <= VALIDATION_WINDOWS:
         raise InvalidInput("windows", f"must be between 2 and {VALIDATION_WINDOWS}, got {count}")
-    clips = augmented(read_sides(data).held_out, RECIPE, loops(data / "audio", True), HELD_OUT_SEED)
+    clips = augmented(read_splits(data).held_out, RECIPE, loops(data / "audio", True), HELD_OUT_SEED)
     clips = from_library(settings.phrases)(clips)
     texts = caption_table(clips, text_encoder(spec.text_encoder))
     windows = Windows(clips, texts, VALIDATION_WINDOWS, SEED, CONDITIONS, spec.music_dim)

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,10 +17,12 @@ from choreo.models.conditioner import ConditionerConfig
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.representation import encode
 from choreo.music.beats import beat_phase_channels
+from choreo.training.checkpoints import newest_usable
+from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
+from choreo.training.loop import CHECKPOINTS, TrainingRun, num_windows
 from choreo.training.recipe import Recipe, TrainConfig
 from choreo.training.run import generator_config
-from choreo.training.trainer import Trainer, num_windows
 
 
 class FakeText(dict[str, np.ndarray]):
@@ -94,20 +97,27 @@ def dances(r: Recipe, data: list[Clip] | None = None) -> HeldOutDances:
     )
 
 
-def trainer(folder: Path, r: Recipe, held_out: bool = True, data: list[Clip] | None = None) -> Trainer:
+def trainer(folder: Path, r: Recipe, held_out: bool = True, data: list[Clip] | None = None) -> TrainingRun:
     """A run that validates, unless nothing is `held_out`; it makes dances where the recipe wants any."""
     data = data or clips()
     windows = Windows(data, FakeText(), num_windows(r.train), r.train.seed)
     validation = Windows(data, FakeText(), 4, 9) if held_out else None
     scored = dances(r, data) if held_out and r.train.validation_dances else None
-    return Trainer(r, generator_config(r, data), windows, validation, folder, scored)
+    return TrainingRun(GeneratorTask(r, generator_config(r, data), windows, validation, scored), folder)
+
+
+def newest_state(folder: Path) -> dict[str, Any]:
+    """State of a run's newest checkpoint."""
+    found = newest_usable(folder / CHECKPOINTS)
+    assert found is not None
+    return found[1]
 
 
 def stall(folder: Path, step: int) -> None:
     """Train until the windows of `step` are asked for, and wait there for the end."""
     torch.set_num_threads(1)
     run = trainer(folder, recipe())
-    run.train_data = FakeStalledWindows(run.train_data, step * run.recipe.train.batch_size)  # type: ignore[arg-type]
+    run.task.windows = FakeStalledWindows(run.task.windows, step * run.task.options.batch_size)  # type: ignore[arg-type]
     run.run()
 
 

@@ -1,1 +1,1 @@
-"""Motion and music data sets: clips, windows, captions and the loader of the data pack."""
+"""Data sets of motion and music: clips, layouts, splits, synthetic dances and training windows."""

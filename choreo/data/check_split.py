@@ -1,16 +1,19 @@
-"""The check that a split must pass: no song or take on two sides, and no stretch of training motion in a held-out clip.
+"""Check of a data set's split: no song or take in two parts, and how much of the held-out motion training repeats.
 
     python -m choreo.data.check_split FOLDER
 
-prints what it finds as JSON and ends with 1 where a group is shared; near-identical stretches are reported, not judged.
+prints the report as JSON and exits with 1 if a group is shared; near-identical stretches are reported, not judged.
+`choreo data check-split` is the same check.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
 
 from choreo.data.clip import Clip
 from choreo.data.datasets import open_dataset
@@ -18,31 +21,36 @@ from choreo.data.splits.leaks import LeakReport, find_leaks
 from choreo.data.splits.split import Split, shared_groups
 from choreo.errors import ChoreoError
 
-LISTED = 20
-"""Leaks that are printed of each side."""
+MAX_LISTED: Final = 20
+"""Leaks of each part in a report."""
 
 
 @dataclass(frozen=True)
 class SplitCheck:
-    """Groups on several sides, with those sides, and what each held-out side shares with the training side."""
+    """Result of `check_split`.
+
+    Attributes:
+        shared: groups in several parts, with those parts.
+        leaks: what each held-out part shares with the training part.
+    """
 
     shared: Mapping[str, tuple[str, ...]]
     leaks: Mapping[str, LeakReport]
 
 
 def check_split(split: Split, clips: Sequence[Clip], training: str = "train") -> SplitCheck:
-    """Compare every other side with the training side.
+    """Compare every other part of a split with the training part.
 
     Args:
-        split: sides by the keys of the clips; clips on no side are not looked at.
+        split: by the keys of the clips; clips in no part are ignored.
         clips: of the data set.
-        training: name of the training side.
+        training: name of the training part.
     """
     by_key = {clip.key: clip for clip in clips}
-    sides = {side: [by_key[key] for key in keys if key in by_key] for side, keys in split.sides.items()}
+    parts = {part: [by_key[key] for key in keys if key in by_key] for part, keys in split.parts.items()}
     return SplitCheck(
         shared_groups(split, {clip.key: clip.group for clip in clips}),
-        {side: find_leaks(held, sides[training]) for side, held in sides.items() if side != training},
+        {part: find_leaks(held_out, parts[training]) for part, held_out in parts.items() if part != training},
     )
 
 
@@ -57,41 +65,43 @@ def family_shares(report: LeakReport, clips: Sequence[Clip]) -> dict[str, float]
     return {family: leaked[family] / frames[family] for family in sorted(frames)}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Check the split of a data set."""
-    parser = argparse.ArgumentParser(prog="python -m choreo.data.check_split", description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
-    arguments = parser.parse_args(argv)
-    try:
-        dataset = open_dataset(arguments.folder)
-        split = dataset.split()
-        clips = list(dataset.clips(progress=_progress))
-    except ChoreoError as error:
-        print(error, file=sys.stderr)
-        return 2
+def report(folder: Path) -> dict[str, Any]:
+    """Check the split of the data set in a folder, with progress on stderr; a JSON-serialisable document.
+
+    Raises:
+        InvalidInput: not a data set, or a part of its split is empty.
+    """
+    dataset = open_dataset(folder)
+    split = dataset.split()
+    clips = list(dataset.clips(progress=lambda done, total, key: print(f"{done + 1}/{total} {key}", file=sys.stderr)))
     check = check_split(split, clips)
-    document = {
+    return {
         "layout": dataset.name,
         "split": split.origin,
         "shared_groups": dict(check.shared),
         "skipped": [asdict(skipped) for skipped in dataset.skipped],
         "leaks": {
-            side: {
-                "total": report.total,
-                "families": family_shares(report, clips),
-                "stretches": len(report.leaks),
-                "longest": [asdict(leak) for leak in report.leaks[:LISTED]],
+            part: {
+                "total": found.total,
+                "families": family_shares(found, clips),
+                "stretches": len(found.leaks),
+                "longest": [asdict(leak) for leak in found.leaks[:MAX_LISTED]],
             }
-            for side, report in check.leaks.items()
+            for part, found in check.leaks.items()
         },
     }
+
+
+def main(folder: Annotated[Path, typer.Argument(help="Data set, in any known layout.")]) -> None:
+    """Check the split of a data set."""
+    try:
+        document = report(folder)
+    except ChoreoError as error:
+        print(error, file=sys.stderr)
+        raise typer.Exit(2) from error
     print(json.dumps(document, indent=2))
-    return 1 if check.shared else 0
-
-
-def _progress(done: int, total: int, key: str) -> None:
-    print(f"{done + 1}/{total} {key}", file=sys.stderr)
+    raise typer.Exit(1 if document["shared_groups"] else 0)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(main)

@@ -1,4 +1,4 @@
-"""Any data set, opened in one way: its layout is recognised, clips come one at a time, bad files are listed."""
+"""Opening any data set: its layout is recognised, clips are read one at a time, bad files are listed."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,16 +18,16 @@ from choreo.data.splits.split import Split, hashed_split, published_split
 from choreo.errors import InvalidInput
 
 Progress = Callable[[int, int, str], None]
-"""Called before each clip with how many are done, how many there are, and the clip's key."""
+"""Called before each clip with the number done, the total, and the clip's key."""
 
 
 class Layout(Protocol):
-    """A data set on disk; making one lists the files of a folder and reads no motion.
+    """A data set on disk; its constructor lists the files of a folder and reads no motion.
 
     Attributes:
         name: of the layout.
         keys: of the recordings, in order.
-        published: the data set's own split, side to keys; empty where it has none.
+        published: the data set's own split, part to keys; empty where it has none.
         skipped: files that the listing alone rules out.
     """
 
@@ -37,10 +37,15 @@ class Layout(Protocol):
     skipped: list[Skipped]
 
     def group_of(self, key: str) -> str:
-        """Song or take."""
+        """Song or take of a recording."""
 
     def recording(self, key: str) -> Recording:
-        """Read one recording; raises InvalidInput or OSError."""
+        """Read one recording.
+
+        Raises:
+            InvalidInput: it cannot be used.
+            OSError: it cannot be read.
+        """
 
 
 class _Pack:
@@ -51,10 +56,10 @@ class _Pack:
     def __init__(self, root: Path) -> None:
         self._pack = DataPack(root)
         self.keys = tuple(self._pack.keys)
-        sides: dict[str, list[str]] = {"train": [], "val": []}
+        parts: dict[str, list[str]] = {"train": [], "val": []}
         for key in self.keys:
-            sides["val" if is_validation(group_of(key)) else "train"].append(key)
-        self.published = {side: tuple(keys) for side, keys in sides.items()}
+            parts["val" if is_validation(group_of(key)) else "train"].append(key)
+        self.published = {part: tuple(keys) for part, keys in parts.items()}
         self.skipped = self._pack.skipped
 
     @staticmethod
@@ -69,14 +74,14 @@ class _Pack:
 
 
 LAYOUTS: Final = (_Pack, Aist, HumanML3D, CmuBvh, Amass, PlainNpz)
-"""In the order in which they are looked for."""
+"""In the order in which they are tried."""
 
 
 class Dataset:
-    """Clips of a folder, read when they are asked for.
+    """Clips of a folder, read on demand.
 
     Attributes:
-        skipped: what was not loaded and why; grows while clips are read.
+        skipped: what was not loaded, and why; grows as clips are read.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -94,7 +99,7 @@ class Dataset:
         return self._layout.keys
 
     def group_of(self, key: str) -> str:
-        """Song or take of a recording, which splits go by."""
+        """Song or take of a recording; splits keep groups together."""
         return self._layout.group_of(key)
 
     def __len__(self) -> int:
@@ -104,7 +109,7 @@ class Dataset:
         return self.clips()
 
     def clips(self, keys: tuple[str, ...] | None = None, progress: Progress | None = None) -> Iterator[Clip]:
-        """Clips of the given recordings, or of all, in order; those that cannot be used go to `skipped`."""
+        """Clips of the given recordings, or of all, in order; those that cannot be used are added to `skipped`."""
         wanted = self.keys if keys is None else keys
         for done, key in enumerate(wanted):
             if progress is not None:
@@ -114,10 +119,10 @@ class Dataset:
                 yield clip
 
     def split(self, seed: int = 0) -> Split:
-        """The published split where the data set has one, else one by a hash of the groups.
+        """The published split, or one by a hash of the groups where the data set has none.
 
         Raises:
-            InvalidInput: a side of it is empty.
+            InvalidInput: a part of it is empty.
         """
         groups = {key: self.group_of(key) for key in self.keys}
         if self._layout.published:
@@ -148,7 +153,7 @@ def open_dataset(root: Path) -> Dataset:
     """Recognise the layout of a folder and list it.
 
     Raises:
-        InvalidInput: no such folder, no known layout, or nothing in it that can be loaded.
+        InvalidInput: no such folder, no known layout, or nothing in it can be loaded.
     """
     if not root.is_dir():
         raise InvalidInput("data", f"{root} is not a folder")

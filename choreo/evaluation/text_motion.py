@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from choreo.data.windows.captioned import motion_input, pad
+from choreo.data.windows.captioned import motion_input
+from choreo.data.windows.windows import pad
 from choreo.errors import InvalidInput
 from choreo.models.tmr import TextMotionModel, load_text_motion
 from choreo.motion.clip import check_positions
@@ -81,7 +82,7 @@ def encode_features(model: TextMotionModel, features: Sequence[NDArray[np.float3
     """Latent means (N, L) of features (T, 66) of `motion_input`."""
     out = [np.zeros((0, model.spec.network.latent_dim), np.float32)]
     for first in range(0, len(features), _BATCH):
-        rows, masks = zip(*(pad(f) for f in features[first : first + _BATCH]), strict=True)
+        rows, masks = zip(*(pad(f, model.spec.network.window) for f in features[first : first + _BATCH]), strict=True)
         mean, _ = model.encode_motion(_tensor(np.stack(rows), model), _tensor(np.stack(masks), model))
         out.append(mean.cpu().numpy())
     return np.concatenate(out)

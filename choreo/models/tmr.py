@@ -1,7 +1,7 @@
 """TMR (Petrovich et al. 2023): motions and sentences as Gaussians in one latent space, for retrieval and evaluation.
 
-Each side is a small ACTOR-style transformer (Petrovich et al. 2021): two learned tokens are read out as the mean and
-the log-variance. Motion enters four frames to a token, a sentence as one token that is its sentence embedding.
+Each encoder is a small transformer in the style of ACTOR (Petrovich et al. 2021): two learned tokens are read out as
+mean and log-variance. Motion enters with several frames to a token, a sentence as one token, its sentence embedding.
 """
 
 import json
@@ -11,13 +11,13 @@ from typing import Final
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from choreo.errors import InvalidArtifact
-from choreo.files import atomic_write, replacing
+from choreo.files import atomic_write
 from choreo.models.layers import Attention, sinusoid
-from choreo.motion.representation import CHANNELS
+from choreo.motion.representation import ROOT_VELOCITY_66, representation
 from choreo.motion.skeleton import FPS, WINDOW
 
 WEIGHTS: Final = "model.safetensors"
@@ -25,7 +25,7 @@ CONFIG: Final = "config.json"
 
 
 class TextMotionConfig(BaseModel):
-    """Architecture of the two encoders, and of the decoder that only training uses."""
+    """Architecture of the two encoders, and of the decoder, which only training uses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -37,7 +37,7 @@ class TextMotionConfig(BaseModel):
     decoder_layers: int = Field(2, ge=1)
     latent_dim: int = Field(256, ge=2)
     patch: int = Field(4, ge=1)
-    """Frames to a token."""
+    """Frames per token."""
     dropout: float = Field(0.1, ge=0, lt=1)
     window: int = Field(WINDOW, ge=1)
     text_encoder: str = "minilm"
@@ -51,25 +51,33 @@ class TextMotionConfig(BaseModel):
 
 
 class TextMotionSpec(BaseModel):
-    """What `config.json` holds: the architecture, and the statistics of the motion it was trained on."""
+    """Content of `config.json`: the architecture, and representation and statistics of the training motion."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     network: TextMotionConfig
     fps: int = FPS
-    mean: tuple[float, ...] = Field(min_length=CHANNELS, max_length=CHANNELS)
-    std: tuple[float, ...] = Field(min_length=CHANNELS, max_length=CHANNELS)
+    representation: str = ROOT_VELOCITY_66.name
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     @model_validator(mode="after")
-    def _positive(self) -> "TextMotionSpec":
+    def _statistics_fit(self) -> "TextMotionSpec":
+        if len(self.mean) != self.channels or len(self.std) != self.channels:
+            raise ValueError(f"mean and std must have {self.channels} entries")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
         return self
 
+    @property
+    def channels(self) -> int:
+        """Features per frame, C."""
+        return representation(self.representation).channels
+
 
 class Block(nn.Module):
-    """Pre-norm transformer block whose positions enter queries and keys only."""
+    """Pre-norm transformer block; positions are added to queries and keys only."""
 
     def __init__(self, config: TextMotionConfig) -> None:
         super().__init__()
@@ -118,7 +126,7 @@ class GaussianEncoder(nn.Module):
 
 
 class TextMotionModel(nn.Module):
-    """The two encoders."""
+    """The motion encoder and the text encoder."""
 
     mean: Tensor
     std: Tensor
@@ -127,17 +135,17 @@ class TextMotionModel(nn.Module):
         super().__init__()
         self.spec = spec
         config = spec.network
-        self.motion = GaussianEncoder(config.patch * CHANNELS, config.motion_layers, config)
+        self.motion = GaussianEncoder(config.patch * spec.channels, config.motion_layers, config)
         self.text = GaussianEncoder(config.text_dim, config.text_layers, config)
         self.register_buffer("mean", torch.tensor(spec.mean), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std), persistent=False)
 
     def normalize(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Features (B, T, 66) to the network's units; zero where the mask (B, T) is."""
+        """Normalised features (B, T, C); zero where the mask (B, T) is."""
         return torch.where(mask[..., None] > 0, (features - self.mean) / self.std, 0.0)
 
     def encode_motion(self, features: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (B, window, 66) in metres with frame mask (B, window) -> mean and log-variance (B, L)."""
+        """Features (B, window, C), not normalised, with frame mask (B, window) -> mean and log-variance (B, L)."""
         patch = self.spec.network.patch
         tokens = self.normalize(features, mask).unflatten(1, (-1, patch)).flatten(2)
         return self.motion(tokens, mask.unflatten(1, (-1, patch)).amax(dim=2))
@@ -148,31 +156,35 @@ class TextMotionModel(nn.Module):
 
 
 class MotionDecoder(nn.Module):
-    """Latents to normalised features: one query per patch, the latent added to each; training alone uses it."""
+    """Latents to normalised features, for training only: one query per patch, to each of which the latent is added."""
 
-    def __init__(self, config: TextMotionConfig) -> None:
+    def __init__(self, spec: TextMotionSpec) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.channels = spec.network, spec.channels
+        config = spec.network
         self.latent = nn.Linear(config.latent_dim, config.dim)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.decoder_layers))
-        self.output = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, config.patch * CHANNELS))
+        self.output = nn.Sequential(nn.LayerNorm(config.dim), nn.Linear(config.dim, config.patch * spec.channels))
 
     def forward(self, z: Tensor, mask: Tensor) -> Tensor:
-        """z (B, L), frame mask (B, window) -> features (B, window, 66) in the network's units."""
+        """z (B, L), frame mask (B, window) -> normalised features (B, window, C)."""
         config = self.config
         position = sinusoid(torch.arange(config.window // config.patch, device=z.device), config.dim)
         x = self.latent(z)[:, None] + position
         tokens = mask.unflatten(1, (-1, config.patch)).amax(dim=2)
         for block in self.blocks:
             x = block(x, tokens, position)
-        return self.output(x).unflatten(2, (config.patch, CHANNELS)).flatten(1, 2)
+        return self.output(x).unflatten(2, (config.patch, self.channels)).flatten(1, 2)
 
 
 def save_text_motion(folder: Path, spec: TextMotionSpec, state: dict[str, Tensor]) -> None:
-    """Write a checkpoint folder in half precision; each file appears whole or not at all."""
+    """Write a checkpoint folder in half precision; each file appears whole or not at all.
+
+    Raises:
+        OSError: the disk is full, or the folder may not be written; the files in it are as they were.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / WEIGHTS) as temporary:
-        save_file({k: v.detach().half().contiguous().cpu() for k, v in state.items()}, temporary)
+    atomic_write(folder / WEIGHTS, save({k: v.detach().half().contiguous().cpu() for k, v in state.items()}))
     atomic_write(folder / CONFIG, (json.dumps(spec.model_dump(mode="json"), indent=1) + "\n").encode())
 
 

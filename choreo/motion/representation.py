@@ -1,22 +1,28 @@
-"""The 66-number frame of the networks: root velocity, root height and 21 root-relative joints.
+"""Representations: how motion on the canonical skeleton is written as numbers for the networks.
 
-Channels: 0 root velocity x, 1 root velocity z (m/s, v[t] = (p[t] - p[t-1]) fps), 2 root height (m), 3.. the 21 other
-joints minus the root (m). All in the axes of the trajectory group, so the windows of one song share a frame.
+A representation knows its channels and how to encode, decode, rotate and mirror them, so that nothing else needs the
+position of a channel. `representation` finds one by the name that model specifications carry.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.errors import InvalidArtifact
 from choreo.motion.rotations import yaw
-from choreo.motion.skeleton import FPS, NUM_JOINTS, PELVIS
+from choreo.motion.skeleton import FPS, MIRROR, NUM_JOINTS, PELVIS
 
-CHANNELS = 3 * NUM_JOINTS
-ROOT_VELOCITY = slice(0, 2)
-ROOT_HEIGHT = 2
-JOINTS = slice(3, CHANNELS)
+if TYPE_CHECKING:
+    from torch import Tensor
+
 Array = NDArray[np.float64]
+ArrayOrTensor = TypeVar("ArrayOrTensor", NDArray[Any], "Tensor")
+
+MIN_STD: Final = 0.03
+"""Smallest standard deviation that features are divided by."""
 
 
 @dataclass(frozen=True)
@@ -28,53 +34,201 @@ class Origin:
     heading: float = 0.0
 
 
-def encode(
-    positions: NDArray[np.floating],
-    fps: float = FPS,
-    heading: float = 0.0,
-    previous: NDArray[np.floating] | None = None,
-) -> tuple[Array, Origin]:
-    """Positions (T, 22, 3) to features (T, 66) and the origin that makes it exactly invertible.
+@dataclass(frozen=True, eq=False)
+class Representation(ABC):
+    """Features (T, channels) of joint positions (T, num_joints, 3); y is up, units are metres and seconds.
 
-    Args:
-        positions: joint positions, metres.
-        fps: frame rate, for velocities.
-        heading: yaw (radians) of the group's axes; the motion is turned by its negative.
-        previous: root position (3,) of the frame before the first, so that a crop keeps its real v[0]; without it
-            v[0] = 0.
+    Attributes:
+        name: as model specifications state it.
+        channels: numbers per frame.
+        root_velocity: channels with the horizontal velocity of the root; empty where it is not stored.
+        root_height: channel with the height of the root.
+        joints: channels with the joints.
+        horizontal: (x, z) pairs of channels, which turn together under yaw.
+        fps: frame rate, the default of `encode` and `decode`.
+        num_joints: joints of the skeleton.
     """
-    p = np.asarray(positions, np.float64)
-    before = p[0, PELVIS] if previous is None else np.asarray(previous, np.float64)
-    turn = yaw(-heading).T
-    root = p[:, PELVIS]
-    velocity = np.diff(root, axis=0, prepend=before[None]) * fps
-    relative = p[:, 1:] - root[:, None]
-    features = np.concatenate(
-        [(velocity @ turn)[:, [0, 2]], root[:, 1:2], (relative @ turn).reshape(len(p), -1)], axis=1
-    )
-    return features, Origin(float(before[0]), float(before[2]), heading)
+
+    name: str
+    channels: int
+    root_velocity: slice
+    root_height: slice
+    joints: slice
+    horizontal: tuple[tuple[int, int], ...]
+    fps: float = FPS
+    num_joints: int = NUM_JOINTS
+
+    @property
+    def unknown_in_a_lone_pose(self) -> slice:
+        """Channels that a single pose does not determine: the velocities."""
+        return self.root_velocity
+
+    @abstractmethod
+    def encode(
+        self,
+        positions: NDArray[np.floating],
+        fps: float | None = None,
+        heading: float = 0.0,
+        previous: NDArray[np.floating] | None = None,
+    ) -> tuple[Array, Origin]:
+        """Positions (T, num_joints, 3) to features (T, channels), and the origin with which `decode` inverts it.
+
+        Args:
+            positions: joint positions, metres.
+            fps: frame rate of the positions; None: the representation's.
+            heading: yaw (radians) of the axes of the features; the motion is turned by its negative.
+            previous: root position (3,) one frame before the first, which a crop of a longer motion knows; None: the
+                first frame has no velocity.
+        """
+
+    @abstractmethod
+    def decode(self, features: NDArray[np.floating], fps: float | None = None, origin: Origin | None = None) -> Array:
+        """Inverse of `encode`: features (T, channels) to positions (T, num_joints, 3)."""
+
+    @abstractmethod
+    def rotate(self, features: NDArray[np.floating], angle: float) -> Array:
+        """Turn the motion of features (..., channels) about y by `angle` radians."""
+
+    @abstractmethod
+    def mirror(self, features: ArrayOrTensor) -> ArrayOrTensor:
+        """Reflect the motion of features (..., channels) in the plane x = 0, left and right exchanged."""
+
+    @abstractmethod
+    def joints_of(self, features: ArrayOrTensor) -> ArrayOrTensor:
+        """Positions (..., num_joints - 1, 3) of the other joints relative to the root, metres, in the features' axes.
+
+        This and the next two take NumPy arrays and torch tensors, and are differentiable.
+        """
+
+    @abstractmethod
+    def root_height_of(self, features: ArrayOrTensor) -> ArrayOrTensor:
+        """Height (...) of the root above the floor, metres."""
+
+    @abstractmethod
+    def root_velocity_of(self, features: ArrayOrTensor) -> ArrayOrTensor:
+        """Horizontal velocity (..., 2) of the root from the frame before, x and z, m/s."""
+
+    def statistics(self, features: NDArray[np.floating]) -> tuple[Array, Array]:
+        """Mean and standard deviation (channels,) of features (N, channels) under a uniformly random yaw.
+
+        The x and z of a pair therefore have mean 0 and share their standard deviation, which is at least `MIN_STD`.
+        """
+        data = np.asarray(features, np.float64)
+        mean, std = data.mean(0), data.std(0)
+        for pair in map(list, self.horizontal):
+            mean[pair] = 0
+            std[pair] = np.sqrt((data[:, pair] ** 2).mean())
+        return mean, np.maximum(std, MIN_STD)
 
 
-def decode(features: NDArray[np.floating], fps: float = FPS, origin: Origin | None = None) -> Array:
-    """Inverse of `encode`: features (T, 66) to positions (T, 22, 3)."""
-    origin = origin or Origin()
-    f = np.asarray(features, np.float64)
-    turn = yaw(origin.heading).T
-    travel = np.zeros((len(f), 3))
-    travel[:, [0, 2]] = np.cumsum(f[:, ROOT_VELOCITY], axis=0) / fps
-    root = travel @ turn + (origin.x, 0.0, origin.z)
-    root[:, 1] = f[:, ROOT_HEIGHT]
-    relative = f[:, JOINTS].reshape(len(f), NUM_JOINTS - 1, 3) @ turn
-    return np.concatenate([root[:, None], root[:, None] + relative], axis=1)
+class RootVelocity(Representation):
+    """66 numbers a frame: velocity and height of the root, and the 21 other joints relative to it.
+
+    Channels: 0 and 1 root velocity in x and z (m/s, v[t] = (p[t] - p[t-1]) fps), 2 root height (m), 3 to 65 joints 1
+    to 21 minus the root (m). Axes are those given to `encode`, so that the windows of one song share a frame.
+    """
+
+    def encode(
+        self,
+        positions: NDArray[np.floating],
+        fps: float | None = None,
+        heading: float = 0.0,
+        previous: NDArray[np.floating] | None = None,
+    ) -> tuple[Array, Origin]:
+        """Positions (T, 22, 3) to features (T, 66) and their origin; arguments as in `Representation.encode`."""
+        p = np.asarray(positions, np.float64)
+        before = p[0, PELVIS] if previous is None else np.asarray(previous, np.float64)
+        turn = yaw(-heading).T
+        root = p[:, PELVIS]
+        velocity = np.diff(root, axis=0, prepend=before[None]) * (self.fps if fps is None else fps)
+        relative = p[:, 1:] - root[:, None]
+        features = np.concatenate(
+            [(velocity @ turn)[:, [0, 2]], root[:, 1:2], (relative @ turn).reshape(len(p), -1)], axis=1
+        )
+        return features, Origin(float(before[0]), float(before[2]), heading)
+
+    def decode(self, features: NDArray[np.floating], fps: float | None = None, origin: Origin | None = None) -> Array:
+        """Features (T, 66) to positions (T, 22, 3)."""
+        origin = origin or Origin()
+        f = np.asarray(features, np.float64)
+        turn = yaw(origin.heading).T
+        travel = np.zeros((len(f), 3))
+        travel[:, [0, 2]] = np.cumsum(self.root_velocity_of(f), axis=0) / (self.fps if fps is None else fps)
+        root = travel @ turn + (origin.x, 0.0, origin.z)
+        root[:, 1] = self.root_height_of(f)
+        return np.concatenate([root[:, None], root[:, None] + self.joints_of(f) @ turn], axis=1)
+
+    def rotate(self, features: NDArray[np.floating], angle: float) -> Array:
+        """Turn the motion of features (..., 66) about y by `angle` radians."""
+        f = np.array(features, np.float64)
+        turn = yaw(angle).T
+        flat = np.zeros((*f.shape[:-1], 3))
+        flat[..., [0, 2]] = self.root_velocity_of(f)
+        f[..., self.root_velocity] = (flat @ turn)[..., [0, 2]]
+        f[..., self.joints] = (self.joints_of(f) @ turn).reshape(*f.shape[:-1], -1)
+        return f
+
+    def mirror(self, features: ArrayOrTensor) -> ArrayOrTensor:
+        """Reflect the motion of features (..., 66) in the plane x = 0, left and right exchanged."""
+        out = features[..., _MIRRORED_CHANNELS]  # an index by a list copies
+        out[..., _X_CHANNELS] *= -1
+        return out
+
+    def joints_of(self, features: ArrayOrTensor) -> ArrayOrTensor:
+        """Positions (..., 21, 3) of joints 1 to 21 relative to the root, metres."""
+        return features[..., self.joints].reshape(*features.shape[:-1], self.num_joints - 1, 3)
+
+    def root_height_of(self, features: ArrayOrTensor) -> ArrayOrTensor:
+        """Height (...) of the root, metres."""
+        return features[..., self.root_height.start]
+
+    def root_velocity_of(self, features: ArrayOrTensor) -> ArrayOrTensor:
+        """Velocity (..., 2) of the root in x and z, m/s."""
+        return features[..., self.root_velocity]
 
 
-def rotate(features: NDArray[np.floating], angle: float) -> Array:
-    """Turn features (..., 66) about y by `angle`: the yaw augmentation of training windows."""
-    f = np.array(features, np.float64)
-    turn = yaw(angle).T
-    flat = np.zeros((*f.shape[:-1], 3))
-    flat[..., [0, 2]] = f[..., ROOT_VELOCITY]
-    f[..., ROOT_VELOCITY] = (flat @ turn)[..., [0, 2]]
-    joints = f[..., JOINTS].reshape(*f.shape[:-1], NUM_JOINTS - 1, 3)
-    f[..., JOINTS] = (joints @ turn).reshape(*f.shape[:-1], -1)
-    return f
+_MIRRORED_CHANNELS: Final = [0, 1, 2, *(3 * joint + axis for joint in MIRROR[1:] for axis in range(3))]
+_X_CHANNELS: Final = [0, *range(3, 3 * NUM_JOINTS, 3)]
+
+ROOT_VELOCITY_66: Final = RootVelocity(
+    name="root-velocity-66",
+    channels=3 * NUM_JOINTS,
+    root_velocity=slice(0, 2),
+    root_height=slice(2, 3),
+    joints=slice(3, 3 * NUM_JOINTS),
+    horizontal=((0, 1), *((x, x + 2) for x in range(3, 3 * NUM_JOINTS, 3))),
+)
+"""The representation of data sets and of the shipped generator."""
+_REPRESENTATIONS: Final[dict[str, Representation]] = {}
+
+
+def register(added: Representation) -> None:
+    """Make a representation known to `representation`, so that a generator can bring its own.
+
+    Raises:
+        ValueError: its name belongs to another representation.
+    """
+    if _REPRESENTATIONS.setdefault(added.name, added) is not added:
+        raise ValueError(f"there is another representation {added.name!r}")
+
+
+register(ROOT_VELOCITY_66)
+
+
+def representation(name: str) -> Representation:
+    """The representation of this name.
+
+    Raises:
+        InvalidArtifact: there is none.
+    """
+    if name not in _REPRESENTATIONS:
+        raise InvalidArtifact(f"unknown representation {name!r}; known are {', '.join(_REPRESENTATIONS)}")
+    return _REPRESENTATIONS[name]
+
+
+# The default representation, for callers that know no other.
+CHANNELS: Final = ROOT_VELOCITY_66.channels
+ROOT_VELOCITY: Final = ROOT_VELOCITY_66.root_velocity
+encode = ROOT_VELOCITY_66.encode
+decode = ROOT_VELOCITY_66.decode
+rotate = ROOT_VELOCITY_66.rotate

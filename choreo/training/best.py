@@ -1,4 +1,4 @@
-"""The best validation of a run so far: whose weights are kept, and how the run came to it."""
+"""The best validation of a run so far, whose weights are kept, and the history of all."""
 
 import json
 import math
@@ -13,11 +13,11 @@ from choreo.training.losses import TERMS
 
 SCORES: Final = "scores.json"
 LOSS: Final = "loss/total"
-"""What decides where no dances are made."""
+"""Value that selects weights where no dances are made."""
 BETTER: Final[Mapping[str, Better]] = MappingProxyType(
     {m.name: m.better for m in METRICS if m.needs in ("positions", "beats")} | {f"loss/{t}": "lower" for t in TERMS}
 )
-"""Values by which the best weights of a generator may be chosen, and which way is up for each."""
+"""Values by which the best weights of a generator may be selected, and which of them are better."""
 
 
 class Best:
@@ -31,24 +31,26 @@ class Best:
     """
 
     def __init__(self, by: str, shortfall: Callable[[float], float]) -> None:
-        """`shortfall` says how far a value is from a perfect one; the least is best."""
+        """`shortfall` maps a value to its distance from perfection: the smaller, the better."""
         self.by, self._shortfall = by, shortfall
         self.value: float | None = None
         self.step = 0
         self.history: list[dict[str, float]] = []
 
     def offer(self, step: int, values: Mapping[str, float], folder: Path, write: Callable[[], None]) -> bool:
-        """Note a validation; one that is better than all before has its weights kept.
+        """Record a validation, and keep its weights if it is better than all before.
 
         Args:
             step: of the run.
-            values: of the validation; one without `by` is noted and no more.
+            values: of the validation; one without `by` is only recorded.
             folder: of the best weights; their step, values and the history go into its `scores.json`.
-            write: puts the weights there.
+            write: writes the weights there.
+
         Returns:
             Whether it is the best so far.
+
         Raises:
-            OSError: it could not be written, and the best one stays that before.
+            OSError: it could not be written; the best validation stays as it was.
         """
         value = values.get(self.by, math.nan)
         self.history = [entry for entry in self.history if entry["step"] < step]
@@ -63,18 +65,18 @@ class Best:
         return True
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Entries of a checkpoint."""
         return {"best": self.value, "best_by": self.by, "best_step": self.step, "validations": self.history}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint; one that has no best, or a best by another value, leaves this one without."""
+        """Continue from a checkpoint, unless it has no best validation or one by another value."""
         if state.get("best_step") and state.get("best_by", self.by) == self.by:
             self.value, self.step = state["best"], state["best_step"]
             self.history = list(state.get("validations", []))
 
 
 def best_generator(by: str, real: Mapping[str, float]) -> Best:
-    """The best weights of a generator by a value of `BETTER`, some of which are best where `real` motion has them."""
+    """Selection of a generator's weights by a value of `BETTER`; `real` has the values of real motion, for `closer`."""
     match BETTER[by]:
         case "lower":
             return Best(by, lambda value: value)

@@ -1,4 +1,4 @@
-"""Training checkpoints: written whole or not at all, the newest few kept, and none lost to a full disk."""
+"""Training checkpoints: written whole or not at all, the newest few kept; a full disk does not end a run."""
 
 import logging
 import shutil
@@ -18,12 +18,12 @@ STATE: Final = "state.pt"
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
-    """Write `folder/step_N` by way of a temporary folder and a rename, then drop all but the newest `keep`.
+    """Write `folder/step_N` to a temporary folder, rename it, and delete all but the newest `keep`.
 
-    Checkpoints of later steps go as well: a run comes to a step again only when it could not read them.
+    Checkpoints of later steps are deleted too: a run reaches a step again only if it could not read them.
 
     Raises:
-        OSError: it cannot be written; the checkpoints before are as they were.
+        OSError: it cannot be written; earlier checkpoints are as they were.
     """
     target, partial = folder / f"step_{step:08d}", folder / f".step_{step:08d}.partial"
     sweep(folder)
@@ -32,7 +32,7 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
         with (partial / STATE).open("wb") as file:
             torch.save(state, file)
         swap_folder(partial, target)
-    except RuntimeError as error:  # so torch reports that a write failed
+    except RuntimeError as error:  # torch's report of a failed write
         raise OSError(f"{partial.name}: {error}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -44,17 +44,11 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], keep: int) -
 
 
 def sweep(folder: Path) -> None:
-    """Remove what saves that were cut short left in the folder of the checkpoints and beside it."""
+    """Remove what interrupted saves left in the folder of checkpoints and in the folders next to it."""
     for partial in folder.glob(".step_*.partial"):
         shutil.rmtree(partial, ignore_errors=True)
     for part in folder.parent.glob("*/.*.part"):
         part.unlink(missing_ok=True)
-
-
-def latest_checkpoint(folder: Path) -> Path | None:
-    """Newest complete checkpoint of a run, or None."""
-    found = sorted(folder.glob("step_*"))
-    return found[-1] if found else None
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -65,7 +59,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path / STATE, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises whatever the broken byte leads to
+    except Exception as error:  # torch.load raises many kinds of error on broken bytes
         raise InvalidArtifact(f"{path} is not a usable training checkpoint: {error}") from error
     if not isinstance(state, dict):
         raise InvalidArtifact(f"{path} is not a training checkpoint")
@@ -85,21 +79,21 @@ def newest_usable(folder: Path) -> tuple[Path, dict[str, Any]] | None:
         except InvalidArtifact as error:
             log.warning("%s; going back to the one before", str(error).partition("\n")[0])
     if found:
-        raise InvalidArtifact(f"no checkpoint in {folder} can be read; remove the folder to begin anew")
+        raise InvalidArtifact(f"no checkpoint in {folder} can be read; remove the folder to start again")
     return None
 
 
 @contextmanager
 def tolerate_disk_full(what: str, last: bool) -> Iterator[None]:
-    """Let a run go on when something could not be saved, unless nothing will be saved after it.
+    """Let a run continue when something could not be saved, unless it is the `last` save.
 
     Raises:
-        NotSaved: a write failed, and it was the last.
+        NotSaved: the last write failed.
     """
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
         if last:
-            raise NotSaved(f"{what} could not be written: {reason}. Make room and run it again to go on") from error
-        log.warning("%s could not be written: %s. What was saved before is kept, and the run goes on", what, reason)
+            raise NotSaved(f"{what} could not be written: {reason}. Make room and run it again to continue") from error
+        log.warning("%s could not be written: %s. What was saved before is kept, and the run continues", what, reason)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 
 class ContrastiveWeights(BaseModel):
-    """Weights of the terms, the temperature, and when two captions are too alike to be told apart."""
+    """Weights of the terms, temperature, and the threshold for false negatives."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -19,13 +19,17 @@ class ContrastiveWeights(BaseModel):
     contrastive: float = 0.1
     temperature: float = Field(0.1, gt=0)
     similarity: float = Field(0.8, ge=-1, le=1)
-    """Cosine of two captions' embeddings above which one is no negative for the other's motion."""
+    """Cosine of two captions' embeddings above which neither is a negative for the other's motion."""
 
 
 def info_nce(motions: Tensor, texts: Tensor, true: Tensor, temperature: float) -> Tensor:
     """Symmetric InfoNCE of paired latents (B, L) under cosine similarity.
 
-    true (B, B) bool: text j is true of motion i. Off the diagonal these are false negatives and take no part.
+    Args:
+        motions: (B, L).
+        texts: (B, L).
+        true: bool (B, B), whether text j is true of motion i; off the diagonal these are false negatives and left out.
+        temperature: divides the similarities.
     """
     logits = F.normalize(motions, dim=1) @ F.normalize(texts, dim=1).T / temperature
     own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
@@ -35,10 +39,10 @@ def info_nce(motions: Tensor, texts: Tensor, true: Tensor, temperature: float) -
 
 
 def true_of(batch: Mapping[str, Tensor]) -> Tensor:
-    """(B, B) bool, whether sentence j is true of motion i.
+    """Whether sentence j is true of motion i, bool (B, B), in a batch of `CaptionedWindows`.
 
-    It is when its caption is like one of the motion's own and every attribute it states holds for the motion: that
-    is the filter of TMR, sharpened by what the program knows of its own sentences.
+    It is if its caption is similar to one of the motion's own (the filter of TMR) and every attribute that it states
+    holds for the motion.
     """
     captions = batch["true_captions"][:, batch["caption"][:, 0].long()] > 0
     untrue = (1 - batch["true_attributes"]) @ batch["stated"].T
@@ -52,7 +56,7 @@ def kl_divergence(p: tuple[Tensor, Tensor], q: tuple[Tensor, Tensor]) -> Tensor:
 
 
 def regularization(motion: tuple[Tensor, Tensor], text: tuple[Tensor, Tensor]) -> Tensor:
-    """KL of the two posteriors to each other, both ways, and of each to the unit Gaussian (TEMOS)."""
+    """KL of the two posteriors to each other, both ways, and of each to the unit Gaussian (TEMOS), summed."""
     unit = (torch.zeros_like(motion[0]), torch.zeros_like(motion[1]))
     pairs = ((text, motion), (motion, text), (motion, unit), (text, unit))
     return torch.stack([kl_divergence(p, q) for p, q in pairs]).sum()

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Float32 shadow of a module's parameters and buffers; the decay warms up as (1 + n) / (10 + n)."""
+    """Float32 average of a module's parameters and buffers (`shadow`); the decay warms up as (1 + n) / (10 + n)."""
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
@@ -22,12 +22,20 @@ class Ema:
             else:
                 self.shadow[name].copy_(value)
 
+    def to(self, device: torch.device) -> None:
+        """Move the average to a device."""
+        self.shadow = {name: value.to(device) for name, value in self.shadow.items()}
+
     def state_dict(self) -> dict[str, object]:
         """Serialisable state."""
         return {"updates": self.updates, "shadow": self.shadow}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Inverse of `state_dict`."""
+        """Restore what `state_dict` returned.
+
+        Raises:
+            TypeError: it is something else.
+        """
         updates, shadow = state["updates"], state["shadow"]
         if not isinstance(updates, int) or not isinstance(shadow, dict):
             raise TypeError("not an EMA state")

@@ -8,16 +8,23 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from choreo.motion.representation import ROOT_VELOCITY
+from choreo.motion.representation import ROOT_VELOCITY_66, Representation
 from choreo.motion.skeleton import ANKLE_HEIGHT, BONE_LENGTHS, CONTACT_JOINTS, FPS, PARENTS, TOE_HEIGHT
 
 TERMS: Final = ("reconstruction", "velocity", "bone", "contact", "total")
 """Names of the terms; `total` is their weighted sum."""
+PLANTED_SPEED: Final = 0.2
+"""A foot of the target slower than this, m/s, and no higher than `PLANTED_HEIGHTS`, is planted."""
+PLANTED_HEIGHTS: Final = tuple(height + 0.04 for height in (ANKLE_HEIGHT, ANKLE_HEIGHT, TOE_HEIGHT, TOE_HEIGHT))
+"""Metres, in the order of `CONTACT_JOINTS`."""
 
 
 class LossWeights(BaseModel):
-    """Weights of the terms; the first two act on normalised features, relative to what a linear denoiser errs by, the
-    others on metres and metres per second."""
+    """Weights of the terms.
+
+    The first two act on normalised features, relative to the error of a linear denoiser; the others on metres and
+    metres per second.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -26,7 +33,7 @@ class LossWeights(BaseModel):
     bone: float = 50.0
     contact: float = 2.0
     root: float = 5.0
-    """How much more the two root velocity channels count than any other: they are 2 of 66, and all of the travel."""
+    """Weight of a root velocity channel relative to any other: these few channels are all of the travel."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,9 @@ class NoiseLevel:
     Attributes:
         alphas_cumprod: squared, it scales the terms in metres: at high noise the best prediction is a mean over many
             motions, and asking a mean for planted feet and full bones teaches it to stand still.
-        error: squared error that a linear denoiser has at this noise (`GaussianModel.expected_errors`); errors count
-            in units of it, so that every noise level has its say.
-        velocity_error: likewise for differences from frame to frame.
+        error: squared error of a linear denoiser at this noise (`GaussianModel.expected_errors`). Errors are divided
+            by it, so that every noise level contributes.
+        velocity_error: the same for differences between frames.
     """
 
     alphas_cumprod: Tensor
@@ -47,74 +54,98 @@ class NoiseLevel:
 
     @classmethod
     def none(cls, mask: Tensor) -> "NoiseLevel":
-        """Of rows without noise, whose errors count as they are; mask (B, T)."""
+        """Rows without noise, whose errors are not scaled; mask (B, T)."""
         one = torch.ones(len(mask)).to(mask)
         return cls(one, one, one)
 
 
 class MotionLoss(nn.Module):
-    """Weighted sum of masked means, as in EDGE (Tseng et al. 2023 eq. 3-6) on this project's representation."""
+    """Weighted sum of masked means, as in EDGE (Tseng et al. 2023, eq. 3-6), for any representation."""
 
     mean: Tensor
     std: Tensor
     lengths: Tensor
     _channels: Tensor
+    _low: Tensor
 
-    def __init__(self, weights: LossWeights, mean: Tensor, std: Tensor, huber: float | None = None) -> None:
-        """With `huber` the first two terms are pseudo-Huber losses (Charbonnier et al. 1997) of that width."""
+    def __init__(
+        self,
+        weights: LossWeights,
+        mean: Tensor,
+        std: Tensor,
+        huber: float | None = None,
+        representation: Representation = ROOT_VELOCITY_66,
+    ) -> None:
+        """A loss for features with these statistics (C,).
+
+        Args:
+            weights: of the terms.
+            mean: of the features.
+            std: of the features.
+            huber: width of pseudo-Huber losses (Charbonnier et al. 1997) that replace squares in the first two terms.
+            representation: of the features.
+        """
         super().__init__()
-        self.weights, self._huber = weights, huber
-        self.register_buffer("mean", mean.float(), persistent=False)
-        self.register_buffer("std", std.float(), persistent=False)
-        lengths = torch.tensor(BONE_LENGTHS[1:].copy(), dtype=torch.float32)
-        self.register_buffer("lengths", lengths, persistent=False)
+        self.weights, self._huber, self._representation = weights, huber, representation
         channels = torch.ones(len(mean))
-        channels[ROOT_VELOCITY] = weights.root
-        self.register_buffer("_channels", channels / channels.mean(), persistent=False)
+        channels[representation.root_velocity] = weights.root
+        buffers = {
+            "mean": mean.float(),
+            "std": std.float(),
+            "lengths": torch.tensor(BONE_LENGTHS[1:].copy(), dtype=torch.float32),
+            "_channels": channels / channels.mean(),
+            "_low": torch.tensor(PLANTED_HEIGHTS),
+        }
+        for name, values in buffers.items():
+            self.register_buffer(name, values, persistent=False)
 
     def forward(
         self, predicted: Tensor, target: Tensor, mask: Tensor, noise: NoiseLevel | None = None
     ) -> Mapping[str, Tensor]:
-        """predicted and target (B, T, C) normalised, mask (B, T) -> each term and their weighted `total`."""
+        """The terms of `TERMS`.
+
+        Args:
+            predicted: (B, T, C), normalised.
+            target: (B, T, C), normalised.
+            mask: (B, T), 1 for frames that exist.
+            noise: at which the prediction was made; None: none.
+        """
         both = mask[:, 1:] * mask[:, :-1]
         noise = noise or NoiseLevel.none(mask)
         clean = noise.alphas_cumprod**2
         error = self._channels * (predicted - target) ** 2 / noise.error[:, None, None]
         change = self._channels * (predicted - target).diff(dim=1) ** 2 / noise.velocity_error[:, None, None]
         terms = {"reconstruction": _mean(self._robust(error), mask), "velocity": _mean(self._robust(change), both)}
+        predicted, target = (x * self.std + self.mean for x in (predicted, target))
         ours, theirs = self._joints(predicted), self._joints(target)
         bones = (ours[:, :, 1:] - ours[:, :, list(PARENTS[1:])]).norm(dim=-1)
         terms["bone"] = _mean((bones - self.lengths) ** 2, mask * clean[:, None])
-        terms["contact"] = self._contact(predicted, target, ours, theirs, both * clean[:, None])
+        planted = self._planted(target, theirs) * (both * clean[:, None])[..., None]
+        speed = self._foot_velocity(predicted, ours).square().sum(-1)
+        terms["contact"] = (speed * planted).sum() / planted.sum().clamp(min=1)
         terms["total"] = torch.stack([getattr(self.weights, name) * value for name, value in terms.items()]).sum()
         return terms
 
     def _robust(self, squared: Tensor) -> Tensor:
-        """sqrt(d^2 + c^2) - c of squared errors, where there is a width c."""
+        """sqrt(d^2 + c^2) - c of squared errors d^2, where there is a width c."""
         return squared if self._huber is None else (squared + self._huber**2).sqrt() - self._huber
 
-    def _joints(self, x: Tensor) -> Tensor:
-        """Root-relative joints (B, T, 22, 3), metres, with the root's height added."""
-        f = x * self.std + self.mean
-        height = torch.zeros(*f.shape[:2], 1, 3, device=f.device, dtype=f.dtype)
-        height[..., 0, 1] = f[..., 2]
-        return torch.cat([height, f[..., 3:].unflatten(2, (21, 3)) + height], dim=2)
+    def _joints(self, features: Tensor) -> Tensor:
+        """All joints (B, T, 22, 3), metres: horizontally relative to the root, vertically to the floor."""
+        height = self._representation.root_height_of(features)
+        root = torch.stack([torch.zeros_like(height), height, torch.zeros_like(height)], dim=-1)[:, :, None]
+        return torch.cat([root, self._representation.joints_of(features) + root], dim=2)
 
-    def _contact(self, predicted: Tensor, target: Tensor, ours: Tensor, theirs: Tensor, mask: Tensor) -> Tensor:
-        """Squared world speed of feet that stand still in the target."""
-        feet = list(CONTACT_JOINTS)
-        planted_speed = self._world_velocity(target, theirs[:, :, feet]).norm(dim=-1)
-        low = theirs[:, 1:, feet, 1] < torch.tensor([ANKLE_HEIGHT + 0.04] * 2 + [TOE_HEIGHT + 0.04] * 2).to(theirs)
-        planted = ((planted_speed < 0.2) & low).float() * mask[..., None]
-        speed = self._world_velocity(predicted, ours[:, :, feet])
-        return ((speed**2).sum(-1) * planted).sum() / planted.sum().clamp(min=1)
+    def _planted(self, features: Tensor, joints: Tensor) -> Tensor:
+        """(B, T - 1, 4), 1 where a foot is low and stands still."""
+        still = self._foot_velocity(features, joints).norm(dim=-1) < PLANTED_SPEED
+        return (still & (joints[:, 1:, list(CONTACT_JOINTS), 1] < self._low)).float()
 
-    def _world_velocity(self, x: Tensor, joints: Tensor) -> Tensor:
-        """(B, T-1, J, 3) m/s: root velocity plus the joint's own."""
-        root = (x * self.std + self.mean)[:, 1:, :2]
-        velocity = joints.diff(dim=1) * FPS
+    def _foot_velocity(self, features: Tensor, joints: Tensor) -> Tensor:
+        """World velocity (B, T - 1, 4, 3) of the feet, m/s: the root's plus their own relative to it."""
+        root = self._representation.root_velocity_of(features)[:, 1:]
         travel = torch.stack([root[..., 0], torch.zeros_like(root[..., 0]), root[..., 1]], dim=-1)
-        return velocity + travel[:, :, None]
+        return joints[:, :, list(CONTACT_JOINTS)].diff(dim=1) * FPS + travel[:, :, None]
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a run must have in common with the checkpoint it goes on from, and how far it goes."""
+"""Checks before a run resumes from a checkpoint, and the step it stops at."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,22 +13,22 @@ from choreo.generators.unet.config import UNetGeneratorConfig
 from choreo.training.recipe import Recipe
 
 SAME: Final = ("architecture", "denoiser", "conditioner", "prediction", "schedule", "num_train_timesteps")
-"""Fields of a recipe that the meaning of weights depends on."""
+"""Fields of a recipe that weights depend on."""
 TOLERANCE: Final = 1e-3
-"""Statistics of one data set agree better than this on every machine, and those of two data sets do not."""
+"""Statistics of one data set agree to this on every machine; those of two data sets do not."""
 
 
 def refuse_another_run(state: Mapping[str, Any], recipe: Recipe, config: GeneratorConfig, path: Path) -> None:
-    """Check that a checkpoint is of this model, trained on this data.
+    """Check that a checkpoint is of this model and was trained on this data.
 
     Args:
-        state: of the checkpoint; one without `config` says nothing of its data.
-        recipe: of the run that would go on.
+        state: of the checkpoint; without `config` its data is not checked.
+        recipe: of the run that would resume.
         config: with the statistics of its data.
         path: of the checkpoint.
 
     Raises:
-        InvalidArtifact: it is not, or says nothing of its recipe.
+        InvalidArtifact: it is not, or does not state its recipe.
     """
     try:
         saved = Recipe.model_validate_json(state["recipe"])
@@ -55,7 +55,7 @@ def refuse_another_run(state: Mapping[str, Any], recipe: Recipe, config: Generat
 
 
 def last_step(until: int | None, step: int, max_steps: int) -> int:
-    """Step that a run stops after.
+    """Step that a run at `step` stops after: `until`, or `max_steps` if that comes first.
 
     Raises:
         InvalidInput: `until` lies before the step that the run is at.

@@ -24,11 +24,12 @@ from choreo.generators.unet.config import UNetGeneratorConfig
 from choreo.generators.unet.graphs import unet_spec
 from choreo.text.encoders import TextEncoder
 from choreo.text.minilm import MiniLmEncoder
+from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
+from choreo.training.loop import TrainingRun, num_windows
 from choreo.training.recipe import DataConfig, Recipe, TextMotionRecipe
-from choreo.training.sides import Sides, check_clips, read_sides
+from choreo.training.splits import Splits, check_clips, read_splits
 from choreo.training.tmr import train_text_motion
-from choreo.training.trainer import Trainer, num_windows
 
 VALIDATION_WINDOWS = 128
 
@@ -55,7 +56,7 @@ def train(
         NotSaved: the last save failed.
     """
     most = recipe.data.most_recordings if isinstance(recipe, Recipe) else None
-    sides = Sides([], []) if data is None else read_sides(data, most)
+    sides = Splits([], []) if data is None else read_splits(data, most)
     if isinstance(recipe, TextMotionRecipe):
         if recipe.purge:
             sides = replace(sides, training=without_leaks(sides.training, sides.held_out))
@@ -70,8 +71,8 @@ def train(
 
 
 def _prepared(
-    sides: Sides, recipe: Recipe, data: Path | None, with_priors: Callable[[Sequence[Clip]], list[Clip]]
-) -> Sides:
+    sides: Splits, recipe: Recipe, data: Path | None, with_priors: Callable[[Sequence[Clip]], list[Clip]]
+) -> Splits:
     """Both sides as the recipe wants them: purged, augmented, with priors, and checked."""
     seed, training, held_out = recipe.train.seed, sides.training, sides.held_out
     if recipe.data.purge:
@@ -85,7 +86,7 @@ def _prepared(
     return replace(sides, training=training, held_out=held_out)
 
 
-def _trainer(recipe: Recipe, sides: Sides, encoder: TextEncoder, folder: Path) -> Trainer:
+def _trainer(recipe: Recipe, sides: Splits, encoder: TextEncoder, folder: Path) -> TrainingRun:
     options, music_dim = recipe.train, recipe.conditioner.music_dim
     texts = _embeddings([*sides.training, *sides.held_out], encoder, recipe.conditioner.text_dim)
     teacher = None if recipe.distillation is None else load_generator(recipe.distillation.teacher)
@@ -106,7 +107,7 @@ def _trainer(recipe: Recipe, sides: Sides, encoder: TextEncoder, folder: Path) -
     # Nobody asks a student without conditions: guidance, which would, is within.
     seen = None if teacher is None else WindowOptions(drop_all=0.0)
     windows = Windows(sides.training, texts, num_windows(options), options.seed, seen, music_dim)
-    return Trainer(recipe, config, windows, validation, folder, dances, teacher)
+    return TrainingRun(GeneratorTask(recipe, config, windows, validation, dances, teacher), folder)
 
 
 def _embeddings(clips: Sequence[Clip], encoder: TextEncoder, text_dim: int) -> dict[str, NDArray[np.float32]]:
@@ -178,7 +179,7 @@ def student_config(recipe: Recipe, teacher: GeneratorNetwork) -> GeneratorConfig
     return teacher.config.model_copy(update={"spec": spec, "denoiser": denoiser, "distilled": distilled})
 
 
-def _write_summary(folder: Path, sides: Sides) -> None:
+def _write_summary(folder: Path, sides: Splits) -> None:
     """Put what a run learns from into its `data.json`."""
 
     def of(clips: Sequence[Clip]) -> dict[str, object]:

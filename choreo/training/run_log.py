@@ -1,9 +1,8 @@
-"""What a run says while it goes: a progress bar, log lines where there is no terminal, and values for the tracker."""
+"""Reports of a training run: a progress bar, log lines where there is no terminal, and values for the tracker."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Final
 
 from accelerate import Accelerator
 from rich.console import Console
@@ -13,15 +12,22 @@ from choreo.training.checkpoints import tolerate_disk_full
 
 log = logging.getLogger(__name__)
 
-SHOWN: Final = ("loss/total", "fid_k", "dist_k", "foot_skating_ratio", "jerk_m_s3", "beat_alignment_score")
-"""Values of a validation that have room in a line; the tracker has all."""
-
 
 class RunLog:
-    """Reports of one run; only the main process shows any."""
+    """Reports of one run, from the main process only; a context manager, within which the bar is shown."""
 
-    def __init__(self, accelerator: Accelerator, name: str, step: int, max_steps: int, windows_per_step: int) -> None:
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        name: str,
+        step: int,
+        max_steps: int,
+        windows_per_step: int,
+        shown: Sequence[str],
+    ) -> None:
+        """A log that starts at `step`; of a validation it prints the values `shown`, the tracker gets all."""
         self._accelerator, self._max_steps, self._windows_per_step = accelerator, max_steps, windows_per_step
+        self._shown = shown
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -48,7 +54,7 @@ class RunLog:
         self._bar.update(self._task, completed=step)
 
     def trained(self, step: int, terms: Mapping[str, float], learning_rate: float) -> None:
-        """Report the loss of a step, and how many windows a second the run looks at."""
+        """Report the loss of a step and the windows processed per second."""
         rate = (self._bar.tasks[self._task].speed or 0.0) * self._windows_per_step
         values = {f"train/{k}": v for k, v in terms.items()}
         self._track(step, values | {"train/windows_per_second": rate, "lr": learning_rate})
@@ -60,7 +66,8 @@ class RunLog:
     def validated(self, step: int, values: Mapping[str, float], best_step: int) -> None:
         """Report a validation, and the step of the best one so far."""
         self._track(step, {f"validation/{k}": v for k, v in values.items()})
-        self._say(step, "  ".join([f"{k} {values[k]:.3g}" for k in SHOWN if k in values] + [f"best at {best_step}"]))
+        shown = [f"{k} {values[k]:.3g}" for k in self._shown if k in values]
+        self._say(step, "  ".join([*shown, f"best at {best_step}"]))
 
     def _track(self, step: int, values: Mapping[str, float]) -> None:
         with tolerate_disk_full("the tracker's log", last=False):

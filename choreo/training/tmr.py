@@ -1,31 +1,27 @@
-"""The training run of the text-motion encoder: resumable, and stopped when held-out retrieval no longer improves."""
+"""The training of the text-motion encoder, as a task of `choreo.training.loop.TrainingRun`."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
+from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import Dataset
 
-from choreo.data.clip import Clip
+from choreo.data.clip import Clip, representation_of
 from choreo.data.windows.captioned import CaptionedWindows, Sentences, canonical_statistics, captioned_motions
-from choreo.data.windows.windows import collate
-from choreo.errors import InvalidArtifact, InvalidInput, NonFiniteOutput
+from choreo.errors import InvalidArtifact, InvalidInput
+from choreo.evaluation.retrieval_precision import TOPS
 from choreo.models.tmr import MotionDecoder, TextMotionModel, TextMotionSpec, save_text_motion
 from choreo.text.encoders import TextEncoder
 from choreo.training.best import Best
-from choreo.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
 from choreo.training.contrastive import info_nce, masked_smooth_l1, regularization, true_of
 from choreo.training.ema import Ema
-from choreo.training.held_out_retrieval import HeldOutRetrieval, selection_score
+from choreo.training.held_out_retrieval import WAYS, HeldOutRetrieval, selection_score
+from choreo.training.loop import Task, TrainingRun, num_windows
 from choreo.training.recipe import TextMotionRecipe
-from choreo.training.resuming import last_step
-from choreo.training.trainer import num_windows, warmup_cosine
-
-log = logging.getLogger(__name__)
-MODEL = "model"
 
 
 class TextMotionAutoencoder(nn.Module):
@@ -35,10 +31,10 @@ class TextMotionAutoencoder(nn.Module):
         super().__init__()
         self.weights, self.text_noise = recipe.losses, recipe.text_noise
         self.encoders = TextMotionModel(spec)
-        self.decoder = MotionDecoder(spec.network)
+        self.decoder = MotionDecoder(spec)
 
     def forward(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Loss terms of a batch of `CaptionedWindows` and their weighted `total`."""
+        """Loss terms of a batch of `CaptionedWindows`, and their weighted `total`."""
         mask, text = batch["mask"], batch["text"]
         motion = self.encoders.encode_motion(batch["features"], mask)
         written = self.encoders.encode_text(text + self.text_noise * torch.randn_like(text))
@@ -58,128 +54,72 @@ class TextMotionAutoencoder(nn.Module):
         return terms
 
 
-class TextMotionTrainer:
-    """One run in one folder: `checkpoints/`, `logs/`, and `model/` with the best averaged weights so far."""
+class TextMotionTask(Task):
+    """The text-motion encoder; the run ends when held-out retrieval no longer improves."""
+
+    shown = ("selection", *(f"{kind}/{way}@{k}" for kind in ("pool", "full") for way in WAYS for k in TOPS))
 
     def __init__(
-        self,
-        recipe: TextMotionRecipe,
-        spec: TextMotionSpec,
-        train: CaptionedWindows,
-        held_out: HeldOutRetrieval | None,
-        folder: Path,
+        self, recipe: TextMotionRecipe, spec: TextMotionSpec, windows: Dataset, held_out: HeldOutRetrieval | None
     ) -> None:
-        options = recipe.train
-        self.recipe, self.spec, self.held_out, self.folder, self.data = recipe, spec, held_out, folder, train
-        self.accelerator = Accelerator(
-            mixed_precision=options.mixed_precision,
-            log_with=None if options.tracker == "none" else options.tracker,
-            project_dir=folder / "logs",
-        )
-        if self.accelerator.num_processes > 1:
-            raise InvalidInput("train", "one process trains a text-motion encoder: pairs contrast within a batch")
-        torch.manual_seed(options.seed)
-        self.model = TextMotionAutoencoder(spec, recipe)
-        self.ema = Ema(self.model.encoders, options.ema_decay)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
-        )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, warmup_cosine(options))
-        self.step, self.best = 0, Best("selection", lambda score: -score)
-        self._resume()
-        self.prepared, self.optimizer = self.accelerator.prepare(self.model, self.optimizer)
-        self.ema.shadow = {k: v.to(self.accelerator.device) for k, v in self.ema.shadow.items()}
+        """An encoder with initial weights.
 
-    def run(self, until: int | None = None) -> Path:
-        """Train to `max_steps`, to `until`, or until `patience` validations pass without a better one.
+        Args:
+            recipe: of the run.
+            spec: of the encoder.
+            windows: all captioned windows of the run, in order.
+            held_out: pairs that retrieval is scored on.
+        """
+        self.recipe, self.spec, self.name, self.options = recipe, spec, recipe.name, recipe.train
+        self.windows, self.held_out, self.patience = windows, held_out, recipe.patience
+        torch.manual_seed(recipe.train.seed)
+        self.network = TextMotionAutoencoder(spec, recipe)
+        self.averaged = self.network.encoders
+        self.best = Best("selection", lambda score: -score)
+
+    def begin(self, accelerator: Accelerator, ema: Ema) -> None:
+        """Refuse more than one process.
 
         Raises:
-            InvalidInput: `until` lies before the step that the run is at.
-            NonFiniteOutput: the loss became NaN or infinite; the last checkpoint is untouched.
+            InvalidInput: there is more than one.
         """
-        options = self.recipe.train
-        last = last_step(until, self.step, options.max_steps)
-        self.accelerator.init_trackers(self.recipe.name)
-        rest = Subset(self.data, range(self.step * options.batch_size, num_windows(options)))
-        for batch in DataLoader(rest, options.batch_size, collate_fn=collate):
-            if self.step >= last or self._exhausted():
-                break
-            terms = self._step({k: v.to(self.accelerator.device) for k, v in batch.items()})
-            self.step += 1
-            if self.step % options.log_every == 0:
-                self._log("train", {k: float(v) for k, v in terms.items()})
-            if self.step % options.validate_every == 0 or self.step == last:
-                self._validate()
-            if self.step % options.save_every == 0 or self.step == last:
-                self._save()
-        self.accelerator.end_training()
-        return self.folder / MODEL
+        if accelerator.num_processes > 1:
+            raise InvalidInput("train", "one process trains a text-motion encoder: pairs are contrasted within a batch")
+        self._device = accelerator.device
 
-    def _step(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        options = self.recipe.train
-        torch.manual_seed(hash((options.seed, self.step)) & 0x7FFFFFFF)
-        self.prepared.train()
-        terms = self.prepared(batch)
-        if not torch.isfinite(terms["total"]):
-            raise NonFiniteOutput(f"the loss is {float(terms['total'])} at step {self.step}; lower the learning rate")
-        self.accelerator.backward(terms["total"])
-        self.accelerator.clip_grad_norm_(self.model.parameters(), options.max_grad_norm)
-        self.optimizer.step()
-        self.schedule.step()
-        self.optimizer.zero_grad()
-        self.ema.update(self.model.encoders)
-        return {name: value.detach() for name, value in terms.items()}
+    def seed_of(self, index: int, process: int) -> int:
+        """A hash of the recipe's seed and the batch."""
+        return hash((self.options.seed, index)) & 0x7FFFFFFF
 
-    def _exhausted(self) -> bool:
-        waited = (self.step - self.best.step) // self.recipe.train.validate_every
-        return self.held_out is not None and self.best.step > 0 and waited >= self.recipe.patience
+    def loss(self, batch: dict[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+        """Loss terms of a batch of `CaptionedWindows`."""
+        return model(batch)
 
-    def _averaged(self) -> TextMotionModel:
-        model = TextMotionModel(self.spec).to(self.accelerator.device)
-        model.load_state_dict(self.ema.shadow)
-        return model.eval()
-
-    def _validate(self) -> None:
-        """Score the averaged weights; keep them when they are the best so far, or when there is nothing to score."""
+    def validate(self, weights: dict[str, Tensor]) -> dict[str, float] | None:
+        """Retrieval scores of averaged encoders, and `selection`, by which the best are chosen."""
         if self.held_out is None:
-            save_text_motion(self.folder / MODEL, self.spec, self.ema.shadow)
-            return
-        scores = self.held_out.scores(self._averaged())
-        scores |= {self.best.by: selection_score(scores)}
-        self._log("validation", scores)
-        folder = self.folder / MODEL
-        self.best.offer(self.step, scores, folder, lambda: save_text_motion(folder, self.spec, self.ema.shadow))
+            return None
+        model = TextMotionModel(self.spec).to(self._device)
+        model.load_state_dict(weights)
+        scores = self.held_out.scores(model.eval())
+        return scores | {self.best.by: selection_score(scores)}
 
-    def _log(self, kind: str, values: Mapping[str, float]) -> None:
-        self.accelerator.log({f"{kind}/{k}": v for k, v in values.items()}, step=self.step)
-        shown = "  ".join(f"{k} {v:.3f}" for k, v in values.items() if "chance" not in k)
-        log.info("step %d/%d  %s", self.step, self.recipe.train.max_steps, shown)
+    def save(self, folder: Path, weights: dict[str, Tensor]) -> None:
+        """Write a checkpoint folder of the encoders."""
+        save_text_motion(folder, self.spec, weights)
 
-    def _save(self) -> None:
-        state = {
-            "step": self.step,
-            "recipe": self.recipe.model_dump_json(),
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "ema": self.ema.state_dict(),
-        }
-        state |= self.best.state()
-        save_checkpoint(self.folder / "checkpoints", self.step, state, self.recipe.train.keep_checkpoints)
+    def description(self) -> dict[str, str]:
+        """The recipe as JSON."""
+        return {"recipe": self.recipe.model_dump_json()}
 
-    def _resume(self) -> None:
-        newest = latest_checkpoint(self.folder / "checkpoints")
-        if newest is None:
-            return
-        state = load_checkpoint(newest)
-        if TextMotionRecipe.model_validate_json(state["recipe"]).network != self.recipe.network:
-            raise InvalidArtifact(f"{newest} was trained with another architecture; choose another --out")
-        self.step = state["step"]
-        self.best.load(state)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.ema.load_state_dict(state["ema"])
+    def check(self, state: Mapping[str, Any], path: Path) -> None:
+        """Refuse the checkpoint of another architecture."""
+        try:
+            saved = TextMotionRecipe.model_validate_json(state["recipe"])
+        except (KeyError, ValidationError) as error:
+            raise InvalidArtifact(f"{path} is not a checkpoint of a text-motion encoder: {error}") from error
+        if saved.network != self.recipe.network:
+            raise InvalidArtifact(f"{path} was trained with another architecture; choose another --out")
 
 
 def train_text_motion(
@@ -192,15 +132,27 @@ def train_text_motion(
 ) -> Path:
     """Run or resume `recipe` on clips; returns the folder of the best averaged encoders.
 
+    Args:
+        recipe: what to train, and how.
+        training: clips to train on.
+        held_out: clips whose captions are retrieved; without any the newest weights are kept.
+        encoder: of sentences.
+        folder: of the run.
+        until: step to stop after.
+
     Raises:
         InvalidInput: no clip has a caption.
+        InvalidArtifact: the folder holds a run of another architecture.
+        NotSaved: the last save failed.
     """
     if not any(clip.captions for clip in training):
         raise InvalidInput("data", "holds no captioned clip to train on")
-    mean, std = canonical_statistics(training)
-    spec = TextMotionSpec(name=recipe.name, network=recipe.network, mean=mean, std=std)
+    window = recipe.network.window
+    mean, std = canonical_statistics(training, window)
+    motion = representation_of(training).name
+    spec = TextMotionSpec(name=recipe.name, network=recipe.network, representation=motion, mean=mean, std=std)
     sentences = Sentences(training, encoder, recipe.losses.similarity)
-    windows = CaptionedWindows(training, sentences, num_windows(recipe.train), recipe.train.seed)
-    pairs = captioned_motions(held_out)
+    windows = CaptionedWindows(training, sentences, num_windows(recipe.train), recipe.train.seed, window=window)
+    pairs = captioned_motions(held_out, window)
     scored = HeldOutRetrieval.of(pairs, encoder) if pairs else None
-    return TextMotionTrainer(recipe, spec, windows, scored, folder).run(until)
+    return TrainingRun(TextMotionTask(recipe, spec, windows, scored), folder).run(until)

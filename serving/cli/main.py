@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from choreo.errors import ChoreoError, InvalidInput
+from serving.cli.data import app as data_app
 from serving.cli.models import app as models_app
 from serving.cli.output import Json, print_document
 from serving.cli.phrases import app as phrases_app
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(phrases_app)
 app.add_typer(models_app)
+app.add_typer(data_app)
 stderr = Console(stderr=True)
 
 

@@ -21,7 +21,7 @@ from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import Row, score
 from choreo.evaluation.text_motion import TextMotionEncoder
 from choreo.motion.skeleton import WINDOW
-from choreo.training.sides import read_sides
+from choreo.training.splits import read_splits
 from serving.evaluation.dancers import Dance, DanceOptions, Dancer, in_process, server, untrained
 from serving.evaluation.replications import combined, seeds_apart
 from serving.evaluation.stretches import Stretch, held_out_stretches, windows
@@ -98,7 +98,7 @@ def open_scene(data: Path, samples: int, settings: Settings) -> Scene:
     Raises:
         InvalidInput: no data set, or no held-out clip that is long enough.
     """
-    splits = read_sides(data)
+    splits = read_splits(data)
     stretches = held_out_stretches(splits.held_out, data / "audio", samples)
     if not stretches:
         raise InvalidInput("data", f"{data} holds no held-out clip of {WINDOW} frames")

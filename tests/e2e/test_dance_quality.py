@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from tests_data import data_pack
 
-from choreo.data.layouts.packs import load_packs
+from choreo.data.datasets import open_dataset
 from choreo.evaluation.kinematics import bone_length_deviation, kinetic_energy
 from choreo.motion.clip import Motion
 from choreo.motion.representation import decode
@@ -208,6 +208,6 @@ def test_windows_that_were_only_laid_end_to_end_would_be_found_out(real: Real) -
 
 @pytest.mark.data
 def test_the_mocap_energy() -> None:
-    clips = [(c.num_frames, kinetic_energy(decode(c.features), FPS)) for c in load_packs(data_pack())]
+    clips = [(c.num_frames, kinetic_energy(decode(c.features), FPS)) for c in open_dataset(data_pack())]
     mean = sum(frames * value for frames, value in clips) / sum(frames for frames, _ in clips)
     assert mean == pytest.approx(MOCAP_ENERGY, rel=0.05)

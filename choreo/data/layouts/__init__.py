@@ -1,1 +1,1 @@
-"""Readers of motion data sets, one layout a file."""
+"""Readers of motion data sets, one layout per module."""

@@ -3,14 +3,14 @@
 Layout as of google/aistplusplus_api (`aist_plusplus/loader.py`, `processing/run_estimate_smpl.py`, README):
 
     motions/<sequence>.pkl      smpl_poses (N, 72) axis-angle, smpl_scaling (1,), smpl_trans (N, 3); 60 fps, y up.
-                                trans is in the cameras' centimetres: over the scaling it is in the model's metres
+                                trans is in the cameras' centimetres; divided by the scaling it is in metres
     keypoints3d/<sequence>.pkl  keypoints3d and keypoints3d_optim (N, 17, 3): COCO-17 in centimetres
     splits/*.txt                crossmodal_{train,val,test}.txt: names, one a line
-    ignore_list.txt             names whose annotation failed, here or in splits/
+    ignore_list.txt             names whose annotation failed, at the top or in splits/
 
-A sequence is named by AIST's rules (aistdancedb.ongaaccel.jp/data_formats): gBR_sBM_cAll_d04_mBR0_ch01 is genre,
-situation, camera, dancer, song and choreography. Music is not part of AIST++: `music/` (or `wav/`, `wavs/`) may hold
-the sequence's own audio or that of the song, which both begin with the motion.
+Names follow AIST's rules (aistdancedb.ongaaccel.jp/data_formats): gBR_sBM_cAll_d04_mBR0_ch01 gives genre, situation,
+camera, dancer, song and choreography. Music is not part of AIST++: `music/` (or `wav/`, `wavs/`) may hold audio named
+after the sequence or after its song; both start with the motion.
 """
 
 import re
@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.data.layouts.coco17 import KEYPOINTS, smpl_joints
-from choreo.data.layouts.listing import read_names, regular_files, sides_of
+from choreo.data.layouts.listing import published_parts, read_names, regular_files
 from choreo.data.layouts.recording import Recording, Sentence, Skipped
 from choreo.data.layouts.restricted_pickle import read_arrays
 from choreo.data.layouts.smpl_poses import smpl_positions
@@ -32,13 +32,13 @@ from choreo.motion.clip import MAX_FRAMES
 
 FPS: Final = 60
 LICENCE: Final = "aist++-cc-by-4.0"
-"""Of the annotations; the songs have AIST's own terms."""
+"""Licence of the annotations; the songs are under AIST's own terms."""
 GENRES: Final = MappingProxyType(
     {"BR": "break", "PO": "pop", "LO": "lock", "MH": "middle hip-hop", "LH": "LA hip-hop", "HO": "house",
      "WA": "waack", "KR": "krump", "JS": "street jazz", "JB": "ballet jazz"}
 )  # fmt: skip
-CROSS_MODAL: Final = MappingProxyType({side: f"crossmodal_{side}.txt" for side in ("train", "val", "test")})
-"""The published split in which no song of one side is danced on another."""
+CROSS_MODAL: Final = MappingProxyType({part: f"crossmodal_{part}.txt" for part in ("train", "val", "test")})
+"""Files of the published split whose parts share no song."""
 
 _NAME: Final = re.compile(r"g(?P<genre>[A-Z]{2})_s[A-Z]{2}_c[A-Za-z0-9]+_d\d\d_m(?P<song>[A-Z]{2}\d)_ch\d\d")
 
@@ -60,7 +60,7 @@ class Aist:
                 self.skipped.append(Skipped(stem, "is on the data set's own ignore list"))
         refused = {s.name for s in self.skipped}
         self.keys = tuple(sorted(stems - refused))
-        self.published = sides_of({side: root / "splits" / file for side, file in CROSS_MODAL.items()}, self.keys)
+        self.published = published_parts({part: root / "splits" / f for part, f in CROSS_MODAL.items()}, self.keys)
         self._songs = SongFiles([root / name for name in ("music", "wav", "wavs")])
 
     @staticmethod
@@ -69,14 +69,14 @@ class Aist:
         return any(regular_files(root / name, "*.pkl") for name in ("motions", "keypoints3d"))
 
     def group_of(self, key: str) -> str:
-        """The song, `mBR0`: several dancers dance the same choreographies to it."""
+        """The song, `mBR0`: several dancers perform the same choreographies to it."""
         return f"m{_parts(key)['song']}"
 
     def recording(self, key: str) -> Recording:
-        """Read one sequence: the SMPL fit where there is one, else the keypoints.
+        """Read one sequence: its SMPL fit, or its keypoints where it has no fit.
 
         Raises:
-            InvalidInput: not a pickle of arrays, or of other shapes; audio that cannot be read.
+            InvalidInput: not a pickle of arrays of the right shapes, or audio that cannot be read.
             OSError: a file cannot be read.
         """
         genre = GENRES[_parts(key)["genre"]]
@@ -102,7 +102,7 @@ def positions_of_motion(arrays: dict[str, NDArray[np.generic]], field: str) -> N
     """Positions (T, 22, 3), metres, of a file of `motions/`.
 
     Raises:
-        InvalidInput: an array is missing or of another shape, or the scaling is no positive number.
+        InvalidInput: an array is missing or of another shape, or the scaling is not a positive number.
     """
     poses, trans, scaling = (_numbers(arrays, f"smpl_{name}", field) for name in ("poses", "trans", "scaling"))
     if scaling.size != 1 or not np.isfinite(scaling).all() or not scaling.item() > 0:
@@ -115,10 +115,10 @@ def positions_of_motion(arrays: dict[str, NDArray[np.generic]], field: str) -> N
 
 
 def positions_of_keypoints(arrays: dict[str, NDArray[np.generic]], field: str) -> NDArray[np.float64]:
-    """Positions (T, 22, 3), metres, of a file of `keypoints3d/`: the optimised keypoints where it has them.
+    """Positions (T, 22, 3), metres, of a file of `keypoints3d/`; its optimised keypoints where it has them.
 
     Raises:
-        InvalidInput: no keypoints, or of another shape, or NaN.
+        InvalidInput: no keypoints, another shape, NaN or infinity.
     """
     name = "keypoints3d_optim" if "keypoints3d_optim" in arrays else "keypoints3d"
     keypoints = _numbers(arrays, name, field)

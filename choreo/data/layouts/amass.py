@@ -1,9 +1,9 @@
 """AMASS (Mahmood et al. 2019): archives of SMPL-H poses, `<data set>/<subject>/<take>_poses.npz`.
 
-Layout as amass.is.tue.mpg.de publishes it and nghorbani/amass documents it: `poses` (N, 156) axis-angle (3 root, 63
+Layout as published by amass.is.tue.mpg.de and documented in nghorbani/amass: `poses` (N, 156) axis-angle (3 root, 63
 body, 90 hands), `trans` (N, 3) metres, `mocap_framerate`, `betas`, `dmpls`, `gender`; z is up. The SMPL-X release has
-(N, 165) and `mocap_frame_rate`. Joints are those of `choreo.data.layouts.smpl_poses`: gender and betas are not
-read, and no body model is needed. A `shape.npz` of a subject holds no motion.
+(N, 165) and `mocap_frame_rate`. Gender and betas are not read: joints are computed without a body model
+(`choreo.data.layouts.smpl_poses`). A subject's `shape.npz` holds no motion.
 """
 
 from pathlib import Path
@@ -17,8 +17,8 @@ from choreo.motion.formats.npz import NpzArchive
 
 LICENCE: Final = "amass-noncommercial"
 RELEASES: Final = (("mocap_framerate", 156), ("mocap_frame_rate", 165))
-"""Name of the frame rate and numbers of a pose: SMPL-H, SMPL-X."""
-LOOKED_AT: Final = 20
+"""Name of the frame rate and numbers per pose: SMPL-H, SMPL-X."""
+MAX_PROBED: Final = 20
 """Archives that are opened to recognise the layout."""
 
 
@@ -37,7 +37,7 @@ class Amass:
     @staticmethod
     def recognised(root: Path) -> bool:
         """Whether one of the first archives has poses and translations."""
-        return any(has_members(path, ("poses", "trans")) for path in regular_files(root, "**/*.npz")[:LOOKED_AT])
+        return any(has_members(path, ("poses", "trans")) for path in regular_files(root, "**/*.npz")[:MAX_PROBED])
 
     def group_of(self, key: str) -> str:
         """The take."""
@@ -65,7 +65,7 @@ class Amass:
 
 
 def has_members(path: Path, names: tuple[str, ...]) -> bool:
-    """Whether a file is an archive with these members."""
+    """Whether a file is an .npz archive with these members."""
     try:
         archive = NpzArchive(path, path.name)
     except (InvalidInput, OSError):

@@ -1,8 +1,8 @@
-"""The CMU motion capture database in a BVH conversion: `<subject>_<take>.bvh`, at any depth of folders.
+"""The CMU motion capture database converted to BVH: `<subject>_<take>.bvh`, at any depth of folders.
 
-Layout as of the conversions by B. Hahne (cgspeed.com, READMEFIRST of 2008 and 2009): a T pose is added as first frame,
-most takes are at 120 frames per second, y is up, and an index of descriptions (`cmu-mocap-index-text.txt`) has lines of
-take name, tab and description. Motions are free to use and may not be resold (mocap.cs.cmu.edu).
+Layout of the conversions by B. Hahne (cgspeed.com, READMEFIRST of 2008 and 2009): the first frame is an added T pose,
+most takes have 120 frames per second, y is up, and `cmu-mocap-index-text.txt` has lines of take name, tab and
+description. The motions are free to use and may not be resold (mocap.cs.cmu.edu).
 """
 
 import re
@@ -21,16 +21,16 @@ from choreo.motion.skeleton import BONE_LENGTHS, JOINT_NAMES, L_ANKLE, L_KNEE, P
 INDEX: Final = "cmu-mocap-index-text.txt"
 MAX_INDEX_CHARS: Final = 2**21
 UNITS: Final = (25.4e-3 / 0.45, 0.01, 0.0254, 0.001, 1.0)
-"""Metres per unit of a file: CMU's own (inches over 0.45), centimetres, inches, millimetres, metres."""
-JUMP_SPEED: Final = 10.0
-"""Nobody leaves a T pose faster, m/s of any joint around the pelvis."""
+"""Metres per unit of a file: CMU's own (inches / 0.45), centimetres, inches, millimetres, metres."""
+MAX_JOINT_SPEED: Final = 10.0
+"""A joint that leaves a T pose faster than this, m/s relative to the pelvis, was not recorded doing so."""
 STRAIGHT: Final = 0.95
-"""Arms are spread where the wrists are so much of the way along the arms apart."""
+"""Arms are spread when the distance of the wrists is at least this share of the length along the arms."""
 _ARMS: Final = [JOINT_NAMES.index(f"{side}_{part}") for side, part in (
     ("left", "wrist"), ("left", "elbow"), ("left", "shoulder"), ("right", "shoulder"), ("right", "elbow"),
     ("right", "wrist"))]  # fmt: skip
 PARTNERS: Final = {"19": "18", "21": "20", "23": "22", "34": "33"}
-"""Subjects who took part in the same takes as another; 60 and 61 are `choreo.data.layouts.packs.group_of`'s."""
+"""Subjects recorded in the same takes as another; `choreo.data.layouts.packs.group_of` knows of 60 and 61."""
 
 _TAKE: Final = re.compile(r"\d{2,3}_\d{2,3}")
 _ROW: Final = re.compile(r"\s*(\d{2,3}_\d{2,3})\s+(\S.*)")
@@ -62,7 +62,7 @@ class CmuBvh:
         return any(_TAKE.fullmatch(path.stem) for path in regular_files(root, "**/*.bvh"))
 
     def group_of(self, key: str) -> str:
-        """The take; partners in the same take share it."""
+        """The take, which partners share."""
         subject, take = key.split("_")
         return f"{PARTNERS[subject]}_{take}" if subject in PARTNERS else group_of(key)
 
@@ -88,9 +88,9 @@ class CmuBvh:
 
 
 def in_metres(positions: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Positions (T, 22, 3) in one of `UNITS`, to metres: of the units that give human legs, the likeliest.
+    """Positions (T, 22, 3) in one of `UNITS` to metres, by the unit that gives the likeliest human legs.
 
-    Where none does, they are returned as they are, for `to_clip` to refuse.
+    Where none gives human legs, they are returned as they are, and `to_clip` refuses them.
     """
     legs, canonical = leg_length(positions), float(BONE_LENGTHS[[L_KNEE, L_ANKLE]].sum())
     fitting = [unit for unit in UNITS if LEG_METRES[0] <= legs * unit <= LEG_METRES[1]]
@@ -99,7 +99,7 @@ def in_metres(positions: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def without_t_pose(positions: NDArray[np.floating], fps: float) -> NDArray[np.float64]:
-    """Drop the first of (T, 22, 3) where it is a T pose from which no body could get to the second."""
+    """Drop the first frame of (T, 22, 3) if it is a T pose that no body could leave that fast."""
     p = np.asarray(positions, np.float64)
     if len(p) < 2:
         return p
@@ -107,7 +107,7 @@ def without_t_pose(positions: NDArray[np.floating], fps: float) -> NDArray[np.fl
     left_at = np.linalg.norm(around[1] - around[0], axis=-1).max() * fps
     along = np.linalg.norm(np.diff(p[0, _ARMS], axis=0), axis=-1).sum()
     spread = np.linalg.norm(p[0, _ARMS[0]] - p[0, _ARMS[-1]]) >= STRAIGHT * along
-    return p[1:] if spread and left_at > JUMP_SPEED else p
+    return p[1:] if spread and left_at > MAX_JOINT_SPEED else p
 
 
 def _descriptions(root: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Joints of SMPL-22 from the 17 keypoints of COCO (Lin et al. 2014), which have neither spine nor toes."""
+"""SMPL-22 joints from the 17 keypoints of COCO (Lin et al. 2014), which have neither spine nor toes."""
 
 from typing import Final
 
@@ -40,18 +40,18 @@ _REST: Final = forward_kinematics(np.zeros(3), np.broadcast_to(np.eye(3), (NUM_J
 
 
 def smpl_joints(keypoints: NDArray[np.floating]) -> Array:
-    """Keypoints (T, 17, 3) in any unit, y up or not, to joints (T, 22, 3) in the same unit.
+    """Keypoints (T, 17, 3), in any unit and with any up axis, to joints (T, 22, 3) in the same unit and axes.
 
-    What COCO lacks is constructed from the rest pose of the canonical skeleton:
+    What COCO lacks is taken from the rest pose of the canonical skeleton:
 
-    - pelvis, spine1 to spine3 and neck stand where they stand in the rest pose between the middle of the hips and the
-      middle of the shoulders, in the frame of the two (up: from hips to shoulders; side: both left-right lines) and
-      at its size. The spine is therefore straight; the line of the hips and that of the shoulders keep their twist.
-    - collars go along with the shoulders: at the rest pose's share of the way from their middle to each of them, and
-      as far below that line.
-    - head: from the neck towards the middle of the ears, by the rest pose's length.
-    - toes: the foot is held at the rest pose's angle to its shank, and turned as the pelvis is: the frame of the trunk
-      goes along with the shortest rotation from where the shank hangs in the rest pose to where it is.
+    - pelvis, spine1 to spine3 and neck: as in the rest pose between the centres of hips and shoulders, in the trunk's
+      frame (up: from hips to shoulders; side: both left-right lines) and at its size. The spine is therefore straight;
+      the lines of hips and shoulders keep their twist.
+    - collars: at the rest pose's fraction of the way from the centre of the shoulders to each of them, and as far below
+      that line.
+    - head: from the neck towards the centre of the ears, at the rest pose's distance.
+    - toes: the foot keeps the rest pose's angle to its shank and the trunk's direction: the trunk's frame follows the
+      shortest rotation from the shank's direction in the rest pose to its actual one.
 
     Nose and eyes are not used.
     """
@@ -63,7 +63,7 @@ def smpl_joints(keypoints: NDArray[np.floating]) -> Array:
     rest_hips, rest_shoulders = _middle(_REST, L_HIP, R_HIP), _middle(_REST, L_SHOULDER, R_SHOULDER)
     frame = _trunk_frame(out)
     scale = np.linalg.norm(shoulders - hips, axis=-1) / np.linalg.norm(rest_shoulders - rest_hips)
-    # The rest pose's own line from hips to shoulders is not quite vertical: its frame is taken out.
+    # The rest pose's own line from hips to shoulders is not quite vertical: remove its frame.
     frame = frame @ np.swapaxes(_trunk_frame(_REST[None]), -1, -2)
 
     def placed(offset: Array, turn: Array = frame) -> Array:

@@ -1,12 +1,12 @@
 """HumanML3D (Guo et al. 2022, "Generating Diverse and Natural 3D Human Motions from Text"): motion with sentences.
 
-Layout as of EricGuo5513/HumanML3D (README, `raw_pose_processing.ipynb`, `motion_representation.ipynb`) and of the data
+Layout as in EricGuo5513/HumanML3D (README, `raw_pose_processing.ipynb`, `motion_representation.ipynb`) and the data
 loader of EricGuo5513/text-to-motion:
 
     new_joints/<id>.npy    (T, 22, 3) metres, 20 fps, y up, SMPL's order; one actor's skeleton
     texts/<id>.txt         a sentence a line: caption#tokens#start#end, seconds; 0.0#0.0 (or nan) is the whole clip
     train.txt, val.txt, test.txt
-    M<id>                  the mirror image of <id>, its sentences with left and right exchanged
+    M<id>                  the mirror image of <id>, with left and right exchanged in its sentences
 """
 
 from collections.abc import Iterable
@@ -16,16 +16,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.data.layouts.listing import regular_files, sides_of
+from choreo.data.layouts.listing import published_parts, regular_files
 from choreo.data.layouts.recording import Recording, Sentence, Skipped
 from choreo.errors import InvalidInput
 from choreo.motion.clip import check_positions
 
 FPS: Final = 20
 LICENCE: Final = "humanml3d-amass-noncommercial"
-"""The motion is AMASS's and HumanAct12's, under their terms."""
+"""The motion comes from AMASS and HumanAct12, under their terms."""
 FAMILY: Final = "humanml3d"
-SIDES: Final = ("train", "val", "test")
+PARTS: Final = ("train", "val", "test")
 MAX_TEXT_CHARS: Final = 2**16
 
 
@@ -39,7 +39,7 @@ class HumanML3D:
         self.keys = tuple(path.stem for path in regular_files(self._joints, "*.npy"))
         texts = {path.stem for path in regular_files(self._texts, "*.txt")}
         self.skipped = [Skipped(f"texts/{n}.txt", "has no motion") for n in sorted(texts - set(self.keys))]
-        self.published = sides_of({side: root / f"{side}.txt" for side in SIDES}, self.keys)
+        self.published = published_parts({part: root / f"{part}.txt" for part in PARTS}, self.keys)
 
     @staticmethod
     def recognised(root: Path) -> bool:
@@ -47,11 +47,11 @@ class HumanML3D:
         return bool(regular_files(root / "new_joints", "*.npy"))
 
     def group_of(self, key: str) -> str:
-        """The take; a mirrored one is the same."""
+        """The take, the same for its mirror image."""
         return key.removeprefix("M")
 
     def recording(self, key: str) -> Recording:
-        """Read one clip. Lines that are no sentences become remarks; a clip without any is still motion.
+        """Read one clip; lines that are not sentences become remarks, and none are needed.
 
         Raises:
             InvalidInput: not an array of joints.
@@ -77,7 +77,7 @@ class HumanML3D:
 
 
 def parse_sentences(lines: Iterable[str], seconds: float) -> tuple[tuple[Sentence, ...], tuple[str, ...]]:
-    """Sentences of lines `caption#tokens#start#end` about a motion of `seconds`, and remarks on the lines refused."""
+    """Sentences of lines `caption#tokens#start#end` about a motion of `seconds`, and remarks on refused lines."""
     sentences, remarks = [], []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -98,7 +98,7 @@ def parse_sentences(lines: Iterable[str], seconds: float) -> tuple[tuple[Sentenc
 
 def _positions(path: Path, field: str) -> NDArray[np.float64]:
     try:
-        # Mapped, so that a header which lies about the size is refused and costs no memory.
+        # Memory-mapped, so that a header that lies about the size is refused and costs no memory.
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise InvalidInput(field, f"{path.name} is not an array of numbers, or is cut off") from error

@@ -1,25 +1,24 @@
-"""Loader of the data pack: CMU and Tang mocap (int16 millimetres), music features and captions.
+"""The data pack: CMU and Tang mocap with music features and captions.
 
-Layout, field by field: `motion/{cmu,tang}.npz` one int16 array (T, 22, 3) per key; `music/tang_features.npz` with
-`<key>` (T, 35), `<key>/beats` seconds and `<key>/tempo`; `captions.csv` with clip, start_s, end_s, source, split,
-caption.
+motion/{cmu,tang}.npz      one int16 array (T, 22, 3) in millimetres per key, 30 fps
+music/tang_features.npz    <key> (T, 35), <key>/beats in seconds, <key>/tempo
+captions.csv               clip, start_s, end_s, source, split, caption
 """
 
 import csv
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from choreo.data.clip import Caption, Clip
-from choreo.data.layouts.recording import Recording, Sentence, Skipped, Song, to_clip
+from choreo.data.clip import Caption
+from choreo.data.layouts.recording import Recording, Sentence, Skipped, Song
 from choreo.errors import InvalidInput
 from choreo.motion.clip import MAX_FRAMES, check_positions
 from choreo.motion.retarget import retarget
@@ -27,32 +26,39 @@ from choreo.motion.skeleton import FPS, NUM_JOINTS
 from choreo.music.encoders import precomputed
 from choreo.postprocess.floor import levelled
 
-NOT_DANCING = frozenset({"01"})
-"""CMU subjects left out: 01 climbs and hangs, so its feet say nothing about a floor."""
-TWINS = {"T_9": "T_1"}
-"""Tang dances that are nearly the same recording; they share a group."""
-LICENCES = {"cmu": "cmu-mocap", "tang": "research-mit"}
-"""Licence tag by the name of the motion file."""
-GENRES = {"W": "waltz", "R": "rumba", "C": "cha-cha", "T": "tango", "salsa": "salsa", "94": "Indian dance",
+EXCLUDED_SUBJECTS: Final = frozenset({"01"})
+"""CMU subjects left out: 01 climbs and hangs, so its feet do not show where the floor is."""
+DUPLICATES: Final = {"T_9": "T_1"}
+"""Tang dances that are nearly the same recording as another; they share its group."""
+LICENCES: Final = {"cmu": "cmu-mocap", "tang": "research-mit"}
+"""Licence tag by name of the motion file."""
+GENRES: Final = {"W": "waltz", "R": "rumba", "C": "cha-cha", "T": "tango", "salsa": "salsa", "94": "Indian dance",
           "05": "modern dance", "135": "martial arts"}  # fmt: skip
-"""Kind of dance by family; the rest is everyday motion."""
-METERS = {"W": 3}
-"""Beats per bar where they are not four."""
-MAX_ARRAY_BYTES = MAX_FRAMES * NUM_JOINTS * 3 * 4 + 4096
+"""Genre by family; other families are everyday motion."""
+METERS: Final = {"W": 3}
+"""Beats per bar by family, where not four."""
+MAX_ARRAY_BYTES: Final = MAX_FRAMES * NUM_JOINTS * 3 * 4 + 4096
 """Largest array that is unpacked."""
+VALIDATION_GROUPS: Final = frozenset(
+    {"W_4", "W_8", "W_10", "R_1", "C_4", "C_8", "salsa_06", "salsa_11", "05_05", "05_13", "94_06", "135_07"}
+    | {"02_03", "06_08"}
+)
+"""Dances and takes that share the fewest stretches with the others. The Tang dances are spliced from common material,
+tangos so much that none can be held out; what still repeats is cut out of the training part
+(`choreo.data.splits.purge`)."""
 
 
 @dataclass(frozen=True)
 class PackRecording:
-    """One recording of the pack, on the canonical skeleton and on a level floor.
+    """One recording on the canonical skeleton and a level floor.
 
     Attributes:
         key: name within the pack.
         positions: (T, 22, 3) metres, 30 fps.
         residual: mean distance of the rigid fit from the recording, metres.
-        captions: of stretches of it.
+        captions: of parts of it.
         licence: tag of its terms.
-        music: dsp35 features float32 (T, 35), or None.
+        music: `dsp35` features float32 (T, 35), or None.
         beats: seconds from the first frame (n,), empty without music.
     """
 
@@ -65,7 +71,7 @@ class PackRecording:
     beats: NDArray[np.float64]
 
     def as_recording(self) -> Recording:
-        """The recording in the form that every layout returns, the input of `recording.to_clip`."""
+        """The recording in the form that every layout returns (`recording.to_clip` takes it)."""
         return Recording(
             key=self.key,
             group=group_of(self.key),
@@ -83,7 +89,8 @@ class DataPack:
     """The pack in a folder; recordings are read and retargeted one at a time.
 
     Attributes:
-        skipped: what of the captions and the music is about no motion of the pack.
+        files: every file that is read.
+        skipped: captions and music without motion.
 
     Raises:
         InvalidInput: the folder is not a data pack.
@@ -93,7 +100,6 @@ class DataPack:
         motion = {name: root / f"motion/{name}.npz" for name in LICENCES}
         music, table = root / "music/tang_features.npz", root / "captions.csv"
         self.files = (*motion.values(), music, table)
-        """Everything that is read."""
         for path in self.files:
             if not path.is_file():
                 raise InvalidInput("data", f"{path} is missing; this is not a data pack")
@@ -104,7 +110,7 @@ class DataPack:
             key: name
             for name, pack in self._motion.items()
             for key in pack.files
-            if key.split("_")[0] not in NOT_DANCING
+            if key.split("_")[0] not in EXCLUDED_SUBJECTS
         }
         present = {key for pack in self._motion.values() for key in pack.files}
         songs = {name.partition("/")[0] for name in self._music.files}
@@ -121,14 +127,14 @@ class DataPack:
 
     @property
     def keys(self) -> list[str]:
-        """Names of the usable recordings, in order."""
+        """Keys of the usable recordings, in order."""
         return list(self._pack_of)
 
     def recording(self, key: str) -> PackRecording:
-        """Read one.
+        """Read one recording.
 
         Raises:
-            InvalidInput: an array is damaged, or is not motion or music.
+            InvalidInput: an array is damaged, or not motion or music.
         """
         name = self._pack_of[key]
         positions = _array(self._motion[name], key).astype(np.float64) / 1000
@@ -147,20 +153,6 @@ class DataPack:
             music,
             beats,
         )
-
-
-def load_packs(root: Path, progress: Callable[[str], None] = lambda key: None) -> list[Clip]:
-    """Every usable clip of the pack under `root`, retargeted to the canonical skeleton, its floor level.
-
-    Raises:
-        InvalidInput: the folder is not a data pack, or an array in it is not motion.
-    """
-    pack = DataPack(root)
-    clips = []
-    for key in pack.keys:
-        progress(key)
-        clips.append(to_clip(pack.recording(key).as_recording()))
-    return clips
 
 
 def _opened(path: Path) -> NpzFile:
@@ -197,27 +189,19 @@ def _captions(path: Path) -> dict[str, list[Caption]]:
 
 
 def group_of(key: str) -> str:
-    """Dance of a Tang stretch (`W_3_s0` -> `W_3`), take of a CMU clip; partners 60 and 61 danced the same takes."""
+    """The dance of a Tang recording (`W_3_s0` -> `W_3`), the take of a CMU one; 60 and 61 danced together."""
     if not key[:1].isdigit():
         dance = "_".join(key.split("_")[:2])
-        return TWINS.get(dance, dance)
+        return DUPLICATES.get(dance, dance)
     subject, _, take = key.partition("_")
     return f"salsa_{take}" if subject in ("60", "61") else key
 
 
 def family_of(key: str) -> str:
-    """Genre letter of a Tang dance, subject of a CMU clip (salsa for 60 and 61)."""
+    """Genre letter of a Tang recording, subject of a CMU one (salsa for 60 and 61)."""
     return group_of(key).split("_")[0]
 
 
 def is_validation(group: str) -> bool:
-    """A fixed tenth or so of the dances and takes; decided by group so that no dance is on both sides."""
+    """Whether a group is held out: a fixed tenth or so of the dances and takes."""
     return group in VALIDATION_GROUPS
-
-
-VALIDATION_GROUPS = frozenset(
-    {"W_4", "W_8", "W_10", "R_1", "C_4", "C_8", "salsa_06", "salsa_11", "05_05", "05_13", "94_06", "135_07"}
-    | {"02_03", "06_08"}
-)
-"""Dances that share the fewest stretches with the others. The Tang dances are spliced from common material, tangos so
-much that none can be held out; what still repeats is cut out of the training side (`choreo.data.splits.purge`)."""

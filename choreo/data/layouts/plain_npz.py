@@ -1,17 +1,17 @@
-"""This program's own motion archives (`choreo.motion.formats.npz`) as a data set.
+"""The program's own motion archives (`choreo.motion.formats.npz`) as a data set.
 
     <name>.npz         motion: positions (T, 22, 3) metres, fps; a text `licence` in its meta is kept
-    <name>.txt         captions, lines as of HumanML3D: caption, or caption#tokens#start#end in seconds
-    <name>.dsp35.npy   music features (T, 35) at the motion's frames, 30 fps
-    <name>.wav         or the music itself (.flac, .mp3, .ogg), beginning with the motion
+    <name>.txt         captions, one a line: caption, or caption#tokens#start#end in seconds, as in HumanML3D
+    <name>.dsp35.npy   music features (T, 35), one row per frame of the motion at 30 fps
+    <name>.wav         or the music itself (.flac, .mp3, .ogg), starting with the motion
 
-Only the archive is needed. Archives `<take>.npz` in one folder are of one family; every take is a group.
+Only the archive is required. Every archive is a group of its own; the archives of one folder are one family.
 """
 
 from pathlib import Path
 from typing import Final
 
-from choreo.data.layouts.amass import LOOKED_AT, has_members
+from choreo.data.layouts.amass import MAX_PROBED, has_members
 from choreo.data.layouts.humanml3d import MAX_TEXT_CHARS, parse_sentences
 from choreo.data.layouts.listing import regular_files
 from choreo.data.layouts.recording import Recording, Skipped, Song
@@ -23,6 +23,7 @@ from choreo.motion.skeleton import FPS
 from choreo.music.encoders import load_features, precomputed
 
 UNSTATED: Final = "unstated"
+"""Licence tag of an archive that states none."""
 FEATURES: Final = ".dsp35.npy"
 
 
@@ -46,17 +47,17 @@ class PlainNpz:
     @staticmethod
     def recognised(root: Path) -> bool:
         """Whether one of the first archives has positions and a frame rate."""
-        return any(has_members(path, ("positions", "fps")) for path in regular_files(root, "**/*.npz")[:LOOKED_AT])
+        return any(has_members(path, ("positions", "fps")) for path in regular_files(root, "**/*.npz")[:MAX_PROBED])
 
     def group_of(self, key: str) -> str:
         """The take."""
         return key
 
     def recording(self, key: str) -> Recording:
-        """Read one archive and what lies beside it.
+        """Read one archive and the files that belong to it.
 
         Raises:
-            InvalidInput: not motion, or features that are not of the motion's length.
+            InvalidInput: not motion, or music features of another length.
             OSError: a file cannot be read.
         """
         path = self._paths[key]
@@ -66,8 +67,9 @@ class PlainNpz:
         lines: list[str] = []
         if captions.is_file():
             with captions.open(encoding="utf-8", errors="replace") as file:
-                lines = [text if "#" in text else f"{text}##0#0" for text in file.read(MAX_TEXT_CHARS).splitlines()]
-        sentences, remarks = parse_sentences(filter(lambda line: line != "##0#0", lines), len(positions) / FPS)
+                found = filter(None, file.read(MAX_TEXT_CHARS).splitlines())
+                lines = [text if "#" in text else f"{text}##0#0" for text in found]
+        sentences, remarks = parse_sentences(lines, len(positions) / FPS)
         licence = motion.meta.get("licence")
         return Recording(
             key=key,

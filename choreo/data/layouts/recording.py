@@ -1,4 +1,4 @@
-"""From a recording of any actor, as a data set publishes it, to a clip on the canonical skeleton at 30 fps."""
+"""From a recording of any actor to a clip on the canonical skeleton at 30 fps."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -19,16 +19,16 @@ from choreo.postprocess.floor import levelled
 Array = NDArray[np.float64]
 
 MIN_SECONDS: Final = 0.5
-"""Shorter recordings are refused: feet and floor cannot be told from them."""
+"""Shorter recordings are refused: they are too little to find the floor."""
 LEG_METRES: Final = (0.4, 1.3)
-"""Thigh and shank together; anything else is not in metres, or not a human skeleton."""
-MISSING_MUSIC_SECONDS: Final = 0.5
-"""A song may end so much before the motion does, which is then cut."""
+"""Shortest and longest thigh and shank together; anything else is not in metres, or not human."""
+MAX_MISSING_MUSIC_SECONDS: Final = 0.5
+"""A song may end this much before the motion, which is then cut."""
 
 
 @dataclass(frozen=True)
 class Song:
-    """Music that starts with the motion: dsp35 features float32 (N, 35) at 30 fps, and beats (n,) in seconds."""
+    """Music that starts with the motion: `dsp35` features float32 (N, 35) at 30 fps, and beats (n,) in seconds."""
 
     features: NDArray[np.float32]
     beats: Array
@@ -36,7 +36,7 @@ class Song:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A caption as data sets have it, seconds; an `end` of None is the end of the motion."""
+    """A caption with its span in seconds; an `end` of None is the end of the motion."""
 
     text: str
     start: float = 0.0
@@ -45,19 +45,19 @@ class Sentence:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """What a loader reads from files, before anything is retargeted.
+    """What a layout reads from its files, before retargeting.
 
     Attributes:
         key: unique name within the data set.
-        group: name of the song or take; splits go by group.
+        group: name of the song or take; data sets are split by group.
         family: kind of motion (genre or subject).
         positions: (T, 22, 3) metres, y up, bones of any length.
         fps: of `positions`.
         licence: tag of the source's terms.
         sentences: captions.
-        song: music, where there is any.
-        remarks: what of the recording was left out, and why.
-        residual: of an earlier rigid fit, where `positions` are canonical, level and at 30 fps already.
+        song: music, or None.
+        remarks: what was left out of the recording, and why.
+        residual: of the rigid fit, if `positions` are already canonical, level and at 30 fps.
     """
 
     key: str
@@ -74,19 +74,19 @@ class Recording:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A file, or a part of one, that was not loaded."""
+    """A file or part of one that was not loaded."""
 
     name: str
     reason: str
 
 
 def to_clip(recording: Recording) -> Clip:
-    """Resample to 30 fps, retarget, level the floor, and put music and captions on the same frames.
+    """Resample to 30 fps, retarget, level the floor, and align music and captions with the frames.
 
-    The clip's residual is that of the retargeting. Captions are cut to the motion; those that lie outside it are gone.
+    The clip's residual is that of the retargeting. Captions are cut to the motion; those outside it are dropped.
 
     Raises:
-        InvalidInput: NaN, no human in metres, less than half a second, or music that ends long before the motion.
+        InvalidInput: NaN, not a human in metres, shorter than `MIN_SECONDS`, or music that ends too early.
     """
     check_positions(recording.positions, recording.key)
     positions, residual = np.asarray(recording.positions, np.float64), recording.residual
@@ -103,7 +103,7 @@ def to_clip(recording: Recording) -> Clip:
 
 
 def leg_length(positions: NDArray[np.floating]) -> float:
-    """Median length of thigh and shank together, in the unit of positions (T, 22, 3); mean of both sides."""
+    """Median length of thigh and shank together, mean of both legs, in the unit of positions (T, 22, 3)."""
     p = np.asarray(positions, np.float64)
     bones = [L_KNEE, R_KNEE, L_ANKLE, R_ANKLE]
     lengths = np.linalg.norm(p[:, bones] - p[:, [PARENTS[j] for j in bones]], axis=-1)
@@ -116,7 +116,7 @@ def _clip(recording: Recording, positions: Array, residual: float) -> Clip:
     music, rhythm = None, np.zeros((frames, RHYTHM_CHANNELS), np.float32)
     if recording.song is not None:
         music = recording.song.features[:frames]
-        # The whole song's onsets: their scale must not depend on how much of it is danced.
+        # Normalised over the whole song: the scale must not depend on how much of it is danced.
         onset = normalized_onset(recording.song.features[:, ONSET])
         rhythm = beat_phase_channels(recording.song.beats, onset, frames)
     return Clip(
@@ -147,7 +147,7 @@ def _within_song(positions: Array, recording: Recording) -> Array:
     features = recording.song.features
     if features.ndim != 2 or features.shape[1] != DSP_DIM:
         raise InvalidInput(recording.key, f"has music features of shape {features.shape}, not (T, {DSP_DIM})")
-    if len(positions) - len(features) > MISSING_MUSIC_SECONDS * FPS:
+    if len(positions) - len(features) > MAX_MISSING_MUSIC_SECONDS * FPS:
         raise InvalidInput(
             recording.key, f"has music features of {len(features)} frames for {len(positions)} frames of motion"
         )

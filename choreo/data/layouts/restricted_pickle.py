@@ -1,9 +1,9 @@
-"""Pickles of plain data, read without running them.
+"""Reading pickles of plain data without executing them.
 
-`pickle.load` calls whatever a file names, so a downloaded pickle is a program. Here a small machine interprets the
-opcodes that NumPy arrays, numbers, strings and containers are made of (Python's `pickletools` documents them). The few
-callables that such files name are replaced by this module's own, which look at data and make nothing else; every other
-name, opcode or extension ends the reading.
+`pickle.load` calls whatever a file names, so a downloaded pickle is a program. Here a small interpreter handles the
+opcodes of NumPy arrays, numbers, strings and containers (documented in Python's `pickletools`). The few callables that
+such files name are replaced by functions of this module that only build data; any other name, opcode or extension is
+refused.
 """
 
 import io
@@ -33,7 +33,7 @@ class _Refused(ValueError):
 
 @dataclass
 class _Dtype:
-    """A number type; a pickled one is made first and told its byte order afterwards."""
+    """A number type; when unpickled, it is created first and gets its byte order afterwards."""
 
     code: str
     order: str = "="
@@ -56,7 +56,7 @@ class _Dtype:
 
 @dataclass
 class _Array:
-    """An array; a pickled one is made empty and filled afterwards."""
+    """An array; when unpickled, it is created empty and filled afterwards."""
 
     value: NDArray[Any] | None = None
 
@@ -82,7 +82,7 @@ def _scalar(dtype: Any, raw: Any) -> Any:
 
 
 def _encoded(text: Any, encoding: Any) -> bytes:
-    """What protocol 2 writes for bytes."""
+    """Bytes as protocol 2 writes them."""
     if not isinstance(text, str) or encoding != "latin1":
         raise _Refused("text in an unknown encoding")
     return text.encode("latin1")
@@ -110,7 +110,7 @@ _KNOWN: Final[tuple[Callable[..., Any], ...]] = (*_CALLABLES.values(), _dtype, _
 
 
 def _named(module: Any, name: Any) -> Any:
-    """The stand-in for a global; NumPy 1 keeps its internals in `numpy.core`, NumPy 2 in `numpy._core`."""
+    """The replacement of a global; internals of NumPy 1 are in `numpy.core`, of NumPy 2 in `numpy._core`."""
     for core in ("numpy.core.", "numpy._core."):
         if isinstance(module, str) and module.startswith(core):
             found = _CALLABLES.get(f"{module.removeprefix(core)} {name}")
@@ -123,7 +123,7 @@ def _named(module: Any, name: Any) -> Any:
 
 
 class _Machine:
-    """Stack, marks and memo of the pickle protocol, for opcodes that only build data."""
+    """Stack machine of the pickle protocol, for opcodes that only build data."""
 
     _CONSTANTS: Final = frozenset(
         {"INT", "BININT", "BININT1", "BININT2", "LONG1", "FLOAT", "BINFLOAT", "UNICODE", "SHORT_BINUNICODE"}
@@ -151,7 +151,7 @@ class _Machine:
             self.stack.append(argument)
         elif name in self._VALUES:
             self.stack.append(self._VALUES[name])
-        elif name in ("BINSTRING", "SHORT_BINSTRING"):  # bytes of Python 2
+        elif name in ("BINSTRING", "SHORT_BINSTRING"):  # bytes written by Python 2
             self.stack.append(argument.encode("latin1"))
         elif name == "MARK":
             self.stack.append(_MARK)
@@ -217,10 +217,14 @@ class _Machine:
 
 
 def read_arrays(source: Path | bytes, field: str = "pickle") -> dict[str, NDArray[Any]]:
-    """Arrays and numbers of a pickled dictionary, by name; other entries are left out. Nothing in the file is run.
+    """Arrays and numbers of a pickled dictionary, by name; other entries are left out. Nothing is executed.
+
+    Args:
+        source: path or content.
+        field: name of the source in errors.
 
     Raises:
-        InvalidInput: not a pickle of a dictionary, larger than 64 MiB, or it holds anything but data.
+        InvalidInput: not a pickle of a dictionary, larger than 64 MiB, or with anything but data in it.
         OSError: the path cannot be read.
     """
     if isinstance(source, Path):
@@ -232,7 +236,7 @@ def read_arrays(source: Path | bytes, field: str = "pickle") -> dict[str, NDArra
         content = _Machine().run(source)
     except _Refused as error:
         raise InvalidInput(field, f"is not a pickle of plain arrays: it holds {error}") from error
-    except Exception as error:  # pickletools documents no errors of its own for broken bytes
+    except Exception as error:  # pickletools does not document what it raises on broken bytes
         raise InvalidInput(field, "is not a pickle, or is damaged") from error
     if not isinstance(content, dict):
         raise InvalidInput(field, "must hold a dictionary of arrays")

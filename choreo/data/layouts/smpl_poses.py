@@ -1,10 +1,10 @@
-"""Joint positions from pose parameters of the SMPL family, without any body model.
+"""Joint positions from pose parameters of the SMPL family, without a body model.
 
-The rotations are the model's; the bones are the canonical skeleton's own (`choreo.motion.skeleton.REST_OFFSETS`), whose
-rest pose is a T pose with the same axes as SMPL's template: y up, facing +z, left towards +x. SMPL's template bends its
-spine and lowers its arms by a few degrees in that pose, so limbs differ from the model's own joints by as much, and the
-actor's shape (betas, gender) has no effect. The model's pelvis stands a constant offset from `trans`, which the floor
-and the starting point absorb.
+Rotations are taken from the file and bones from the canonical skeleton (`choreo.motion.skeleton.REST_OFFSETS`), whose
+rest pose is a T pose with the axes of SMPL's template: y up, facing +z, left towards +x. SMPL's template bends its
+spine and lowers its arms by a few degrees, so limbs differ from the model's by as much; the actor's shape (betas,
+gender) has no effect. The constant offset of the model's pelvis from `trans` is absorbed by the floor and the starting
+point.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from choreo.motion.skeleton import NUM_JOINTS
 Array = NDArray[np.float64]
 
 MAX_ANGLE = 100.0
-"""Longest believable rotation vector, radians; fits wind up by a few turns."""
+"""Longest plausible rotation vector, radians; fits accumulate a few turns."""
 
 
 def smpl_positions(poses: NDArray[np.floating], trans: NDArray[np.floating], field: str) -> Array:
@@ -28,7 +28,7 @@ def smpl_positions(poses: NDArray[np.floating], trans: NDArray[np.floating], fie
     The first 22 joints are those of SMPL, SMPL-H and SMPL-X alike; hands and face are left out. Axes are the input's.
 
     Raises:
-        InvalidInput: wrong shapes, other lengths, NaN or absurd angles.
+        InvalidInput: wrong shapes or lengths, NaN, infinity or implausible angles.
     """
     poses, trans = np.asarray(poses, np.float64), np.asarray(trans, np.float64)
     if poses.ndim != 2 or poses.shape[1] < 3 * NUM_JOINTS or poses.shape[1] % 3:
@@ -47,6 +47,6 @@ def smpl_positions(poses: NDArray[np.floating], trans: NDArray[np.floating], fie
 
 
 def z_up_to_y_up(positions: NDArray[np.floating]) -> Array:
-    """Turn (..., 3) by -90 degrees about x: (x, y, z) becomes (x, z, -y)."""
+    """Rotate (..., 3) by -90 degrees about x: (x, y, z) becomes (x, z, -y)."""
     p = np.asarray(positions, np.float64)
     return np.stack([p[..., 0], p[..., 2], -p[..., 1]], axis=-1)

@@ -1,4 +1,4 @@
-"""Songs beside the motion of a data set: audio files, their features computed once."""
+"""Audio files of a data set; the features of each song are computed once."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from choreo.music.audio import decode_audio
 from choreo.music.encoders import Dsp35Encoder
 
 SUFFIXES: Final = (".wav", ".flac", ".mp3", ".ogg")
-KEPT: Final = 64
+MAX_CACHED: Final = 64
 """Songs whose features stay in memory; AIST++ has 60."""
 
 
 class SongFiles:
-    """Audio files in some folders, found by name; folders that do not exist hold none."""
+    """Audio files of some folders, found by name; folders that do not exist are ignored."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._files: dict[str, Path] = {}
@@ -27,10 +27,10 @@ class SongFiles:
         self._songs: OrderedDict[Path, Song] = OrderedDict()
 
     def song(self, *names: str) -> Song | None:
-        """Features and tracked beats of the first of the names that there is a file for.
+        """Features and tracked beats of the first name that has a file, or None.
 
         Raises:
-            InvalidInput: the file is no audio that can be read.
+            InvalidInput: the file cannot be read as audio.
         """
         path = next((self._files[name] for name in names if name in self._files), None)
         if path is None:
@@ -39,6 +39,6 @@ class SongFiles:
             encoded = Dsp35Encoder().encode(decode_audio(path, field=path.name))
             self._songs[path] = Song(encoded.features, encoded.beats)
         self._songs.move_to_end(path)
-        if len(self._songs) > KEPT:
+        if len(self._songs) > MAX_CACHED:
             self._songs.popitem(last=False)
         return self._songs[path]

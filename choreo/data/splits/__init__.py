@@ -1,1 +1,1 @@
-"""Which recordings are trained on and which are held out, and what both have in common."""
+"""Splits into training and held-out recordings, and the search for what both share."""

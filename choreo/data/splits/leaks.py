@@ -1,9 +1,10 @@
-"""Leak check: stretches of a second that one side of a split shares with another, all but to the frame.
+"""Leak check: stretches of about a second that two parts of a split share almost exactly.
 
-A stretch is described by poses relative to the root and turned to face +z in its middle, so place and direction do not
-count. Two stretches are near-identical where their joints differ by less than `NEAR` (root mean square), each at its
-own speed or one of `SPEEDS`. The search is exhaustive and exact: stretches are compared in the few principal directions
-first, which can only shorten a distance, and what is near there is compared in full.
+A stretch is described by poses relative to the root, turned so that the middle one faces +z; place and direction
+therefore do not count. Two stretches are near-identical when the root mean square distance of their joints is below
+`MAX_DISTANCE`, the held-out one played at its own speed or one of `SPEEDS`. The search is exhaustive and exact:
+stretches are first compared along a few principal directions, which can only shorten a distance, and candidates are
+then compared in full.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,29 +22,30 @@ Array = NDArray[np.float32]
 STRETCH: Final = FPS
 """Frames of a stretch."""
 SAMPLES: Final = 6
-"""Poses by which a stretch is described, evenly spaced."""
+"""Evenly spaced poses that describe a stretch."""
 HOP: Final = 6
-"""Frames between the stretches that are looked for; they are compared with every stretch of the other side."""
-NEAR: Final = 0.03
-"""Metres. Takes of one dancer repeating a step come as near now and then, spliced recordings everywhere."""
+"""Frames between the starts of held-out stretches; each is compared with every stretch of the training clips."""
+MAX_DISTANCE: Final = 0.03
+"""Metres. Takes of one dancer repeating a step are sometimes this close, spliced recordings always."""
 SPEEDS: Final = (0.8, 1.0, 1.25)
-"""Lengths of a stretch in seconds: spliced recordings are sometimes played at another rate."""
+"""Lengths of a held-out stretch in seconds: spliced recordings are sometimes played at another rate."""
 DIRECTIONS: Final = 24
+"""Principal directions of the first comparison."""
 _BLOCK: Final = 64
-"""Stretches that are compared at a time."""
+"""Stretches compared at a time."""
 _ROUNDING: Final = 1e-5
-"""Of a squared distance in float32, square metres."""
+"""Rounding error of a squared distance in float32, square metres."""
 
 
 @dataclass(frozen=True)
 class Leak:
-    """A stretch of one clip that is near-identical to one of a clip of another side.
+    """A stretch of one clip that is near-identical to a stretch of a clip in another part.
 
     Attributes:
         key, other: the clips.
         start, other_start: first frames.
         frames: length in the first clip.
-        distance: root mean square over joints and poses at the best place, metres.
+        distance: root mean square over joints and poses where they agree best, metres.
     """
 
     key: str
@@ -56,12 +58,12 @@ class Leak:
 
 @dataclass(frozen=True)
 class LeakReport:
-    """What the check found on one side.
+    """Leaks of one part of a split.
 
     Attributes:
         leaks: near-identical stretches, longest first.
-        share: fraction of the side's frames that lie in one, by clip.
-        total: the same over the whole side.
+        share: fraction of the frames that lie in one, by clip.
+        total: the same over the whole part.
     """
 
     leaks: tuple[Leak, ...]
@@ -70,16 +72,19 @@ class LeakReport:
 
 
 def find_leaks(
-    held_out: Sequence[Clip], training: Sequence[Clip], near: float = NEAR, speeds: Sequence[float] = SPEEDS
+    held_out: Sequence[Clip],
+    training: Sequence[Clip],
+    max_distance: float = MAX_DISTANCE,
+    speeds: Sequence[float] = SPEEDS,
 ) -> LeakReport:
     """Stretches of held-out clips that training clips have as well.
 
     Clips shorter than a stretch are not compared.
 
     Args:
-        held_out: clips of the side that must be new.
-        training: clips of the other side.
-        near: largest root mean square distance between joints, metres.
+        held_out: clips that should be new.
+        training: clips of the training part.
+        max_distance: largest root mean square distance between joints, metres.
         speeds: lengths of the held-out stretches, in seconds, that are compared with a second of training motion.
     """
     there = _Stretches(training, hop=1)
@@ -88,7 +93,7 @@ def find_leaks(
     if len(there.vectors):
         for speed in speeds:
             here = _Stretches(held_out, HOP, speed)
-            for leak in _matches(here, there, near):
+            for leak in _matches(here, there, max_distance):
                 covered[leak.key][leak.start : leak.start + leak.frames] = True
                 hits.append(leak)
     leaks = sorted(_joined(hits), key=lambda leak: (-leak.frames, leak.key, leak.start))
@@ -101,7 +106,10 @@ def find_leaks(
 
 
 class _Stretches:
-    """Descriptions of stretches, float32 (N, D), scaled so that their distance is the root mean square in metres."""
+    """Descriptions of stretches: `vectors` float32 (N, D), with the clip (`owners`) and first frame (`starts`) of each.
+
+    They are scaled so that the distance of two is the root mean square distance of their joints in metres.
+    """
 
     def __init__(self, clips: Sequence[Clip], hop: int, speed: float = 1.0) -> None:
         self.clips = clips
@@ -121,8 +129,9 @@ class _Stretches:
 
 
 def _described(clip: Clip, first: NDArray[np.int_], offsets: NDArray[np.int_]) -> Array:
-    joints = clip.features[:, 3:].reshape(clip.num_frames, -1, 3)
-    poses = joints[first[:, None] + offsets]  # (N, S, 21, 3)
+    """Vectors (N, D) of the stretches that begin at frames `first` (N,); `offsets` are those of their poses."""
+    joints = clip.representation.joints_of(clip.features)
+    poses = joints[first[:, None] + offsets]  # (N, S, joints, 3)
     middle = clip.heading[first + int(offsets[-1]) // 2].astype(np.float64)
     cos, sin = np.cos(-middle)[:, None, None], np.sin(-middle)[:, None, None]
     x, z = poses[..., 0] * cos + poses[..., 2] * sin, poses[..., 2] * cos - poses[..., 0] * sin
@@ -130,13 +139,13 @@ def _described(clip: Clip, first: NDArray[np.int_], offsets: NDArray[np.int_]) -
     return (turned / np.sqrt(len(offsets) * joints.shape[1])).astype(np.float32)
 
 
-def _matches(here: _Stretches, there: _Stretches, near: float) -> Iterator[Leak]:
-    """For every stretch here, the nearest one in each clip there that has one near enough."""
+def _matches(here: _Stretches, there: _Stretches, max_distance: float) -> Iterator[Leak]:
+    """For every stretch here, the nearest one of each clip there that has one within `max_distance`."""
     if not len(here.vectors):
         return
     mean, axes = _principal(there.vectors)
     coarse_here, coarse_there = (here.vectors - mean) @ axes, (there.vectors - mean) @ axes
-    # In the order of the first direction, near ones lie in a narrow range.
+    # Sorted along the first direction, candidates lie in a narrow range.
     order_here, order_there = np.argsort(coarse_here[:, 0]), np.argsort(coarse_there[:, 0])
     along = coarse_there[order_there, 0]
     # One product per block gives |a|^2 - 2 a b + |b|^2.
@@ -145,12 +154,13 @@ def _matches(here: _Stretches, there: _Stretches, near: float) -> Iterator[Leak]
     left, right = left[order_here].astype(np.float32), right[order_there].astype(np.float32)
     for a in range(0, len(left), _BLOCK):
         block = coarse_here[order_here[a : a + _BLOCK], 0]
-        first, last = np.searchsorted(along, [block[0] - near, block[-1] + near])
+        first, last = np.searchsorted(along, [block[0] - max_distance, block[-1] + max_distance])
         squared = left[a : a + _BLOCK] @ right[first:last].T
-        rows, columns = np.nonzero(squared < near**2 + _ROUNDING)
+        rows, columns = np.nonzero(squared < max_distance**2 + _ROUNDING)
         rows, columns = order_here[a + rows], order_there[first + columns]
         exact = np.linalg.norm(here.vectors[rows] - there.vectors[columns], axis=1)
-        yield from _nearest_per_clip(here, there, rows[exact < near], columns[exact < near], exact[exact < near])
+        close = exact < max_distance
+        yield from _nearest_per_clip(here, there, rows[close], columns[close], exact[close])
 
 
 def _nearest_per_clip(
@@ -173,7 +183,7 @@ def _nearest_per_clip(
 
 
 def _joined(hits: Sequence[Leak]) -> Iterator[Leak]:
-    """Stretches of one pair of clips that overlap at nearly the same shift, as one."""
+    """Merge stretches of one pair of clips that overlap at nearly the same shift."""
     pairs: dict[tuple[str, str], list[Leak]] = {}
     for leak in hits:
         pairs.setdefault((leak.key, leak.other), []).append(leak)

@@ -1,4 +1,4 @@
-"""Taking out of the training side what the held-out side has as well: spliced recordings repeat across dances."""
+"""Removal of leaks from training clips: data sets spliced from common material repeat stretches across dances."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,29 +9,29 @@ import numpy as np
 from choreo.data.clip import Clip
 from choreo.data.splits.leaks import find_leaks
 
-NEAR: Final = 0.015
-"""Metres between joints, root mean square. A dancer who repeats a step is farther off; a splice is not."""
-SHORTEST: Final = 45
-"""Frames of a remainder that is worth keeping."""
+MAX_DISTANCE: Final = 0.015
+"""Largest root mean square distance between joints of a leak, metres: a dancer repeating a step is farther off."""
+MIN_FRAMES: Final = 45
+"""Shorter remainders are dropped."""
 
 
-def without_leaks(training: Sequence[Clip], held_out: Sequence[Clip], near: float = NEAR) -> list[Clip]:
-    """The training clips less the stretches that are near-identical to held-out ones.
+def without_leaks(training: Sequence[Clip], held_out: Sequence[Clip], max_distance: float = MAX_DISTANCE) -> list[Clip]:
+    """The training clips without the stretches that are near-identical to held-out ones (`leaks.find_leaks`).
 
-    A clip that is cut leaves pieces named after their frames. `choreo.data.splits.leaks` says what is compared.
+    A clip that is cut leaves pieces with their frames in the key.
     """
     found = defaultdict(list)
-    for leak in find_leaks(training, held_out, near).leaks:
+    for leak in find_leaks(training, held_out, max_distance).leaks:
         found[leak.key].append((leak.start, leak.start + leak.frames))
     out = []
     for clip in training:
+        if clip.key not in found:
+            out.append(clip)
+            continue
         keep = np.ones(clip.num_frames + 2, bool)
         keep[[0, -1]] = False
         for first, last in found[clip.key]:
             keep[first + 1 : last + 1] = False
         edges = np.flatnonzero(np.diff(keep)).reshape(-1, 2)
-        if clip.key in found:
-            out += [clip.part(int(a), int(b)) for a, b in edges if b - a >= SHORTEST]
-        else:
-            out.append(clip)
+        out += [clip.part(int(a), int(b)) for a, b in edges if b - a >= MIN_FRAMES]
     return out

@@ -1,1 +1,1 @@
-"""Motion that the program makes itself: the synthetic choreographer, and recordings paired with songs."""
+"""Synthetic motion: the choreographer, and recordings paired with songs."""

@@ -1,4 +1,4 @@
-"""What arms do over a beat: named patterns of the synthetic choreographer."""
+"""Arm movements of the synthetic choreographer, by name."""
 
 from types import MappingProxyType
 
@@ -24,11 +24,11 @@ ARMS = MappingProxyType(
         "bent": "with bent elbows",
     }
 )
-"""Pattern to the words that a caption has for it."""
+"""Pattern to its description in captions."""
 
 
 def arms(pattern: str, beats: Array, accent: float) -> tuple[Arm, Arm]:
-    """Left and right arm over beats (T,); `accent` scales how much they move, about 1."""
+    """Left and right arm over beats (T,); `accent`, about 1, scales how much they move."""
     left, right = (_PATTERNS[pattern](beats, side, accent) for side in (1.0, -1.0))
     return left, right
 
@@ -46,13 +46,13 @@ def _arm(
 
 
 def _swing(b: Array, side: float, a: float) -> Arm:
-    """Against each other, as in walking."""
+    """In opposite directions, as in walking."""
     forward = side * _cos(b, 2, 0)
     return _arm(b, -1.25, 0.1 + 0.5 * a * forward, 0.0, 0.0, 0.55 + 0.3 * a * forward)
 
 
 def _pump(b: Array, side: float, a: float) -> Arm:
-    """Fists up and down in front, in turn."""
+    """Fists up and down in front, alternating."""
     up = side * _cos(b, 2, 0)
     return _arm(b, -1.1, 0.45 + 0.4 * a * up, 0.1, 0.0, 1.65 + 0.35 * a * up)
 
@@ -69,7 +69,7 @@ def _hips(b: Array, side: float, a: float) -> Arm:
 
 
 def _circle(b: Array, side: float, a: float) -> Arm:
-    """As around a ball, or a partner."""
+    """As if around a ball or a partner."""
     return _arm(b, -0.28 + 0.1 * a * _cos(b, 4), 0.0, 0.65 + 0.12 * a * side * _cos(b, 4, 1), 0.1, 0.95)
 
 
@@ -92,20 +92,20 @@ def _jacks(b: Array, side: float, a: float) -> Arm:
 
 
 def _wave(b: Array, side: float, a: float) -> Arm:
-    """A crest that runs out along one arm and in along the other."""
+    """A wave that runs out along one arm and in along the other."""
     delay = 0.0 if side > 0 else 2.0
     lift, fold = _cos(b, 4, delay), _cos(b, 4, delay + 0.7)
     return _arm(b, -0.1 + 0.5 * a * lift, 0.0, 0.25, 0.9 * fold, 0.55 + 0.4 * a * fold)
 
 
 def _overhead(b: Array, side: float, a: float) -> Arm:
-    """Up, and swaying together."""
+    """Raised, swaying together."""
     lean = side * _cos(b, 4, 1)
     return _arm(b, 1.0 + 0.25 * a * lean, 0.0, 0.25, 0.6, 0.5 - 0.2 * a * lean)
 
 
 def _bent(b: Array, side: float, a: float) -> Arm:
-    """Elbows at the sides, forearms going from left to right."""
+    """Elbows at the sides, forearms swinging left and right."""
     return _arm(b, -1.05, 0.15, 0.25 + 0.35 * a * side * _cos(b, 2, 0), 0.0, 1.5)
 
 

@@ -1,8 +1,7 @@
-"""A small rig for made-up dancing: counted steps and a few body angles in, a rigid moving body out.
+"""A procedural rig for synthetic dances: from steps and a few body angles to the motion of a rigid body.
 
-Feet are planned, not found: a foot stands exactly still between its steps, the pelvis follows the feet that carry
-weight, and legs reach from one to the other by two-bone inverse kinematics. Angles are in radians, lengths in metres,
-times in beats.
+Feet are planned first: a foot stands exactly still between its steps, the pelvis follows the feet that carry weight,
+and two-bone inverse kinematics places the legs. Angles are in radians, lengths in metres, times in beats.
 """
 
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from choreo.motion.skeleton import (
     ANKLE_HEIGHT,
     BONE_LENGTHS,
     CHEST,
+    L_ANKLE,
     L_HIP,
     L_KNEE,
     LEGS,
@@ -34,13 +34,13 @@ Array = NDArray[np.float64]
 
 LEFT, RIGHT = 0, 1
 STANCE = 0.1
-"""Distance of a standing foot from the middle line."""
+"""Sideways distance of a standing foot from the middle."""
 TURN_OUT = 0.15
-"""How far a standing foot points outwards."""
-STANDING = ANKLE_HEIGHT - REST_OFFSETS[[L_HIP, 4, 7], 1].sum()
-"""Height of the pelvis over straight legs."""
-REACH = 0.98 * float(BONE_LENGTHS[[4, 7]].sum())
-"""Longest distance from hip to ankle that the pelvis is lowered for, so that knees never lock."""
+"""Outward yaw of a standing foot."""
+STANDING = ANKLE_HEIGHT - REST_OFFSETS[[L_HIP, L_KNEE, L_ANKLE], 1].sum()
+"""Height of the pelvis above the floor with straight legs."""
+MAX_LEG = 0.98 * float(BONE_LENGTHS[[L_KNEE, L_ANKLE]].sum())
+"""Largest distance from hip to ankle; the pelvis is lowered to keep to it, so that knees never lock."""
 
 _COLLARS, _SHOULDERS, _ELBOWS = (13, 14), (16, 17), (18, 19)
 _X, _Y, _Z = np.eye(3)
@@ -49,16 +49,18 @@ _MIRROR = np.diag([-1.0, 1.0, 1.0])
 
 @dataclass(frozen=True)
 class Step:
-    """One foot leaves the floor at beat `start` and arrives at `end`.
+    """One foot leaves the floor at beat `start` and lands at beat `end`.
 
     Attributes:
         foot: LEFT or RIGHT.
-        to: x and z of the ankle on arrival.
-        yaw: where the foot then points; 0 is +z.
-        lift: how much higher the ankle is half-way than on a straight line.
-        height: of the ankle above a flat foot's on arrival, for kicks and raised knees.
-        pitch: of the foot on arrival, toes down.
-        load: share of the weight that the foot takes on arrival; little for a touch.
+        start: beat.
+        end: beat.
+        to: x and z of the ankle at the end.
+        yaw: direction of the foot at the end; 0 is +z.
+        lift: height of the ankle half-way, above a straight line.
+        height: of the ankle at the end above that of a flat foot, for kicks and raised knees.
+        pitch: of the foot at the end, toes down.
+        load: share of the weight that the foot carries afterwards; little for a touch.
     """
 
     foot: int
@@ -74,13 +76,13 @@ class Step:
 
 @dataclass
 class Arm:
-    """Angles (T,) of one arm, the same sense for both: all zero is a T pose.
+    """Angles (T,) of one arm, mirrored between left and right; all zero is a T pose.
 
     Attributes:
-        raised: upwards, sideways: -1.4 hangs down, 1.4 is overhead.
-        swing: a hanging arm swings forwards.
-        across: a level arm moves forwards and in front of the chest.
-        twist: turns the elbow's plane; at 1.5 a bent forearm points up instead of forwards.
+        raised: sideways elevation; -1.4 hangs down, 1.4 is overhead.
+        swing: forward swing of a hanging arm.
+        across: forward movement of a level arm, to in front of the chest.
+        twist: rotation of the elbow's plane; at 1.5 a bent forearm points up instead of forwards.
         bend: of the elbow.
     """
 
@@ -93,14 +95,16 @@ class Arm:
 
 @dataclass
 class Score:
-    """What to dance: steps, and body angles (T,) on top of what follows from them.
+    """A dance as steps and body angles (T,), which are added to what follows from the steps.
 
     Attributes:
-        beats: (T,) beats passed at each frame.
-        bend: how far the pelvis sinks; negative in a jump.
-        sway: weight moved towards the left foot, -1..1.
-        hips, roll: extra yaw of the pelvis, and the left hip raised.
-        twist, lean, tilt: chest against pelvis: yaw, forwards, towards the right.
+        beats: (T,) beats elapsed at each frame.
+        steps: of both feet.
+        arms: left and right.
+        bend: metres by which the pelvis is lowered; negative in a jump.
+        sway: shift of weight towards the left foot, -1..1.
+        hips, roll: additional yaw of the pelvis, and raising of the left hip.
+        twist, lean, tilt: of the chest against the pelvis: yaw, forwards, to the right.
     """
 
     beats: Array
@@ -126,7 +130,7 @@ class Feet:
 
 
 def perform(score: Score, frames_per_beat: float) -> RigidFit:
-    """The body's motion, rigid on the canonical skeleton; the pelvis begins at x = z = 0."""
+    """Motion of the canonical skeleton; the pelvis starts at x = z = 0."""
     feet = plan_feet(score.steps, score.beats)
     sigma = 0.16 * frames_per_beat
     turn = _smooth(feet.yaw.mean(1), sigma) + score.hips
@@ -140,7 +144,7 @@ def perform(score: Score, frames_per_beat: float) -> RigidFit:
 
 
 def plan_feet(steps: Sequence[Step], beats: Array) -> Feet:
-    """Where the feet are at each beat of (T,); both stand beside the origin at first."""
+    """The feet at each beat of (T,); at first they stand left and right of the origin."""
     count = len(beats)
     ankles, yaw, pitch, load = np.zeros((count, 2, 3)), np.zeros((count, 2)), np.zeros((count, 2)), np.ones((count, 2))
     for foot, side in ((LEFT, 1.0), (RIGHT, -1.0)):
@@ -150,7 +154,7 @@ def plan_feet(steps: Sequence[Step], beats: Array) -> Feet:
         for step in sorted((s for s in steps if s.foot == foot), key=lambda s: s.start):
             u = np.clip((beats - step.start) / (step.end - step.start), 0, 1)
             goal = np.array([step.to[0], ANKLE_HEIGHT + step.height, step.to[1], step.yaw + out, step.pitch])
-            # Up first, then across, then down: a foot that skims the floor looks like one that slides.
+            # Up first, then across, then down: a foot that skims the floor looks as if it slid.
             across, up = _ease(np.clip((u - 0.12) / 0.8, 0, 1)), _ease(np.clip(2.5 * np.minimum(u, 1 - u), 0, 1))
             track += np.where(np.arange(5) == 1, _ease(u)[:, None], across[:, None]) * (goal - at)
             at = goal
@@ -162,16 +166,16 @@ def plan_feet(steps: Sequence[Step], beats: Array) -> Feet:
 
 
 def _root(score: Score, feet: Feet, pelvis: Array, sigma: float) -> Array:
-    """Pelvis (T, 3): over the weight, sinking by `bend`, and low enough for both legs to reach their feet."""
+    """Pelvis (T, 3): above the centre of weight, lowered by `bend`, and low enough for both legs to reach the feet."""
     weight = feet.load + 1e-3
     weight = _smooth(weight / weight.sum(1, keepdims=True), sigma)
     weight = 0.2 + 0.6 * weight + 0.2 * score.sway[:, None] * (1, -1)
     root = _smooth((weight[..., None] * feet.ankles).sum(1), 0.6 * sigma)
     hips = (pelvis[:, None] @ REST_OFFSETS[[1, 2], :, None])[..., 0]
     away = np.linalg.norm((root[:, None] + hips - feet.ankles)[..., [0, 2]], axis=-1)
-    reachable = feet.ankles[..., 1] + np.sqrt(np.maximum(REACH**2 - away**2, 0.05)) - hips[..., 1]
+    reachable = feet.ankles[..., 1] + np.sqrt(np.maximum(MAX_LEG**2 - away**2, 0.05)) - hips[..., 1]
     wanted = np.minimum(STANDING - 0.015 - score.bend, reachable.min(1))
-    # The lowest of the neighbours, smoothed, stays below every one of them.
+    # A smoothed running minimum stays below the values themselves.
     root[:, 1] = _smooth(minimum_filter1d(wanted, 5, mode="nearest"), 1.0)
     return root
 
@@ -184,7 +188,7 @@ def _upper_body(score: Score, pelvis: Array) -> Array:
     twist, lean, tilt = chest
     third = rot.yaw(twist) @ rot.axis_angle(_X, lean) @ rot.axis_angle(-_Z, tilt)
     local[:, [SPINE1, SPINE2, CHEST]] = third[:, None]
-    # The eyes stay ahead while the chest turns and leans.
+    # The head keeps looking ahead while the chest turns and leans.
     local[:, NECK] = rot.yaw(-1.5 * twist) @ rot.axis_angle(_X, -1.8 * lean + 0.05) @ rot.axis_angle(_Z, tilt)
     for side, arm in enumerate(score.arms):
         mirror = _MIRROR if side == RIGHT else np.eye(3)
@@ -196,7 +200,7 @@ def _upper_body(score: Score, pelvis: Array) -> Array:
 
 
 def _arm(arm: Arm) -> tuple[Array, Array, Array]:
-    """Rotations (T, 3, 3) of collar, shoulder and elbow of a left arm, which points to +x at rest."""
+    """Rotations (T, 3, 3) of collar, shoulder and elbow of a left arm, which points to +x in the rest pose."""
     collar = rot.axis_angle(_Z, 0.25 * np.clip(arm.raised + 0.4, 0, None) * np.ones_like(arm.bend))
     shoulder = (
         rot.axis_angle(-_Y, arm.across)
@@ -208,7 +212,7 @@ def _arm(arm: Arm) -> tuple[Array, Array, Array]:
 
 
 def _place_legs(positions: Array, feet: Feet, turn: Array) -> None:
-    """Bend the straight legs of positions (T, 22, 3) in place so that the ankles are where the feet are."""
+    """Bend the straight legs of positions (T, 22, 3), in place, so that the ankles meet the feet."""
     for side, (hip, knee, ankle, toe) in enumerate(LEGS):
         facing = 0.5 * (turn + feet.yaw[:, side])
         forward = np.stack([np.sin(facing), np.zeros_like(facing), np.cos(facing)], axis=1)
@@ -221,7 +225,7 @@ def _place_legs(positions: Array, feet: Feet, turn: Array) -> None:
 
 
 def _ease(u: Array) -> Array:
-    """0 to 1 with no velocity or acceleration at either end."""
+    """0 to 1 with zero velocity and acceleration at both ends."""
     return u**3 * (u * (6 * u - 15) + 10)
 
 

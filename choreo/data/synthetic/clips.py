@@ -1,4 +1,4 @@
-"""Training clips of the synthetic choreographer, each dancing to a synthesised song of its tempo."""
+"""Training clips by the synthetic choreographer, each to a synthesised song of its tempo."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ LICENCE: Final = "apache-2.0"
 
 
 def synthetic_clips(count: int, seed: int = 0) -> list[Clip]:
-    """`count` dances, the moves in turn, over the range of tempos; deterministic."""
+    """`count` dances that go through the moves and the range of tempos; deterministic."""
     rng = np.random.default_rng(seed)
     songs = list(synthesized_songs(count, seed, SECONDS))
     moves = sorted(MOVES)

@@ -1,7 +1,7 @@
-"""The synthetic choreographer: dancing made from nothing, with known beats and captions, for tests and demonstrations.
+"""The synthetic choreographer: procedural dances with known beats and captions, for training, tests and examples.
 
-A move is a plan of steps and body angles over beats (`choreo.data.synthetic.choreography` poses a body by it). Size,
-side, arms and small departures from the plan come from the seed, so one move gives many dances, each reproducible.
+A move plans steps and body angles over beats, and `choreo.data.synthetic.choreography` animates a body with them. Size,
+side, arms and small variations come from the seed: one move gives many dances, each reproducible.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,12 +22,12 @@ Array = NDArray[np.float64]
 
 MIN_TEMPO, MAX_TEMPO, MAX_SECONDS = 40.0, 240.0, 600.0
 _HALVE_ABOVE, _DOUBLE_BELOW = 165.0, 66.0
-"""Faster music is danced at half its tempo and slower music at twice, as people do."""
+"""Faster music is danced at half its tempo, slower music at twice, as people do; BPM."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """What a seed decides: size of steps, depth of knees, strength of the upper body (all about 1), and the arms."""
+    """Drawn from the seed: size of steps, depth of knee bends, strength of the upper body (all about 1), and arms."""
 
     size: float
     depth: float
@@ -55,9 +55,15 @@ class Move:
 def synthesize_dance(
     move: str, tempo: float = 120.0, seconds: float = 8.0, seed: int = 0
 ) -> tuple[Motion, NDArray[np.float64], str]:
-    """Dance a move to a strict tempo, the same for the same arguments.
+    """Dance a move to a constant tempo; deterministic.
 
-    Feet stand still between steps, land on beats, and stay above y = 0; the pelvis begins at x = z = 0.
+    Feet stand still between steps, land on beats and stay above y = 0; the pelvis starts at x = z = 0.
+
+    Args:
+        move: name in `MOVES`.
+        tempo: BPM.
+        seconds: length.
+        seed: of the variations.
 
     Returns:
         Motion of round(30 seconds) frames at 30 fps with rotations; all beat times in seconds (n,), the first at 0;
@@ -95,7 +101,7 @@ def synthesize_dance(
 
 
 def _humanise(score: Score, rng: np.random.Generator) -> None:
-    """Slow drifts of a few degrees that no two dances share."""
+    """Add slow drifts of a few degrees, different in every dance."""
     seconds = score.beats * 0.5
 
     def drift(size: float) -> Array:
@@ -116,7 +122,7 @@ def _wave(beats: Array, period: float, phase: float = 0.0) -> Array:
 
 
 def _on_beat(beats: Array, depth: float, period: float = 1.0) -> Array:
-    """Sinking that is deepest on every beat and lingers there."""
+    """A bend of the knees that is deepest, and slowest, on every beat."""
     return depth * np.exp(1.2 * (_wave(beats, period) - 1))
 
 
@@ -143,7 +149,7 @@ def _side_step(beats: Array, count: int, style: Style) -> Score:
 
 
 def _bounce(beats: Array, count: int, style: Style) -> Score:
-    """Knees give on every beat; the weight goes from side to side."""
+    """Bend the knees on every beat; the weight goes from side to side."""
     steps = [Step(LEFT, -0.6, 0, (0.18, 0.02)), Step(RIGHT, -0.6, 0, (-0.18, -0.02))]
     score = _score(beats, style, steps, 0.05, sway=0.7 * _wave(beats, 4, 1), hips=0.12 * _wave(beats, 4, 0))
     score.bend = score.bend + _on_beat(beats, 0.09 * style.depth)
@@ -170,7 +176,7 @@ def _turn(beats: Array, count: int, style: Style) -> Score:
 
 
 def _kick(beats: Array, count: int, style: Style) -> Score:
-    """Kick forwards with one leg, put it down, kick with the other."""
+    """Kick forwards with one leg, then with the other."""
     steps = []
     for beat in range(1, count, 2):
         foot, side = (RIGHT, -1.0) if beat % 4 == 1 else (LEFT, 1.0)
@@ -184,7 +190,7 @@ def _kick(beats: Array, count: int, style: Style) -> Score:
 
 
 def _march(beats: Array, count: int, style: Style) -> Score:
-    """Knees up high, one per beat."""
+    """Raise one knee per beat."""
     steps = []
     for beat in range(1, count):
         foot, side = ((LEFT, 1.0), (RIGHT, -1.0))[beat % 2]
@@ -196,7 +202,7 @@ def _march(beats: Array, count: int, style: Style) -> Score:
 
 
 def _jacks(beats: Array, count: int, style: Style) -> Score:
-    """Jump with the feet apart, jump with the feet together."""
+    """Jump, feet apart; jump, feet together."""
     steps = []
     for beat in range(1, count):
         wide = (0.3 * style.size) if beat % 2 else STANCE
@@ -224,7 +230,7 @@ def _box(beats: Array, count: int, style: Style) -> Score:
 
 
 def _walk(beats: Array, count: int, style: Style) -> Score:
-    """Four steps forwards, four back."""
+    """Four steps forwards, four backwards."""
     steps, stride, z = [], 0.42 * style.size, 0.0
     for beat in range(1, count):
         foot, side = ((LEFT, 1.0), (RIGHT, -1.0))[beat % 2]
@@ -238,7 +244,7 @@ def _walk(beats: Array, count: int, style: Style) -> Score:
 
 
 def _twist(beats: Array, count: int, style: Style) -> Score:
-    """Hips one way, shoulders the other, lower and lower and up again."""
+    """Hips against shoulders, sinking and rising again."""
     steps = [Step(LEFT, -0.6, 0, (0.13, 0.0)), Step(RIGHT, -0.6, 0, (-0.13, 0.0))]
     swing = _wave(beats, 2, 1)
     score = _score(beats, style, steps, 0.06, hips=0.38 * style.accent * swing, twist=-0.75 * style.accent * swing)
@@ -249,7 +255,7 @@ def _twist(beats: Array, count: int, style: Style) -> Score:
 
 
 def _sway(beats: Array, count: int, style: Style) -> Score:
-    """Weight from foot to foot while the upper body draws circles."""
+    """Shift the weight from foot to foot while the upper body circles."""
     steps = [Step(LEFT, -0.6, 0, (0.2, 0.0)), Step(RIGHT, -0.6, 0, (-0.2, 0.0))]
     score = _score(beats, style, steps, 0.05, sway=1.1 * _wave(beats, 4, 1), roll=-0.12 * _wave(beats, 4, 1))
     score.bend = score.bend + _on_beat(beats - 1, 0.05 * style.depth, 2)
@@ -260,7 +266,7 @@ def _sway(beats: Array, count: int, style: Style) -> Score:
 
 
 def _grapevine(beats: Array, count: int, style: Style) -> Score:
-    """Side, behind, side, touch; and back."""
+    """Side, behind, side, touch; then back."""
     steps, width, x = [], 0.3 * style.size, 0.0
     for beat in range(1, count):
         place, side = (beat - 1) % 4, 1.0 if (beat - 1) % 8 < 4 else -1.0

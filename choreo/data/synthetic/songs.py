@@ -1,4 +1,4 @@
-"""Songs whose beats are known, to pair motion with: synthesised ones, and loops of stated tempo that are repeated."""
+"""Songs with known beats, to pair motion with: synthesised songs, and repeated loops of stated tempo."""
 
 import csv
 from collections.abc import Iterator
@@ -15,25 +15,22 @@ from choreo.music.features import ONSET, dsp35, normalized_onset
 from choreo.music.synth import styles, synthesize_song
 
 SECONDS: Final = 48.0
-"""Length of a song; longer motion is paired piece by piece."""
+"""Length of a song; longer motion is paired in pieces."""
 TEMPO_RANGE: Final = (70.0, 150.0)
-"""Loops are counted in the octave of their tempo that lies in here, BPM."""
-
-
+"""Tempos outside, BPM, are halved or doubled into this range."""
 HELD_OUT: Final = frozenset({"loop_breakbeat", "loop_tabla", "loop_mehackit1"})
-"""Titles of the loops that training never hears."""
-
+"""Titles of the loops reserved for validation."""
 HELD_OUT_SEED: Final = 10_000
-"""Added to the seed of songs and dances that are made for validation."""
+"""Added to the seed of songs and dances for validation."""
 
 
 @dataclass(frozen=True)
 class BeatSong:
-    """A song with a beat grid that needs no tracker.
+    """A song whose beats are known without tracking.
 
     Attributes:
         name: for provenance.
-        features: (T, 35) as `dsp35` makes them, 30 fps.
+        features: (T, 35), `dsp35` at 30 fps.
         onset: (T,) onset strength in 0..1.
         beats: (n,) seconds.
     """
@@ -50,7 +47,7 @@ class BeatSong:
 
 
 def synthesized_songs(count: int, seed: int = 0, seconds: float = SECONDS) -> Iterator[BeatSong]:
-    """`count` songs over all styles, their tempos spread evenly over `TEMPO_RANGE`."""
+    """`count` songs in all styles, with tempos spread evenly over `TEMPO_RANGE`."""
     names = sorted(styles())
     for i, tempo in enumerate(np.linspace(*TEMPO_RANGE, count)):
         style = names[i % len(names)]
@@ -61,9 +58,12 @@ def synthesized_songs(count: int, seed: int = 0, seconds: float = SECONDS) -> It
 def loops(folder: Path, held_out: bool = False, seconds: float = SECONDS) -> Iterator[BeatSong]:
     """The loops of a folder whose `LICENSES.csv` states their tempo, each repeated to `seconds`.
 
-    Those of `HELD_OUT` are for validation: they come only where `held_out` asks for them, and then alone. A loop begins
-    on a beat and holds a whole number of them; both follow from its being a loop. Nothing is found where there is no
-    such table.
+    A loop begins on a beat and contains a whole number of beats, or it would not loop.
+
+    Args:
+        folder: of the loops; without a `LICENSES.csv` it has none.
+        held_out: whether those of `HELD_OUT` are wanted, or the others.
+        seconds: length of each song.
     """
     table = folder / "LICENSES.csv"
     if not table.is_file():

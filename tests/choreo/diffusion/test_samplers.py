@@ -13,7 +13,7 @@ from choreo.diffusion.schedule import NoiseSchedule
 from choreo.diffusion.step import Before, Sampler
 from choreo.diffusion.timesteps import uniform
 from choreo.errors import InvalidInput
-from choreo.generators.spec import Prediction
+from choreo.diffusion.schedule import Prediction
 
 SAMPLERS = [Ddim(), Ddim(eta=1.0), Ddpm(), DpmSolver2M(), Lcm()]
 IDS = ["ddim", "ddim-eta-1", "ddpm", "dpm++2m", "lcm"]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from choreo.diffusion.schedule import NoiseSchedule
-from choreo.generators.spec import Prediction, ScheduleName
+from choreo.diffusion.schedule import Prediction, ScheduleName
 
 SCHEDULES = list(ScheduleName)
 

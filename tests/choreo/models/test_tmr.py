@@ -5,9 +5,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_text_motion import NETWORK, SPEC, model, swinging
+from tiny_text_motion import SPEC, model, swinging
 
-from choreo.data.windows.captioned import motion_input, pad
+from choreo.data.windows.captioned import motion_input
+from choreo.data.windows.windows import pad
 from choreo.errors import InvalidArtifact
 from choreo.models.tmr import MotionDecoder, TextMotionConfig, TextMotionModel, load_text_motion, save_text_motion
 
@@ -44,14 +45,14 @@ def test_a_trailing_pause_is_not_padding() -> None:
 
 def test_shapes_of_decoder_and_encoders() -> None:
     mask = torch.ones(3, 196)
-    assert MotionDecoder(NETWORK)(torch.zeros(3, 16), mask).shape == (3, 196, 66)
+    assert MotionDecoder(SPEC)(torch.zeros(3, 16), mask).shape == (3, 196, 66)
     for out in model().encode_text(torch.zeros(3, 12)):
         assert out.shape == (3, 16)
 
 
 def test_the_default_is_small() -> None:
-    encoders = TextMotionModel(SPEC.model_copy(update={"network": TextMotionConfig()}))
-    total = sum(p.numel() for m in (encoders, MotionDecoder(TextMotionConfig())) for p in m.parameters())
+    spec = SPEC.model_copy(update={"network": TextMotionConfig()})
+    total = sum(p.numel() for m in (TextMotionModel(spec), MotionDecoder(spec)) for p in m.parameters())
     assert total < 5e6
 
 

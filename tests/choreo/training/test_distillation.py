@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import FakeText, clips, dances, recipe
+from tiny_training import FakeText, clips, dances, newest_state, recipe
 
 from choreo.data.windows.windows import Windows, collate
 from choreo.diffusion.ddim import Ddim
@@ -18,16 +18,16 @@ from choreo.diffusion.presets import Preset
 from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import Distilled, Generator, load_generator, save_generator
-from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.distillation import Distillation, DistillationConfig, TeacherPath
 from choreo.training.ema import Ema
+from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import CONDITIONS, NULL
+from choreo.training.loop import TrainingRun, num_windows
 from choreo.training.losses import LossWeights, MotionLoss
 from choreo.training.noising import Noising
 from choreo.training.normalized import Batch, normalized
 from choreo.training.recipe import Recipe, load_recipe
 from choreo.training.run import generator_config, student_config
-from choreo.training.trainer import Trainer, num_windows
 
 ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "recipes" / "lcm.yaml"
@@ -173,17 +173,17 @@ def taught(folder: Path, **train: object) -> tuple[Recipe, Generator]:
     return small.model_copy(update={"name": "student", "distillation": config}), load_generator(folder)
 
 
-def student_run(folder: Path, r: Recipe, teacher: Generator) -> Trainer:
+def student_run(folder: Path, r: Recipe, teacher: Generator) -> TrainingRun:
     windows = Windows(clips(), FakeText(), num_windows(r.train), r.train.seed)
     validation, scored = Windows(clips(), FakeText(), 4, 9), dances(r)
-    return Trainer(r, student_config(r, teacher), windows, validation, folder, scored, teacher)
+    return TrainingRun(GeneratorTask(r, student_config(r, teacher), windows, validation, scored, teacher), folder)
 
 
 def test_a_student_begins_as_its_teacher_and_records_what_it_has_of_it(tmp_path: Path) -> None:
     r, teacher = taught(tmp_path / "teacher")
     run = student_run(tmp_path / "run", r, teacher)
     for name, values in teacher.state_dict().items():
-        torch.testing.assert_close(run.network.state_dict()[name], values)
+        torch.testing.assert_close(run.task.network.state_dict()[name], values)
     made = load_generator(run.run())
     assert made.spec == teacher.spec.model_copy(update={"name": "student"})
     assert made.config.distilled == Distilled(teacher="test", guidance_scale=2.5)
@@ -201,7 +201,7 @@ def test_a_resumed_distillation_is_that_which_was_not_stopped(tmp_path: Path) ->
     second = student_run(tmp_path / "parts", r, teacher)
     assert second.step == 3
     second.run()
-    a, b = (load_checkpoint(latest_checkpoint(tmp_path / f / "checkpoints")) for f in ("whole", "parts"))
+    a, b = (newest_state(tmp_path / f) for f in ("whole", "parts"))
     for part in (lambda state: state["model"], lambda state: state["ema"]["shadow"]):
         for name, values in part(a).items():
             torch.testing.assert_close(part(b)[name], values, atol=1e-5, rtol=1e-4)
@@ -257,5 +257,4 @@ def test_the_shipped_recipe_by_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     made = load_generator(Path(json.loads(done.stdout)["checkpoint"]))
     assert made.config.distilled == Distilled(teacher="unet-small", guidance_scale=2.5, guidance_low=0.3)
-    state = load_checkpoint(latest_checkpoint(tmp_path / "checkpoints"))
-    assert state["step"] == load_recipe(RECIPE).smoke().train.max_steps
+    assert newest_state(tmp_path)["step"] == load_recipe(RECIPE).smoke().train.max_steps

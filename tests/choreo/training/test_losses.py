@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 import torch
+from second_representation import POSITIONS_AND_VELOCITIES
 from tiny_training import clips
 
+from choreo.data.synthetic.dances import synthesize_dance
 from choreo.data.windows.windows import feature_statistics
+from choreo.motion.representation import ROOT_VELOCITY_66
 from choreo.training.losses import LossWeights, MotionLoss, NoiseLevel
 
 
@@ -41,3 +44,33 @@ def test_the_noisier_a_row_the_less_do_feet_and_bones_count() -> None:
     assert float(loss(off, x, mask)["bone"]) > 1e-5
     noisy = NoiseLevel(torch.tensor([1.0, 1.0, 0.01]), one, one)
     assert float(loss(off, x, mask, noisy)["bone"]) < 1e-3 * float(loss(off, x, mask)["bone"])
+
+
+def test_bones_and_feet_count_the_same_in_any_representation() -> None:
+    """Of a dance whose feet are planted, and a prediction that slides and stretches."""
+    motion, _, _ = synthesize_dance("side_step", 100.0, 3.4)
+    truth = motion.positions.astype(np.float64)
+    slid = truth * 1.05 + np.arange(len(truth))[:, None, None] * (0.01, 0, 0)
+    found = []
+    for r in (ROOT_VELOCITY_66, POSITIONS_AND_VELOCITIES):
+        mean, std = (torch.tensor(v) for v in r.statistics(r.encode(truth)[0]))
+        x, y = ((torch.tensor(r.encode(p)[0])[None].float() - mean.float()) / std.float() for p in (slid, truth))
+        x.requires_grad_()
+        terms = MotionLoss(LossWeights(), mean, std, representation=r)(x, y, torch.ones(1, len(truth)))
+        terms["total"].backward()
+        assert x.grad is not None
+        assert torch.isfinite(x.grad).all()
+        found.append([float(terms[name].detach()) for name in ("bone", "contact")])
+    assert min(found[0]) > 1e-4
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+def test_the_velocity_of_the_root_weighs_as_much_as_it_should() -> None:
+    for r in (ROOT_VELOCITY_66, POSITIONS_AND_VELOCITIES):
+        loss = MotionLoss(LossWeights(root=5.0), torch.zeros(r.channels), torch.ones(r.channels), representation=r)
+        x, mask = torch.zeros(1, 9, r.channels), torch.ones(1, 9)
+        root, other = x.clone(), x.clone()
+        root[..., r.root_velocity.start] = 1
+        other[..., -1] = 1
+        errors = [float(loss(y, x, mask)["reconstruction"]) for y in (root, other)]
+        assert errors[0] == pytest.approx(5 * errors[1])

@@ -20,10 +20,10 @@ from choreo.evaluation.text_motion import encode_features, encode_sentences
 from choreo.models.tmr import TextMotionSpec, load_text_motion
 from choreo.training.contrastive import ContrastiveWeights, info_nce, kl_divergence, true_of
 from choreo.training.held_out_retrieval import WAYS, HeldOutRetrieval, full_recall, selection_score
+from choreo.training.loop import TrainingRun, num_windows
 from choreo.training.recipe import TextMotionRecipe, TrainConfig, load_recipe
 from choreo.training.run import train
-from choreo.training.tmr import TextMotionTrainer, train_text_motion
-from choreo.training.trainer import num_windows
+from choreo.training.tmr import TextMotionTask, train_text_motion
 
 RECIPES = Path(__file__).resolve().parents[3] / "recipes"
 
@@ -42,7 +42,7 @@ def recipe(**changes: object) -> TextMotionRecipe:
     return TextMotionRecipe(name="test", network=NETWORK, losses=losses, patience=100, train=train_options)
 
 
-def trainer(folder: Path, r: TextMotionRecipe, data: list[Clip], held_out: bool = True) -> TextMotionTrainer:
+def trainer(folder: Path, r: TextMotionRecipe, data: list[Clip], held_out: bool = True) -> TrainingRun:
     encoder = FakeSentenceEncoder()
     mean, std = canonical_statistics(data)
     spec = TextMotionSpec(name=r.name, network=r.network, mean=mean, std=std)
@@ -51,7 +51,7 @@ def trainer(folder: Path, r: TextMotionRecipe, data: list[Clip], held_out: bool 
     windows = CaptionedWindows(data, sentences, num_windows(r.train), r.train.seed, options)
     pairs = captioned_motions(data)
     scored = HeldOutRetrieval.of(pairs, encoder) if held_out else None
-    return TextMotionTrainer(r, spec, windows, scored, folder)
+    return TrainingRun(TextMotionTask(r, spec, windows, scored), folder)
 
 
 def test_eight_pairs_are_learned_by_heart(tmp_path: Path) -> None:
@@ -96,9 +96,10 @@ class FakeHeldOut(HeldOutRetrieval):
 def test_a_run_ends_when_it_no_longer_improves_and_keeps_its_best(tmp_path: Path) -> None:
     r = recipe(max_steps=40, validate_every=1, save_every=1).model_copy(update={"patience": 2})
     run = trainer(tmp_path, r, clips(3))
-    run.held_out = FakeHeldOut()
+    assert isinstance(run.task, TextMotionTask)
+    run.task.held_out = FakeHeldOut()
     folder = run.run()
-    assert (run.step, run.best.value, run.best.step) == (4, 0.6, 2)
+    assert (run.step, run.task.best.value, run.task.best.step) == (4, 0.6, 2)
     assert json.loads((folder / "scores.json").read_text())["step"] == 2
 
 

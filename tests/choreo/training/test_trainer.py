@@ -4,22 +4,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import FakeText, clips, recipe, trainer
+from tiny_training import newest_state, recipe, trainer
 
-from choreo.data.windows.captions import ATTRIBUTES, mirrored
-from choreo.data.windows.windows import Windows, caption_key, feature_statistics, mirror
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.checkpoint import load_generator
-from choreo.motion.representation import rotate
-from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
+from choreo.training.checkpoints import load_checkpoint
+from choreo.training.loop import TrainingRun, warmup_cosine
 from choreo.training.recipe import TrainConfig, load_recipe
 from choreo.training.run import train
-from choreo.training.trainer import Trainer, warmup_cosine
 
 RECIPES = Path(__file__).parents[3] / "recipes"
 
 
-def losses_of(run: Trainer) -> list[float]:
+def losses_of(run: TrainingRun) -> list[float]:
     seen: list[float] = []
     original = run._bookkeeping
     run._bookkeeping = lambda terms, last: (seen.append(float(terms["total"])), original(terms, last))[1]  # type: ignore[method-assign]
@@ -50,8 +47,7 @@ def test_checkpoints_are_whole_pruned_and_checked(tmp_path: Path) -> None:
     trainer(tmp_path, recipe(save_every=1, keep_checkpoints=2, validation_dances=0)).run()
     names = sorted(p.name for p in (tmp_path / "checkpoints").iterdir())
     assert names == ["step_00000005", "step_00000006"]
-    newest = latest_checkpoint(tmp_path / "checkpoints")
-    assert newest is not None
+    newest = tmp_path / "checkpoints/step_00000006"
     assert load_checkpoint(newest)["step"] == 6
     (newest / "state.pt").write_bytes(b"PK")
     with pytest.raises(InvalidArtifact):
@@ -88,7 +84,7 @@ def test_compiling_keeps_the_names_of_the_weights(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(torch, "compile", fake_compile)
     run = trainer(tmp_path / "compiled", recipe(compile=True, max_steps=2, validation_dances=0))
-    assert compiled == [run.network]
+    assert compiled == [run.task.network]
     run.run()
     plain = trainer(tmp_path / "plain", recipe(max_steps=2, validation_dances=0))
     plain.run()
@@ -117,39 +113,6 @@ def test_warm_up_and_cosine_count_optimiser_steps() -> None:
     assert factor(100) == pytest.approx(0, abs=1e-12)
 
 
-def test_windows_are_functions_of_seed_and_index() -> None:
-    one, two = (Windows(clips(), FakeText(), 50, seed=4) for _ in range(2))
-    for i in (0, 17, 49):
-        for name, value in one[i].items():
-            np.testing.assert_array_equal(value, two[i][name])
-    assert np.abs(one[0]["x0"] - one[1]["x0"]).max() > 0.01
-
-
-def test_dropping_everything_drops_music_text_prior_and_rhythm() -> None:
-    from choreo.data.windows.windows import WindowOptions
-
-    windows = Windows(clips(), FakeText(), 20, 0, WindowOptions(drop_all=1.0, prior=1.0))
-    for i in range(20):
-        window = windows[i]
-        assert not any(window[name].any() for name in ("has_music", "has_text", "prior", "rhythm"))
-
-
-def test_statistics_do_not_depend_on_the_way_a_clip_faces() -> None:
-    data = clips()
-    mean, std = feature_statistics(data)
-    turned = [c.__class__(**{**c.__dict__, "features": rotate(c.features, 1.1).astype(np.float32)}) for c in data]
-    mean2, std2 = feature_statistics(turned)
-    np.testing.assert_allclose(mean, mean2, atol=1e-5)
-    np.testing.assert_allclose(std, std2, atol=1e-5)
-
-
-def test_mirroring_twice_is_nothing_and_captions_follow() -> None:
-    features = clips()[1].features
-    np.testing.assert_allclose(mirror(mirror(features)), features)
-    assert mirrored("Left foot, then right; a leftover") == "Right foot, then left; a leftover"
-    assert caption_key("a", ATTRIBUTES[0]) == "a, slowly and calmly"
-
-
 def test_recipes_name_the_field_that_is_wrong(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("name: x\ntrain:\n  learning_rate: -1\n")
@@ -172,6 +135,6 @@ def test_the_smoke_variant_trains_the_shipped_recipe_without_any_data(tmp_path: 
     assert (smoke.denoiser, smoke.conditioner, smoke.losses) == (shipped.denoiser, shipped.conditioner, shipped.losses)
     model = train(smoke, None, tmp_path / "run")
     assert load_generator(model).config.denoiser == shipped.denoiser
-    assert load_checkpoint(latest_checkpoint(tmp_path / "run/checkpoints"))["step"] == smoke.train.max_steps
+    assert newest_state(tmp_path / "run")["step"] == smoke.train.max_steps
     summary = json.loads((tmp_path / "run/data.json").read_text())
     assert not set(summary["training"]["groups"]) & set(summary["validation"]["groups"])

@@ -17,7 +17,7 @@ from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import load_generator
 from choreo.training.recipe import Recipe
 from choreo.training.run import train
-from choreo.training.sides import read_sides
+from choreo.training.splits import read_splits
 
 NAMES = ("000001", "000002", "000003", "000004", "000005")
 
@@ -79,23 +79,23 @@ def test_what_cannot_be_used_is_named_and_written_down(
 
 def test_a_side_with_nothing_left_is_refused(folder: Path) -> None:
     np.save(folder / "new_joints/000004.npy", np.full((60, 22, 3), np.nan))
-    with pytest.raises(InvalidInput, match=r"nothing on the side 'val' of .* can be used: 000004 holds NaN") as error:
-        read_sides(folder)
+    with pytest.raises(InvalidInput, match=r"nothing in the split 'val' of .* can be used: 000004 holds NaN") as error:
+        read_splits(folder)
     assert error.value.field == "data"
     (folder / "val.txt").write_text("")
-    with pytest.raises(InvalidInput, match="the side 'val' is empty"):
-        read_sides(folder)
+    with pytest.raises(InvalidInput, match="split: 'val' is empty"):
+        read_splits(folder)
 
 
 def test_folders_that_cannot_be_split_or_read_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="is not a folder"):
-        read_sides(tmp_path / "absent")
+        read_splits(tmp_path / "absent")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InvalidInput, match="none of the known layouts"):
-        read_sides(tmp_path / "empty")
+        read_splits(tmp_path / "empty")
     write_amass(tmp_path / "one")
-    with pytest.raises(InvalidInput, match=r"the side '.*' is empty"):
-        read_sides(tmp_path / "one")
+    with pytest.raises(InvalidInput, match=r"split: '.*' is empty"):
+        read_splits(tmp_path / "one")
 
 
 def test_a_recipe_for_other_features_is_refused(tmp_path: Path, folder: Path, tiny: Recipe) -> None:
@@ -111,7 +111,7 @@ def test_the_data_pack_is_read_as_it_always_was(monkeypatch: pytest.MonkeyPatch)
     wanted = ("05_01", "02_03", "W_4_s0", "C_2_s0", "T_2_s0")
     pack = DataPack(data_pack())
     monkeypatch.setattr(DataPack, "keys", property(lambda self: [k for k in self._pack_of if k in wanted]))
-    sides = read_sides(data_pack())
+    sides = read_splits(data_pack())
     assert sides.origin == "data-pack, published split"
     read = {clip.key: clip for clip in [*sides.training, *sides.held_out]}
     assert {clip.key for clip in sides.held_out} == {key for key in read if is_validation(read[key].group)}

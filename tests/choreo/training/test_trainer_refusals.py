@@ -8,18 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import clips, recipe, trainer
+from tiny_training import clips, newest_state, recipe, trainer
 
 from choreo.data.clip import Clip
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.generators.spec import Prediction, ScheduleName
+from choreo.diffusion.schedule import Prediction, ScheduleName
 from choreo.generators.unet.network import UNetConfig
 from choreo.models.conditioner import ConditionerConfig
-from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
 from choreo.training.recipe import Recipe, load_recipe
 from choreo.training.resuming import last_step, refuse_another_run
 from choreo.training.run import generator_config
-from choreo.training.sides import check_clips
+from choreo.training.splits import check_clips
 
 QUICK = {"validation_dances": 0, "validate_every": 100, "save_every": 1}
 
@@ -34,9 +33,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def state(run: Path) -> dict:
-    newest = latest_checkpoint(run / "checkpoints")
-    assert newest is not None
-    return load_checkpoint(newest)
+    return newest_state(run)
 
 
 @pytest.mark.parametrize(
@@ -72,10 +69,7 @@ def test_a_checkpoint_that_does_not_say_what_it_is_is_refused(state: dict) -> No
             refuse_another_run(broken, recipe(), config, Path("run"))
 
 
-def test_checkpoints_of_before_there_was_a_best_go_on(run: Path, tmp_path: Path) -> None:
-    newest = latest_checkpoint(run / "checkpoints")
-    assert newest is not None
-    state = load_checkpoint(newest)
+def test_checkpoints_of_before_there_was_a_best_go_on(state: dict, tmp_path: Path) -> None:
     old = {name: state[name] for name in ("step", "model", "optimizer", "schedule", "ema")}
     written = recipe(**QUICK).model_dump(mode="json")
     for field in [name for name in written["train"] if name.startswith("validation_")]:
@@ -87,7 +81,7 @@ def test_checkpoints_of_before_there_was_a_best_go_on(run: Path, tmp_path: Path)
     target.mkdir(parents=True)
     torch.save(old, target / "state.pt")
     resumed = trainer(tmp_path, recipe(**QUICK))
-    assert (resumed.step, resumed.best.value, resumed.best.step) == (2, None, 0)
+    assert (resumed.step, resumed.task.best.value, resumed.task.best.step) == (2, None, 0)
     resumed.run(until=3)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_training import recipe, trainer
+from tiny_training import newest_state, recipe, trainer
 
 import choreo.generators.checkpoint
 from choreo.errors import InvalidArtifact, NotSaved
 from choreo.generators.checkpoint import load_generator
-from choreo.training.checkpoints import latest_checkpoint, load_checkpoint, save_checkpoint
+from choreo.training.checkpoints import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parents[3]
 
@@ -60,9 +60,7 @@ def test_a_disk_that_is_full_for_a_while_costs_one_checkpoint(
     assert steps(tmp_path) == ["step_00000002", "step_00000005"]
     assert leftovers(tmp_path) == []
     assert "the checkpoint of step 4 could not be written: No space left on device" in caplog.text
-    newest = latest_checkpoint(tmp_path / "checkpoints")
-    assert newest is not None
-    assert load_checkpoint(newest)["step"] == 5
+    assert newest_state(tmp_path)["step"] == 5
 
 
 def test_weights_on_a_full_disk_are_those_of_before(
@@ -84,8 +82,8 @@ def test_the_best_weights_survive_a_full_disk(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(choreo.generators.checkpoint, "save", FakeFullDisk(choreo.generators.checkpoint.save, {1}))
     run = trainer(tmp_path, recipe(save_every=100, validate_every=1, validation_dances=0))
     run.run(until=4)
-    assert run.best.step > 1
-    assert len(run.best.history) == 4
+    assert run.task.best.step > 1
+    assert len(run.task.best.history) == 4
     load_generator(tmp_path / "model")
 
 
@@ -135,7 +133,7 @@ def test_a_killed_run_resumes_from_its_last_checkpoint_to_the_same_end(tmp_path:
     (folder / "model/.0123456789abcdef.part").write_bytes(b"half")
     resumed = trainer(folder, recipe())
     assert resumed.step == 3
-    assert resumed.best.step == 3
+    assert resumed.task.best.step == 3
     resumed.run()
     assert leftovers(folder) == []
     for name in ("model", "last"):

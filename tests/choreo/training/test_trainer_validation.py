@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_training import clips, dances, recipe, trainer
+from tiny_training import clips, dances, newest_state, recipe, trainer
 
 from choreo.diffusion.presets import Preset
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import Generator, load_generator
-from choreo.generators.spec import Prediction
+from choreo.diffusion.schedule import Prediction
 from choreo.training.best import Best, best_generator
-from choreo.training.checkpoints import latest_checkpoint, load_checkpoint
+from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import HeldOutDances
+from choreo.training.loop import TrainingRun
 from choreo.training.run import generator_config
-from choreo.training.trainer import Trainer
 
 
 class FakeDances(HeldOutDances):
@@ -38,9 +38,10 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a)
 
 
-def run_with(folder: Path, given: list[dict[str, float]], until: int | None = None, **options: object) -> Trainer:
+def run_with(folder: Path, given: list[dict[str, float]], until: int | None = None, **options: object) -> TrainingRun:
     run = trainer(folder, recipe(validate_every=1, save_every=1, **options))
-    run.dances = FakeDances(given)
+    assert isinstance(run.task, GeneratorTask)
+    run.task.dances = FakeDances(given)
     run.run(until)
     return run
 
@@ -125,7 +126,7 @@ def test_the_best_weights_are_kept_beside_the_newest(tmp_path: Path) -> None:
     at_best = weights(tmp_path / "model")
     assert same(at_best, weights(tmp_path / "last"))
     run = run_with(tmp_path, [{"fid_k": 4.0}, {"fid_k": float("nan")}, {}, {"fid_k": 3.5}])
-    assert (run.step, run.best.value, run.best.step) == (6, 3.0, 2)
+    assert (run.step, run.task.best.value, run.task.best.step) == (6, 3.0, 2)
     assert same(at_best, weights(tmp_path / "model"))
     assert not same(at_best, weights(tmp_path / "last"))
     assert same({k: v.cpu() for k, v in run.ema.shadow.items()}, weights(tmp_path / "last"))
@@ -133,9 +134,7 @@ def test_the_best_weights_are_kept_beside_the_newest(tmp_path: Path) -> None:
     assert (scores["step"], scores["fid_k"], scores["best_by"]) == (2, 3.0, "fid_k")
     assert scores["history"] == [{"step": 1, "fid_k": 5.0}, {"step": 2, "fid_k": 3.0}]
     assert scores["loss/total"] > 0
-    newest = latest_checkpoint(tmp_path / "checkpoints")
-    assert newest is not None
-    assert [entry["step"] for entry in load_checkpoint(newest)["validations"]] == [1, 2, 3, 4, 5, 6]
+    assert [entry["step"] for entry in newest_state(tmp_path)["validations"]] == [1, 2, 3, 4, 5, 6]
 
 
 def test_what_should_be_close_to_real_motion_is_best_there(tmp_path: Path) -> None:
@@ -164,7 +163,7 @@ def test_a_run_without_held_out_data_keeps_the_newest(tmp_path: Path) -> None:
     run = trainer(tmp_path, recipe(), held_out=False)
     run.run()
     assert same(weights(tmp_path / "model"), weights(tmp_path / "last"))
-    assert run.best.step == 0
+    assert run.task.best.step == 0
     assert not (tmp_path / "model/scores.json").exists()
 
 
@@ -172,8 +171,8 @@ def test_a_run_without_dances_goes_by_the_loss(tmp_path: Path) -> None:
     run = trainer(tmp_path, recipe(validation_dances=0))
     run.run()
     scores = json.loads((tmp_path / "model/scores.json").read_text())
-    assert (run.best.by, scores["best_by"]) == ("loss/total", "loss/total")
-    assert scores["step"] == run.best.step > 0
+    assert (run.task.best.by, scores["best_by"]) == ("loss/total", "loss/total")
+    assert scores["step"] == run.task.best.step > 0
     assert "fid_k" not in scores
 
 

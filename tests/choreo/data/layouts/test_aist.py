@@ -86,7 +86,7 @@ def test_published_cross_modal_split(tmp_path: Path) -> None:
     (tmp_path / "splits" / "crossmodal_test.txt").write_text(f"{names[3]}\n\n")
     split = open_dataset(tmp_path).split()
     assert split.origin == "published"
-    assert split.sides == {"train": names[:2], "val": names[2:3], "test": names[3:4]}
+    assert split.parts == {"train": names[:2], "val": names[2:3], "test": names[3:4]}
     assert split.unused == names[4:]
     (tmp_path / "splits" / "crossmodal_test.txt").write_text("")
     with pytest.raises(InvalidInput, match="'test' is empty"):

@@ -54,7 +54,7 @@ def test_published_split(tmp_path: Path) -> None:
     write_humanml3d(tmp_path, ("000001", "000002", "000003"))
     for side, name in (("train", "000001"), ("val", "000002"), ("test", "000003")):
         (tmp_path / f"{side}.txt").write_text(f"{name}\n")
-    assert open_dataset(tmp_path).split().sides == {"train": ("000001",), "val": ("000002",), "test": ("000003",)}
+    assert open_dataset(tmp_path).split().parts == {"train": ("000001",), "val": ("000002",), "test": ("000003",)}
 
 
 def test_texts_without_motion_and_broken_arrays_are_named(tmp_path: Path) -> None:

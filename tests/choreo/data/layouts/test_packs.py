@@ -8,7 +8,7 @@ from tests_data import data_pack
 
 from choreo.data.clip import motion_features
 from choreo.data.datasets import open_dataset
-from choreo.data.layouts.packs import DataPack, load_packs
+from choreo.data.layouts.packs import DataPack
 from choreo.data.synthetic.dances import synthesize_dance
 from choreo.errors import InvalidInput
 from choreo.motion.foot_skating import foot_skating_ratio
@@ -55,11 +55,11 @@ def test_recordings_are_read_one_at_a_time(pack: Path) -> None:
     assert waltz.music.shape == (180, 35)
     assert waltz.captions[0].text == "a waltz"
     assert len(waltz.beats) == 12
-    assert [clip.key for clip in load_packs(pack)] == opened.keys
+    assert [clip.key for clip in open_dataset(pack)] == opened.keys
 
 
 def test_clips_have_what_their_recordings_have(pack: Path) -> None:
-    silent, waltz = load_packs(pack)
+    silent, waltz = open_dataset(pack)
     recording = DataPack(pack).recording("W_1_s0")
     features, heading = motion_features(recording.positions)
     np.testing.assert_array_equal(waltz.features, features)

@@ -43,7 +43,10 @@ def test_the_same_at_another_speed_is_found_where_it_is_looked_for() -> None:
     ours = dance(0, 6.0)
     slower = resample(ours, 30, 36)  # 1.2 times as long
     pair = [clip("held", slower)], [clip("training", ours)]
-    assert find_leaks(*pair, near=0.01, speeds=(1.2,)).total > find_leaks(*pair, near=0.01, speeds=(1.0,)).total
+    assert (
+        find_leaks(*pair, max_distance=0.01, speeds=(1.2,)).total
+        > find_leaks(*pair, max_distance=0.01, speeds=(1.0,)).total
+    )
 
 
 def test_short_and_no_clips_have_no_stretches() -> None:

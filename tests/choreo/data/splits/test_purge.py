@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 
 from choreo.data.splits.leaks import find_leaks
-from choreo.data.splits.purge import SHORTEST, without_leaks
+from choreo.data.splits.purge import MIN_FRAMES, without_leaks
 from choreo.data.synthetic.clips import synthetic_clips
 
 
@@ -12,8 +12,8 @@ def test_what_is_held_out_is_cut_out_of_the_training_clips_and_nothing_else() ->
     held_out = replace(two.part(100, 220), key="held out", group="held out")
     kept = without_leaks([one, two], [held_out])
     assert one.key in {clip.key for clip in kept}
-    assert find_leaks([held_out], kept, near=0.01).total == 0
-    assert all(clip.num_frames >= SHORTEST for clip in kept)
+    assert find_leaks([held_out], kept, max_distance=0.01).total == 0
+    assert all(clip.num_frames >= MIN_FRAMES for clip in kept)
     again = [clip for clip in kept if clip.group == two.group]
     for clip in again:
         first = int(clip.key.split("[")[1].split(":")[0])

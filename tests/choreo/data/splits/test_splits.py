@@ -8,31 +8,31 @@ from choreo.errors import InvalidInput
 GROUPS = {f"song{n}_take{t}": f"song{n}" for n in range(200) for t in range(3)}
 
 
-def test_every_recording_is_on_one_side_with_its_group() -> None:
+def test_every_recording_is_in_one_part_with_its_group() -> None:
     split = hashed_split(GROUPS)
-    assert sorted(key for keys in split.sides.values() for key in keys) == sorted(GROUPS)
+    assert sorted(key for keys in split.parts.values() for key in keys) == sorted(GROUPS)
     assert not shared_groups(split, GROUPS)
-    shares = {side: len(keys) / len(GROUPS) for side, keys in split.sides.items()}
+    shares = {part: len(keys) / len(GROUPS) for part, keys in split.parts.items()}
     assert shares["train"] == pytest.approx(0.8, abs=0.08)
     assert shares["val"] == pytest.approx(0.1, abs=0.06)
 
 
 @given(st.sets(st.integers(0, 199), min_size=1))
-def test_a_group_keeps_its_side_when_others_go(kept: set[int]) -> None:
+def test_a_group_stays_in_its_part_when_others_are_removed(kept: set[int]) -> None:
     whole = hashed_split(GROUPS)
     some = {key: group for key, group in GROUPS.items() if int(group[4:]) in kept}
     try:
         split = hashed_split(some)
     except InvalidInput:
         return
-    assert all(split.side_of(key) == whole.side_of(key) for key in some)
+    assert all(set(keys) == set(whole.parts[part]) & set(some) for part, keys in split.parts.items())
 
 
 def test_seeds_give_other_splits() -> None:
-    assert hashed_split(GROUPS).sides != hashed_split(GROUPS, seed=1).sides
+    assert hashed_split(GROUPS).parts != hashed_split(GROUPS, seed=1).parts
 
 
-def test_an_empty_side_is_refused() -> None:
+def test_an_empty_part_is_refused() -> None:
     with pytest.raises(InvalidInput, match="is empty"):
         hashed_split({"a": "a"})
     with pytest.raises(InvalidInput, match="is empty"):
@@ -52,6 +52,6 @@ def test_a_published_split_may_not_name_a_recording_twice() -> None:
         published_split({"train": ("a", "b"), "val": ("a",)}, {"a": "a", "b": "b"})
 
 
-def test_groups_on_two_sides_are_found() -> None:
+def test_groups_in_two_parts_are_found() -> None:
     split = Split({"train": ("a1", "b"), "val": ("a2",)}, "published")
     assert shared_groups(split, {"a1": "a", "a2": "a", "b": "b"}) == {"a": ("train", "val")}

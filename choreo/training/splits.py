@@ -1,4 +1,4 @@
-"""The sides of a data set that training uses, read from disk, and what clips must be to be trained on."""
+"""The training and validation clips of a data set, read from disk, and what is required of clips."""
 
 import logging
 from collections.abc import Sequence
@@ -15,26 +15,25 @@ from choreo.data.datasets import Dataset, open_dataset
 from choreo.data.layouts.recording import Skipped
 from choreo.data.windows.windows import WindowOptions
 from choreo.errors import InvalidInput
-from choreo.motion.representation import CHANNELS
 from choreo.music.beats import RHYTHM_CHANNELS
 
 log = logging.getLogger(__name__)
 
 TRAINING, HELD_OUT = "train", "val"
-"""Sides of a split; one for tests, where a data set has one, is left alone."""
-SHOWN: Final = 3
-"""Reasons that are told of what was skipped; the rest is in the run's `data.json`."""
+"""Parts of a data set's split that are read; a part for tests is left alone."""
+MAX_REASONS: Final = 3
+"""Reasons in a message about what was skipped; a run's `data.json` has all."""
 
 
 @dataclass(frozen=True)
-class Sides:
+class Splits:
     """Clips to train on and clips to validate on.
 
     Attributes:
         training: in the data set's order.
-        held_out: likewise.
-        skipped: what of the data set was not loaded, and why.
-        origin: which data set, and where its split is from.
+        held_out: in the data set's order.
+        skipped: what was not loaded, and why.
+        origin: name of the data set, and where its split comes from.
     """
 
     training: list[Clip]
@@ -43,48 +42,50 @@ class Sides:
     origin: str = "none"
 
 
-def read_sides(root: Path, most: int | None = None) -> Sides:
-    """Both sides of the data set in a folder; shows its progress on stderr, and says what it skips.
+def read_splits(root: Path, max_recordings: int | None = None) -> Splits:
+    """The training and held-out clips of the data set in a folder; progress and what is skipped go to stderr.
 
     Args:
         root: of the data set.
-        most: recordings that are read of each side, spread evenly over it; None: all.
+        max_recordings: recordings to read of each, spread evenly; None: all.
 
     Raises:
-        InvalidInput: not a data set, or a side of it on which nothing can be used.
+        InvalidInput: not a data set, or nothing usable in one of the two.
     """
     dataset = open_dataset(root)
     split = dataset.split()
     with Progress(console=Console(stderr=True), transient=True) as progress:
         training, held_out = (
-            _clips(dataset, _some(split.sides.get(s, ()), most), s, progress) for s in (TRAINING, HELD_OUT)
+            _clips(dataset, _spread(split.parts.get(part, ()), max_recordings), part, progress)
+            for part in (TRAINING, HELD_OUT)
         )
     skipped = tuple(dataset.skipped)
-    reasons = "; ".join([f"{s.name} {s.reason}" for s in skipped[:SHOWN]] + ["..."] * (len(skipped) > SHOWN))
+    shown = [f"{s.name} {s.reason}" for s in skipped[:MAX_REASONS]]
+    reasons = "; ".join(shown + ["..."] * (len(skipped) > MAX_REASONS))
     if skipped:
         log.warning("%d parts of %s were skipped: %s", len(skipped), root, reasons)
-    for side, clips in ((TRAINING, training), (HELD_OUT, held_out)):
+    for part, clips in ((TRAINING, training), (HELD_OUT, held_out)):
         if not clips:
             raise InvalidInput(
-                "data", f"nothing on the side {side!r} of {root} can be used: {reasons or 'it is empty'}"
+                "data", f"nothing in the split {part!r} of {root} can be used: {reasons or 'it is empty'}"
             )
-    return Sides(training, held_out, skipped, f"{dataset.name}, {split.origin} split")
+    return Splits(training, held_out, skipped, f"{dataset.name}, {split.origin} split")
 
 
 def check_clips(clips: Sequence[Clip], music_dim: int | None = None) -> None:
-    """Refuse clips whose arrays do not belong together.
+    """Refuse clips whose arrays do not fit together.
 
     Args:
         clips: to train on or to validate on.
-        music_dim: width of music features that the model takes; None where music does not matter.
+        music_dim: width of the model's music features; None where it takes none.
 
     Raises:
         InvalidInput: features, heading, rhythm or music of another length or width, NaN or infinity, or no clip that is
             long enough for a window.
     """
     for clip in clips:
-        shapes = {
-            "features": (clip.features, (CHANNELS,)),
+        arrays = {
+            "features": (clip.features, (clip.representation.channels,)),
             "heading": (clip.heading, ()),
             "rhythm": (clip.rhythm, (RHYTHM_CHANNELS,)),
         }
@@ -94,8 +95,8 @@ def check_clips(clips: Sequence[Clip], music_dim: int | None = None) -> None:
                     "conditioner.music_dim",
                     f"is {music_dim}, but the music features of {clip.key} have {clip.music.shape[1]} columns",
                 )
-            shapes["music"] = (clip.music, (music_dim,))
-        for name, (values, width) in shapes.items():
+            arrays["music"] = (clip.music, (music_dim,))
+        for name, (values, width) in arrays.items():
             expected = (clip.num_frames, *width)
             if values.shape != expected:
                 raise InvalidInput(clip.key, f"has {name} of shape {values.shape}, not {expected}")
@@ -103,17 +104,18 @@ def check_clips(clips: Sequence[Clip], music_dim: int | None = None) -> None:
                 raise InvalidInput(clip.key, f"has NaN or infinite {name}")
     shortest = WindowOptions().min_frames
     if clips and max(clip.num_frames for clip in clips) < shortest:
-        raise InvalidInput("data", f"has a side without any clip of {shortest} frames, the shortest window")
+        raise InvalidInput("data", f"has a split without any clip of {shortest} frames, the shortest window")
 
 
-def _some(keys: tuple[str, ...], most: int | None) -> tuple[str, ...]:
-    if most is None or len(keys) <= most:
+def _spread(keys: tuple[str, ...], count: int | None) -> tuple[str, ...]:
+    """At most `count` keys, spread evenly."""
+    if count is None or len(keys) <= count:
         return keys
-    return tuple(keys[i] for i in np.linspace(0, len(keys) - 1, most).astype(int))
+    return tuple(keys[i] for i in np.linspace(0, len(keys) - 1, count).astype(int))
 
 
-def _clips(dataset: Dataset, keys: tuple[str, ...], side: str, progress: Progress) -> list[Clip]:
-    task = progress.add_task(f"reading {side}", total=len(keys))
+def _clips(dataset: Dataset, keys: tuple[str, ...], part: str, progress: Progress) -> list[Clip]:
+    task = progress.add_task(f"reading {part}", total=len(keys))
     found = list(dataset.clips(keys, lambda done, total, key: progress.update(task, completed=done)))
     progress.update(task, completed=len(keys))
     return found
