@@ -11,7 +11,10 @@ from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.checkpoint import GeneratorConfig
 from choreo.training.recipe import Recipe
 
-SAME: Final = ("architecture", "denoiser", "conditioner", "prediction", "schedule", "num_train_timesteps")
+SAME: Final = (
+    "architecture", "denoiser", "conditioner", "music_encoder", "text_encoder", "prediction", "schedule",
+    "num_train_timesteps",
+)  # fmt: skip
 """Fields of a recipe that the meaning of weights depends on."""
 TOLERANCE: Final = 1e-3
 """Statistics of one data set agree better than this on every machine, and those of two data sets do not."""

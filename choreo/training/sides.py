@@ -17,6 +17,7 @@ from choreo.data.windows.windows import WindowOptions
 from choreo.errors import InvalidInput
 from choreo.motion.representation import CHANNELS
 from choreo.music.beats import RHYTHM_CHANNELS
+from choreo.music.encoders import DSP35, MusicEncoder
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +44,18 @@ class Sides:
     origin: str = "none"
 
 
-def read_sides(root: Path, most: int | None = None) -> Sides:
+def read_sides(root: Path, most: int | None = None, encoder: MusicEncoder = DSP35) -> Sides:
     """Both sides of the data set in a folder; shows its progress on stderr, and says what it skips.
 
     Args:
         root: of the data set.
         most: recordings that are read of each side, spread evenly over it; None: all.
+        encoder: of the music.
 
     Raises:
         InvalidInput: not a data set, or a side of it on which nothing can be used.
     """
-    dataset = open_dataset(root)
+    dataset = open_dataset(root, encoder)
     split = dataset.split()
     with Progress(console=Console(stderr=True), transient=True) as progress:
         training, held_out = (

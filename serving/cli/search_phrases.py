@@ -1,5 +1,6 @@
-"""`choreo phrases search`: what of a library a song or a prompt would be given as examples."""
+"""`choreo phrases search`: the phrases of a library that a song or a prompt would be given as examples."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from choreo.errors import InvalidInput
-from choreo.generators.checkpoint import load_generator
+from choreo.music.beats import RHYTHM_CHANNELS
+from choreo.music.encoders import DSP35
 from serving.cli.song_file import song_bytes
 from serving.http.phrase_documents import found_document
 from serving.pipeline.request import Attachments, SearchFields, make_search, parse
@@ -22,24 +23,38 @@ NUMBERS = {
 """Members of a phrase, and the titles of their columns on a terminal."""
 
 
+@dataclass(frozen=True)
+class LibraryEncoders:
+    """The encoders that a library is searched by: its own for sentences, and the default one for songs.
+
+    Attributes:
+        text_encoder: name of the encoder that the library was built with.
+    """
+
+    text_encoder: str
+    music_encoder: str = DSP35.name
+    music_dim: int = DSP35.dim
+    rhythm_channels: int = RHYTHM_CHANNELS
+
+
 async def search_phrases(
     fields: dict[str, Any], song: Path | None, features: Path | None, phrases: Path | None, settings: Settings
 ) -> dict[str, Any]:
-    """The answer of `POST /v1/phrases/search`, from this process and for the model of the settings.
+    """The answer of `POST /v1/phrases/search`, from this process and with the library's own text encoder.
 
     Raises:
-        InvalidInput: a flag is wrong, or there is no library to search that fits the model.
+        InvalidInput: a flag is wrong, or there is no library to search.
+        MissingDependency: the library's text encoder is not on this machine.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     audio = song_bytes(song, settings) if song else None
     job, top_n = make_search(parse(SearchFields, given), Attachments(audio, features), settings)
-    spec = load_generator(settings.weights).spec
-    if job.model not in (None, spec.name):
-        raise InvalidInput("model", f"must be {spec.name}, got {job.model!r}")
     retriever = Retriever(phrases or settings.phrases, cross_encoder=settings.cross_encoder)
     try:
-        await retriever.require((spec.text_encoder, spec.text_dim))
-        conditioning = Encoder(settings).encode(job, spec)
+        await retriever.require()
+        library = await retriever.library()
+        assert library is not None  # it is open now
+        conditioning = Encoder(settings).encode(job, LibraryEncoders(library.text_encoder))
         return found_document(job, conditioning, await retriever.search(job, conditioning, top_n))
     finally:
         retriever.close()

@@ -1,7 +1,8 @@
-"""The encoding stage: song bytes and prompt to what the networks condition on."""
+"""The encoding stage: song bytes and prompt to what the networks are conditioned on."""
 
+import hashlib
 import threading
-from collections import OrderedDict
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,45 +12,69 @@ from choreo.generators.spec import ModelSpec
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.audio import SAMPLE_RATE, Audio
 from choreo.music.beats import beat_phase_channels
-from choreo.music.encoders import MusicEncoder, MusicFeatures, music_encoder, precomputed
+from choreo.music.encoded import MusicFeatures, precomputed
+from choreo.music.encoders import MusicEncoder, music_encoder
 from choreo.music.isolated import decode_audio_isolated
 from choreo.text.encoders import TextEncoder, text_encoder
-from retrieval.library.embedding import Music
 from serving.pipeline.contracts import Conditioning
 from serving.pipeline.request import MotionRequest
 from serving.settings import Settings
 from serving.stages.music_query import heard
+from serving.stages.song_cache import EncodedSong, SongCache
 
-CACHED_SONGS = 32
 
-_Song = tuple[MusicFeatures, Music]
-"""A song for the network, and for the phrase library."""
+class EncoderNames(Protocol):
+    """What the stage must know of a model: its encoders by name, and widths that the arrays must have."""
+
+    @property
+    def music_encoder(self) -> str:
+        """See `choreo.music.encoders.music_encoder`."""
+
+    @property
+    def music_dim(self) -> int:
+        """Columns of music features."""
+
+    @property
+    def text_encoder(self) -> str:
+        """See `choreo.text.encoders.text_encoder`."""
+
+    @property
+    def rhythm_channels(self) -> int:
+        """Columns of the rhythm channels."""
 
 
 class Encoder:
-    """Music and text encoders of one model family, loaded at first use; songs repeat, so their features are kept."""
+    """Music and text encoders by the names that models give, each loaded at its first use.
+
+    Encoded songs are kept within `Settings.song_cache_bytes`, because songs repeat.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
         self._music: dict[str, MusicEncoder] = {}
         self._text: dict[str, TextEncoder] = {}
-        self._songs: OrderedDict[tuple[str, bytes], _Song] = OrderedDict()
+        self._songs = SongCache(settings.song_cache_bytes)
 
-    def warm_up(self, spec: ModelSpec) -> None:
-        """Load the text encoder and compile the audio code before the first request has to wait for it."""
+    def warm_up(self, spec: EncoderNames) -> None:
+        """Load the text encoder and compile the audio code, so that the first request need not wait for it.
+
+        Raises:
+            MissingDependency: the model's text encoder is not on this machine.
+        """
         self._text_encoder(spec.text_encoder).encode(["dance"])
-        if spec.music_encoder == "dsp35":  # Jukebox takes gigabytes; it comes with the first song, if one ever does
+        if spec.music_encoder == "dsp35":  # Jukebox takes gigabytes, and requests may bring their features along
             time = np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
             tone = (0.5 * np.sin(2 * np.pi * 440 * time) * np.exp(-4 * (time % 0.5))).astype(np.float32)
             self._music_encoder(spec.music_encoder).encode(Audio(tone, SAMPLE_RATE, 6.0, ""))
 
-    def encode(self, job: MotionRequest, spec: ModelSpec) -> Conditioning:
-        """Blocking; call it from a thread.
+    def encode(self, job: MotionRequest, spec: EncoderNames) -> Conditioning:
+        """Decode and encode song and prompt with the encoders of a model. Blocking; call it from a thread.
 
         Raises:
             InvalidInput: the song cannot be decoded, is too long, or its features do not fit the model.
-            MissingDependency: the model's encoder is not installed.
+            MissingDependency: the model's encoder is not on this machine.
+            BackendUnavailable: the encoder's process failed.
         """
         song, music = self._song(job, spec) or (None, None)
         num_frames = self._num_frames(job, song)
@@ -74,25 +99,21 @@ class Encoder:
             raise InvalidInput("start", f"has {job.start.num_frames} frames, which leaves nothing to generate")
         return frames
 
-    def _song(self, job: MotionRequest, spec: ModelSpec) -> _Song | None:
+    def _song(self, job: MotionRequest, spec: EncoderNames) -> EncodedSong | None:
         if job.features is not None:
             song = precomputed(job.features, expected_dim=spec.music_dim)
             return song, heard(song)
         if job.audio is None:
             return None
-        key = (spec.music_encoder, _digest(job.audio))
-        with self._lock:
-            if key in self._songs:
-                self._songs.move_to_end(key)
-                return self._songs[key]
-        audio = decode_audio_isolated(job.audio, max_seconds=self._settings.max_song_seconds)
-        song = self._music_encoder(spec.music_encoder).encode(audio)
-        found = song, heard(song)
-        with self._lock:
-            self._songs[key] = found
-            while len(self._songs) > CACHED_SONGS:
-                self._songs.popitem(last=False)
-        return found
+        data, encoder = job.audio, self._music_encoder(spec.music_encoder)
+
+        def encode() -> EncodedSong:
+            limit = self._settings.max_song_seconds
+            audio = decode_audio_isolated(data, max_seconds=limit, sample_rate=encoder.sample_rate)
+            song = encoder.encode(audio)
+            return song, heard(song)
+
+        return self._songs.get((encoder.name, hashlib.sha256(data).digest()), encode)
 
     def _music_encoder(self, name: str) -> MusicEncoder:
         with self._lock:
@@ -101,12 +122,6 @@ class Encoder:
     def _text_encoder(self, name: str) -> TextEncoder:
         with self._lock:
             return self._text.setdefault(name, text_encoder(name))
-
-
-def _digest(data: bytes) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(data).digest()
 
 
 def window_music(conditioning: Conditioning, start: int, spec: ModelSpec) -> tuple[NDArray[np.float32], ...]:

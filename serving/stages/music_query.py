@@ -1,6 +1,6 @@
 """A song as the phrase library is searched by it."""
 
-from choreo.music.encoders import MusicFeatures
+from choreo.music.encoded import MusicFeatures
 from choreo.music.features import DSP_DIM, ONSET
 from retrieval.library.embedding import Music
 from retrieval.library.phrases import beat_strength
