@@ -36,6 +36,9 @@ class Weights:
             MissingDependency: they are missing or incomplete; the message says how to get them and what to set.
         """
         try:
+            from transformers.utils import logging
+
+            logging.disable_progress_bar()
             return load()
         except (OSError, ValueError, ImportError) as error:
             raise MissingDependency(
