@@ -48,7 +48,7 @@ def open_windows(data: Path, spec: ModelSpec, count: int, settings: Settings) ->
     if not 2 <= count <= VALIDATION_WINDOWS:
         raise InvalidInput("windows", f"must be between 2 and {VALIDATION_WINDOWS}, got {count}")
     clips = augmented(read_splits(data).held_out, RECIPE, loops(data / "audio", True), HELD_OUT_SEED)
-    clips = from_library(settings.phrases)(clips)
+    clips = from_library(settings.phrases, spec.text_encoder)(clips)
     texts = caption_table(clips, text_encoder(spec.text_encoder))
     windows = Windows(clips, texts, VALIDATION_WINDOWS, SEED, CONDITIONS, spec.music_dim)
     return HeldOutDances.of(spec, windows, len(windows), count, PRESETS["reference"], GUIDANCE)

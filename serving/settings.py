@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """Most rows of one step batch."""
     shared_memory: bool = True
     """Whether step batches reach a Triton server on this machine through memory that both have mapped."""
+    song_cache_bytes: int = Field(256 << 20, ge=0)
+    """Memory of one encoder replica for features of songs that may come again."""
     conditioning_cache_bytes: int = Field(64 << 20, ge=0)
     """Memory of the ingress for what songs and prompts were encoded to."""
     context_cache_bytes: int = Field(64 << 20, ge=0)

@@ -1,6 +1,7 @@
 """Opening any data set: its layout is recognised, clips are read one at a time, bad files are listed."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -13,9 +14,11 @@ from choreo.data.layouts.cmu_bvh import CmuBvh
 from choreo.data.layouts.humanml3d import HumanML3D
 from choreo.data.layouts.packs import DataPack, group_of, is_validation
 from choreo.data.layouts.plain_npz import PlainNpz
-from choreo.data.layouts.recording import Recording, Skipped, to_clip
+from choreo.data.layouts.recording import Recording, Skipped, Song, to_clip
+from choreo.data.layouts.song_files import SongFiles, no_features
 from choreo.data.splits.split import Split, hashed_split, published_split
 from choreo.errors import InvalidInput
+from choreo.music.encoders import DSP35, MusicEncoder
 
 Progress = Callable[[int, int, str], None]
 """Called before each clip with the number done, the total, and the clip's key."""
@@ -53,8 +56,9 @@ class _Pack:
 
     name = "data-pack"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, encoder: MusicEncoder = DSP35) -> None:
         self._pack = DataPack(root)
+        self._encoder, self._songs = encoder, SongFiles([root / "music"], encoder)
         self.keys = tuple(self._pack.keys)
         parts: dict[str, list[str]] = {"train": [], "val": []}
         for key in self.keys:
@@ -70,11 +74,22 @@ class _Pack:
         return group_of(key)
 
     def recording(self, key: str) -> Recording:
-        return self._pack.recording(key).as_recording()
+        recording = self._pack.recording(key).as_recording()
+        if recording.song is None or self._encoder.name == DSP35.name:
+            return recording
+        song = self._songs.song(key)
+        if song is None:
+            return replace(recording, song=None, remarks=(no_features(key, self._encoder.name),))
+        frames = min(len(song.features), len(recording.song.onset))
+        return replace(
+            recording, song=Song(song.features[:frames], recording.song.beats, recording.song.onset[:frames])
+        )
 
 
 LAYOUTS: Final = (_Pack, Aist, HumanML3D, CmuBvh, Amass, PlainNpz)
 """In the order in which they are tried."""
+_WITH_MUSIC: Final = (_Pack, Aist, PlainNpz)
+"""Layouts that may hold music."""
 
 
 class Dataset:
@@ -149,8 +164,12 @@ class Dataset:
             self.skipped.append(skipped)
 
 
-def open_dataset(root: Path) -> Dataset:
+def open_dataset(root: Path, encoder: MusicEncoder = DSP35) -> Dataset:
     """Recognise the layout of a folder and list it.
+
+    Args:
+        root: of the data set.
+        encoder: whose features the music of the clips has: those that lie beside it, or computed from it.
 
     Raises:
         InvalidInput: no such folder, no known layout, or nothing in it can be loaded.
@@ -161,7 +180,7 @@ def open_dataset(root: Path) -> Dataset:
     if layout is None:
         known = ", ".join(layout.name for layout in LAYOUTS)
         raise InvalidInput("data", f"{root} has none of the known layouts ({known})")
-    opened: Layout = layout(root)
+    opened: Layout = layout(root, **({"encoder": encoder} if layout in _WITH_MUSIC else {}))
     if not opened.keys:
         reasons = "; ".join(f"{s.name} {s.reason}" for s in opened.skipped[:3])
         raise InvalidInput("data", f"{root} is {opened.name}, but nothing in it can be loaded: {reasons}")

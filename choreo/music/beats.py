@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike, NDArray
 
 RHYTHM_CHANNELS = 4
 """sin and cos of the beat phase, onset strength, presence of music."""
+ONSET_CHANNEL = 2
 
 
 def tempo_of(beats: ArrayLike) -> float:
@@ -29,7 +30,7 @@ def beat_phase_channels(beats: ArrayLike, onset: ArrayLike, num_frames: int, fps
     envelope = np.asarray(onset, np.float32)[:num_frames]
     channels = np.zeros((num_frames, RHYTHM_CHANNELS), np.float32)
     song = slice(0, len(envelope))
-    channels[song, 2] = np.clip(envelope, 0, 1)
+    channels[song, ONSET_CHANNEL] = np.clip(envelope, 0, 1)
     channels[song, 3] = 1
     times = _grid(beats)
     if len(times) > 1:

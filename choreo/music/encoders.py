@@ -1,52 +1,13 @@
-"""Music encoders by name, and features that a user brings along."""
+"""Music encoders by name."""
 
-import hashlib
-import io
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol
-
-import numpy as np
-from numpy.lib import format as npy
-from numpy.typing import NDArray
+from typing import Any, Final, Literal, Protocol
 
 from choreo.errors import InvalidInput
-from choreo.music.audio import FRAME_RATE, SAMPLE_RATE, Audio
-from choreo.music.beats import tempo_of
-from choreo.music.features import BEAT, DSP_DIM, ONSET, dsp35, normalized_onset
+from choreo.music.audio import SAMPLE_RATE, Audio
+from choreo.music.encoded import MusicFeatures, with_rhythm
+from choreo.music.features import DSP_DIM, dsp35
 
-JUKEBOX_DIM = 4800
-MAX_FRAMES = 108_000
-"""Ten minutes at 30 fps."""
-MAX_ABS_FEATURE = 1e6
-
-_ENCODER_OF_DIM = {DSP_DIM: "dsp35", JUKEBOX_DIM: "jukebox"}
-
-
-@dataclass(frozen=True)
-class MusicFeatures:
-    """A song as the models see it.
-
-    Attributes:
-        features: float32 (T, D) at 30 fps, not normalised.
-        beats: float64 (n,), seconds from the song's start.
-        tempo: beats per minute, 0 where no beat grid was found.
-        onset: float32 (T,), onset strength in 0..1.
-        encoder: name of the encoder that the features are of.
-        digest: sha256 (hex) of the song's bytes, or of the array's where there was no song.
-    """
-
-    features: NDArray[np.float32]
-    beats: NDArray[np.float64]
-    tempo: float
-    onset: NDArray[np.float32]
-    encoder: str
-    digest: str
-
-    @property
-    def num_frames(self) -> int:
-        """T."""
-        return len(self.features)
+MusicEncoderName = Literal["dsp35", "jukebox"]
 
 
 class MusicEncoder(Protocol):
@@ -62,14 +23,18 @@ class MusicEncoder(Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """Sampling rate in Hz that songs are best decoded at; others are resampled."""
+        """Sampling rate in Hz at which songs should be decoded; songs at another rate are resampled."""
 
     def encode(self, audio: Audio) -> MusicFeatures:
-        """Features of the whole song."""
+        """Features of the whole song.
+
+        Raises:
+            MissingDependency: the encoder's package or weights are not on this machine.
+        """
 
 
 class Dsp35Encoder:
-    """The embedded default: 35 signal-processing features, no weights needed."""
+    """The default: 35 signal-processing features (`choreo.music.features`), which need no weights."""
 
     name = "dsp35"
     dim = DSP_DIM
@@ -78,107 +43,22 @@ class Dsp35Encoder:
     def encode(self, audio: Audio) -> MusicFeatures:
         """Features, beats and onsets of the whole song; about 0.3 s of CPU per minute of music."""
         columns = dsp35(audio)
-        return _with_rhythm(columns, columns, self.name, audio.sha256)
+        return with_rhythm(columns, columns, self.name, audio.sha256)
+
+
+DSP35: Final = Dsp35Encoder()
 
 
 def music_encoder(name: str, **options: Any) -> MusicEncoder:
-    """Encoder by name: `dsp35` or `jukebox` (whose options go to `JukeboxEncoder`).
+    """Encoder by name: `dsp35` or `jukebox`; options go to `JukeboxEncoder`. Nothing is loaded before it is used.
 
     Raises:
         InvalidInput: no encoder has this name.
     """
     if name == "dsp35":
-        return Dsp35Encoder()
+        return DSP35
     if name == "jukebox":
         from choreo.music.jukebox import JukeboxEncoder
 
         return JukeboxEncoder(**options)
     raise InvalidInput("music_encoder", f"must be dsp35 or jukebox, got {name!r}")
-
-
-def precomputed(
-    array: NDArray[Any], field: str = "features", expected_dim: int | None = None, audio: Audio | None = None
-) -> MusicFeatures:
-    """Features that were computed elsewhere, (T, 35) or (T, 4800) at 30 fps.
-
-    Beats and onsets come from the columns of 35-d features; 4800-d features have none, so theirs come from `audio`
-    if it is given and are empty otherwise.
-
-    Raises:
-        InvalidInput: wrong shape or type, more than an hour, NaN, infinite or absurdly large values.
-    """
-    columns = _checked(array, field, expected_dim)
-    name = _ENCODER_OF_DIM[columns.shape[1]]
-    digest = audio.sha256 if audio is not None else hashlib.sha256(columns.tobytes()).hexdigest()
-    if name == "dsp35":
-        return _with_rhythm(columns, columns, name, digest)
-    return _with_rhythm(columns, None if audio is None else dsp35(audio), name, digest)
-
-
-def load_features(source: bytes | Path, field: str = "features", max_frames: int = MAX_FRAMES) -> NDArray[np.float32]:
-    """Features float32 (T, D) from an .npy file or its bytes; its header is checked before any data is read.
-
-    Raises:
-        InvalidInput: not an .npy of real numbers of shape (T, 35) or (T, 4800), cut off, too long, or not finite.
-    """
-    try:
-        if isinstance(source, Path):
-            if not source.is_file():
-                raise InvalidInput(field, f"there is no file {source.name!r}")
-            with source.open("rb") as file:
-                return _read_npy(file, field, max_frames)
-        return _read_npy(io.BytesIO(source), field, max_frames)
-    except OSError as error:
-        raise InvalidInput(field, f"cannot be read: {error}") from error
-
-
-def _read_npy(file: BinaryIO, field: str, max_frames: int) -> NDArray[np.float32]:
-    try:
-        read_header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[npy.read_magic(file)]
-        shape, fortran_order, dtype = read_header(file)
-    except Exception as error:  # the header is tokenised and evaluated; what that may raise is nowhere written down
-        raise InvalidInput(field, "not an .npy file") from error
-    _check_header(shape, dtype, field, max_frames)
-    size = int(np.prod(shape)) * dtype.itemsize
-    data = file.read(size + 1)
-    if len(data) != size:
-        raise InvalidInput(field, f"cut off or overlong: an array of shape {shape} needs {size} bytes of data")
-    array = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
-    return _checked(array, field, None, max_frames)
-
-
-def _check_header(shape: tuple[int, ...], dtype: np.dtype[Any], field: str, max_frames: int) -> None:
-    if dtype.kind != "f" or dtype.itemsize > 8:
-        raise InvalidInput(field, f"must be float16, float32 or float64, got {dtype}")
-    if len(shape) != 2 or shape[1] not in _ENCODER_OF_DIM:
-        raise InvalidInput(field, f"must have shape (T, 35) or (T, 4800) at 30 fps, got {shape}")
-    if not 1 <= shape[0] <= max_frames:
-        raise InvalidInput(field, f"must have between 1 and {max_frames} frames, got {shape[0]}")
-
-
-def _checked(
-    array: NDArray[Any], field: str, expected_dim: int | None, max_frames: int = MAX_FRAMES
-) -> NDArray[np.float32]:
-    """The array as contiguous float32, if it may pass as features."""
-    if not isinstance(array, np.ndarray):
-        raise InvalidInput(field, f"must be an array, got {type(array).__name__}")
-    _check_header(array.shape, array.dtype, field, max_frames)
-    if expected_dim is not None and array.shape[1] != expected_dim:
-        raise InvalidInput(field, f"the model takes {expected_dim} columns, got {array.shape[1]}")
-    # NaN fails the comparison too.
-    if not np.abs(array).max() <= MAX_ABS_FEATURE:
-        raise InvalidInput(field, f"holds NaN, infinity or values beyond {MAX_ABS_FEATURE:g}")
-    return np.ascontiguousarray(array, np.float32)
-
-
-def _with_rhythm(
-    features: NDArray[np.float32], rhythm: NDArray[np.float32] | None, encoder: str, digest: str
-) -> MusicFeatures:
-    """`features` with beats and onsets taken from the 35-d columns `rhythm`, cut or zero-padded to T."""
-    num_frames = len(features)
-    onset = np.zeros(num_frames, np.float32)
-    beats = np.zeros(0)
-    if rhythm is not None:
-        onset[: len(rhythm)] = normalized_onset(rhythm[:, ONSET])[:num_frames]
-        beats = np.flatnonzero(rhythm[:num_frames, BEAT] > 0.5) / FRAME_RATE
-    return MusicFeatures(features, beats, tempo_of(beats), onset, encoder, digest)

@@ -1,33 +1,34 @@
-"""CLIP's text tower (Radford et al. 2021), 768-d, from weights that already lie on this machine."""
+"""CLIP's text tower (Radford et al. 2021), 768-d, from weights that are on this machine."""
 
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact
-from choreo.text.local import load_local
+from choreo.text.local import Weights
 
-REPOSITORY = "openai/clip-vit-large-patch14"
-_BATCH = 32
+WEIGHTS: Final = Weights("CLIP ViT-L/14", "openai/clip-vit-large-patch14", "CHOREO_CLIP_WEIGHTS")
+_BATCH: Final = 32
 
 
 class ClipTextEncoder:
-    """Projected CLIP text embeddings of unit length; texts are cut at CLIP's 77 tokens.
+    """Projected CLIP text embeddings of unit length; texts are truncated to CLIP's 77 tokens.
 
     Args:
-        source: directory of the weights or their name in the local Hugging Face cache; nothing is downloaded.
+        source: folder of the weights, or their name in the local Hugging Face cache; by default what the environment
+            variable `CHOREO_CLIP_WEIGHTS` names, else `openai/clip-vit-large-patch14`. Nothing is downloaded.
         device: torch device.
     """
 
     name = "clip"
     dim = 768
 
-    def __init__(self, source: str | Path = REPOSITORY, device: str = "cpu") -> None:
-        self._source = source
+    def __init__(self, source: str | Path | None = None, device: str = "cpu") -> None:
+        self._source = source or WEIGHTS.source()
         self._device = device
         self._lock = threading.Lock()
         self._loaded: tuple[Any, Any] | None = None
@@ -37,7 +38,7 @@ class ClipTextEncoder:
 
         Raises:
             MissingDependency: the weights are not on this machine.
-            InvalidArtifact: the weights are those of another CLIP.
+            InvalidArtifact: the weights are those of a CLIP of another size.
         """
         import torch
 
@@ -53,7 +54,7 @@ class ClipTextEncoder:
     def _load(self) -> tuple[Any, Any]:
         with self._lock:
             if self._loaded is None:
-                self._loaded = load_local(self._read, self._source, "CLIP ViT-L/14", REPOSITORY)
+                self._loaded = WEIGHTS.load(self._source, self._read)
             return self._loaded
 
     def _read(self) -> tuple[Any, Any]:

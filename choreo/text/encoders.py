@@ -1,12 +1,14 @@
 """Text encoders by name."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
+
+TextEncoderName = Literal["minilm", "clip", "t5"]
 
 
 class TextEncoder(Protocol):
@@ -21,11 +23,18 @@ class TextEncoder(Protocol):
         """Columns of the embedding."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings float32 (N, dim) of unit length, one row per text."""
+        """Embeddings float32 (N, dim) of unit length, one row per text.
+
+        Raises:
+            MissingDependency: the weights are not on this machine.
+            InvalidArtifact: the weights are those of another model.
+        """
 
 
 def text_encoder(name: str, **options: Any) -> TextEncoder:
-    """Encoder by name: `minilm` (the embedded default), `clip` or `t5`; options go to its constructor.
+    """Encoder by name: `minilm` (the default), `clip` or `t5`; options go to its constructor.
+
+    No weights are loaded before it is used.
 
     Raises:
         InvalidInput: no encoder has this name.

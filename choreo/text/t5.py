@@ -1,32 +1,33 @@
-"""Sentence-T5 (Ni et al. 2022), 768-d, from weights that already lie on this machine."""
+"""Sentence-T5 (Ni et al. 2022), 768-d, from weights that are on this machine."""
 
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact
-from choreo.text.local import load_local
+from choreo.text.local import Weights
 
-REPOSITORY = "sentence-transformers/sentence-t5-base"
+WEIGHTS: Final = Weights("sentence-t5", "sentence-transformers/sentence-t5-base", "CHOREO_T5_WEIGHTS")
 
 
 class T5TextEncoder:
     """Sentence-T5 embeddings of unit length.
 
     Args:
-        source: directory of the weights or their name in the local Hugging Face cache; nothing is downloaded.
+        source: folder of the weights, or their name in the local Hugging Face cache; by default what the environment
+            variable `CHOREO_T5_WEIGHTS` names, else `sentence-transformers/sentence-t5-base`. Nothing is downloaded.
         device: torch device.
     """
 
     name = "t5"
     dim = 768
 
-    def __init__(self, source: str | Path = REPOSITORY, device: str = "cpu") -> None:
-        self._source = source
+    def __init__(self, source: str | Path | None = None, device: str = "cpu") -> None:
+        self._source = source or WEIGHTS.source()
         self._device = device
         self._lock = threading.Lock()
         self._model: Any = None
@@ -46,7 +47,7 @@ class T5TextEncoder:
     def _load(self) -> Any:
         with self._lock:
             if self._model is None:
-                self._model = load_local(self._read, self._source, "sentence-t5", REPOSITORY)
+                self._model = WEIGHTS.load(self._source, self._read)
             return self._model
 
     def _read(self) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.schedule import Prediction, ScheduleName
@@ -15,6 +15,8 @@ from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
 from choreo.models.conditioner import ConditionerConfig
 from choreo.models.tmr import TextMotionConfig
 from choreo.motion.skeleton import WINDOW
+from choreo.music.encoders import MusicEncoder, MusicEncoderName, music_encoder
+from choreo.text.encoders import TextEncoder, TextEncoderName, text_encoder
 from choreo.training.best import BETTER
 from choreo.training.contrastive import ContrastiveWeights
 from choreo.training.distillation import DistillationConfig
@@ -93,6 +95,10 @@ class Recipe(BaseModel):
     prediction: Prediction = Prediction.X0
     schedule: ScheduleName = ScheduleName.COSINE
     num_train_timesteps: int = 1000
+    music_encoder: MusicEncoderName = "dsp35"
+    """Encoder of songs; `conditioner.music_dim` must be its width."""
+    text_encoder: TextEncoderName = "minilm"
+    """Encoder of sentences; `conditioner.text_dim` must be its width."""
     conditioner: ConditionerConfig = ConditionerConfig()
     denoiser: UNetConfig = UNetConfig()
     losses: LossWeights = LossWeights()
@@ -131,7 +137,9 @@ class TextMotionRecipe(BaseModel):
 
     kind: Literal["text-motion"] = "text-motion"
     name: str
-    network: TextMotionConfig = TextMotionConfig()
+    text_encoder: TextEncoderName = "minilm"
+    """Encoder of sentences; `network.text_dim` must be its width."""
+    network: TextMotionConfig = Field(TextMotionConfig(), validate_default=True)
     losses: ContrastiveWeights = ContrastiveWeights()
     purge: bool = False
     """See `DataConfig.purge`."""
@@ -140,6 +148,15 @@ class TextMotionRecipe(BaseModel):
     patience: int = Field(10, ge=1)
     """Validations without a better one after which a run ends."""
     train: TrainConfig = TrainConfig()
+
+    @field_validator("network")
+    @classmethod
+    def _with_encoder(cls, network: TextMotionConfig, info: ValidationInfo) -> TextMotionConfig:
+        """The network with the recipe's encoder: its configuration is what travels with the checkpoint."""
+        encoder = info.data.get("text_encoder", network.text_encoder)
+        if "text_encoder" in network.model_fields_set and network.text_encoder != encoder:
+            raise ValueError(f"names the text encoder {network.text_encoder}, but the recipe's is {encoder}")
+        return network.model_copy(update={"text_encoder": encoder})
 
     @model_validator(mode="after")
     def _one_batch(self) -> "TextMotionRecipe":
@@ -164,8 +181,31 @@ def load_recipe(path: Path) -> Recipe | TextMotionRecipe:
     """Read a recipe.
 
     Raises:
-        InvalidInput: not a file, not YAML, or a field that is unknown or out of range.
+        InvalidInput: not a file, not YAML, or a field that is unknown, out of range, or not the width of an encoder.
     """
+    recipe = _read(path)
+    check_widths(recipe)
+    return recipe
+
+
+def check_widths(recipe: Recipe | TextMotionRecipe) -> None:
+    """Check that the networks take vectors of the widths that the named encoders give.
+
+    Raises:
+        InvalidInput: one of another width; the message names the field.
+    """
+    widths: list[tuple[str, int, MusicEncoder | TextEncoder]] = []
+    if isinstance(recipe, Recipe):
+        widths.append(("conditioner.music_dim", recipe.conditioner.music_dim, music_encoder(recipe.music_encoder)))
+        widths.append(("conditioner.text_dim", recipe.conditioner.text_dim, text_encoder(recipe.text_encoder)))
+    else:
+        widths.append(("network.text_dim", recipe.network.text_dim, text_encoder(recipe.text_encoder)))
+    for field, width, encoder in widths:
+        if encoder.dim != width:
+            raise InvalidInput(field, f"is {width}, but the encoder {encoder.name} gives {encoder.dim} numbers")
+
+
+def _read(path: Path) -> Recipe | TextMotionRecipe:
     try:
         document = yaml.safe_load(path.read_text())
         kind = document.get("kind", KINDS[0]) if isinstance(document, dict) else KINDS[0]
@@ -200,6 +240,7 @@ def _with_network_of_teacher(document: Any, folder: Path) -> Any:
         raise InvalidInput("distillation.teacher", f"must be a U-Net, and {config.spec.name} is {config.spec.family}")
     network = {
         "architecture": config.spec.family, "conditioner": config.conditioner, "denoiser": config.denoiser,
+        "music_encoder": config.spec.music_encoder, "text_encoder": config.spec.text_encoder,
         **DiffusionParameters.of(config.spec).model_dump(),
     }  # fmt: skip
     own = network.keys() & document.keys()

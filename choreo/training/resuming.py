@@ -12,7 +12,10 @@ from choreo.generators.config import GeneratorConfig
 from choreo.generators.unet.config import UNetGeneratorConfig
 from choreo.training.recipe import Recipe
 
-SAME: Final = ("architecture", "denoiser", "conditioner", "prediction", "schedule", "num_train_timesteps")
+SAME: Final = (
+    "architecture", "denoiser", "conditioner", "music_encoder", "text_encoder", "prediction", "schedule",
+    "num_train_timesteps",
+)  # fmt: skip
 """Fields of a recipe that weights depend on."""
 TOLERANCE: Final = 1e-3
 """Statistics of one data set agree to this on every machine; those of two data sets do not."""

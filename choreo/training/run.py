@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,13 @@ from choreo.generators.config import Distilled, GeneratorConfig
 from choreo.generators.network import GeneratorNetwork
 from choreo.generators.unet.config import UNetGeneratorConfig
 from choreo.generators.unet.graphs import unet_spec
-from choreo.text.encoders import TextEncoder
-from choreo.text.minilm import MiniLmEncoder
+from choreo.music.encoders import DSP35, MusicEncoder
+from choreo.music.feature_cache import training_encoder
+from choreo.text.encoders import TextEncoder, text_encoder
 from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
 from choreo.training.loop import TrainingRun, num_windows
-from choreo.training.recipe import DataConfig, Recipe, TextMotionRecipe
+from choreo.training.recipe import DataConfig, Recipe, TextMotionRecipe, check_widths
 from choreo.training.splits import Splits, check_clips, read_splits
 from choreo.training.tmr import train_text_motion
 
@@ -51,34 +53,44 @@ def train(
         until: step to stop after.
         with_priors: adds retrieved priors to the clips that the generator learns from.
     Raises:
-        InvalidInput: no data set there, nothing usable on one of its sides, or clips that the model cannot take.
+        InvalidInput: no data set there, nothing usable on one of its sides, or clips or encoders whose vectors the
+            model cannot take.
         InvalidArtifact: the folder holds a run of another model, or on other data.
+        MissingDependency: an encoder that the recipe names is not on this machine.
         NotSaved: the last save failed.
     """
-    most = recipe.data.most_recordings if isinstance(recipe, Recipe) else None
-    sides = Splits([], []) if data is None else read_splits(data, most)
+    check_widths(recipe)
+    sentences = text_encoder(recipe.text_encoder)
     if isinstance(recipe, TextMotionRecipe):
+        sides = Splits([], []) if data is None else read_splits(data)
         if recipe.purge:
             sides = replace(sides, training=without_leaks(sides.training, sides.held_out))
         check_clips(sides.training)
         check_clips(sides.held_out)
         _write_summary(folder, sides)
-        return train_text_motion(recipe, sides.training, sides.held_out, MiniLmEncoder(), folder, until)
-    sides = _prepared(sides, recipe, data, with_priors)
-    trainer = _trainer(recipe, sides, MiniLmEncoder(), folder)
+        return train_text_motion(recipe, sides.training, sides.held_out, sentences, folder, until)
+    songs = training_encoder(recipe.music_encoder)
+    sides = Splits([], []) if data is None else read_splits(data, recipe.data.most_recordings, songs)
+    sides = _prepared(sides, recipe, data, songs, with_priors)
+    trainer = _trainer(recipe, sides, sentences, folder)
     _write_summary(folder, sides)
     return trainer.run(until)
 
 
 def _prepared(
-    sides: Splits, recipe: Recipe, data: Path | None, with_priors: Callable[[Sequence[Clip]], list[Clip]]
+    sides: Splits,
+    recipe: Recipe,
+    data: Path | None,
+    encoder: MusicEncoder,
+    with_priors: Callable[[Sequence[Clip]], list[Clip]],
 ) -> Splits:
     """Both sides as the recipe wants them: purged, augmented, with priors, and checked."""
     seed, training, held_out = recipe.train.seed, sides.training, sides.held_out
     if recipe.data.purge:
         training = without_leaks(training, held_out)
-    training = with_priors(augmented(training, recipe.data, _loops(data, False), seed))
-    held_out = with_priors(augmented(held_out, recipe.data, _loops(data, True), seed + HELD_OUT_SEED))
+    loops_of = partial(_loops, data, encoder)
+    training = with_priors(augmented(training, recipe.data, loops_of(False), seed, encoder))
+    held_out = with_priors(augmented(held_out, recipe.data, loops_of(True), seed + HELD_OUT_SEED, encoder))
     if not training:
         raise InvalidInput("data", f"{data or 'the recipe'} holds no clip to train on")
     check_clips(training, recipe.conditioner.music_dim)
@@ -88,7 +100,7 @@ def _prepared(
 
 def _trainer(recipe: Recipe, sides: Splits, encoder: TextEncoder, folder: Path) -> TrainingRun:
     options, music_dim = recipe.train, recipe.conditioner.music_dim
-    texts = _embeddings([*sides.training, *sides.held_out], encoder, recipe.conditioner.text_dim)
+    texts = _embeddings([*sides.training, *sides.held_out], encoder)
     teacher = None if recipe.distillation is None else load_generator(recipe.distillation.teacher)
     config = generator_config(recipe, sides.training) if teacher is None else student_config(recipe, teacher)
     validation = dances = None
@@ -110,32 +122,34 @@ def _trainer(recipe: Recipe, sides: Splits, encoder: TextEncoder, folder: Path) 
     return TrainingRun(GeneratorTask(recipe, config, windows, validation, dances, teacher), folder)
 
 
-def _embeddings(clips: Sequence[Clip], encoder: TextEncoder, text_dim: int) -> dict[str, NDArray[np.float32]]:
+def _embeddings(clips: Sequence[Clip], encoder: TextEncoder) -> dict[str, NDArray[np.float32]]:
     """Embeddings of every sentence about the clips; of the empty one where they have none."""
-    if encoder.dim != text_dim:
-        raise InvalidInput(
-            "conditioner.text_dim", f"is {text_dim}, but {encoder.name} embeds sentences in {encoder.dim} numbers"
-        )
     if any(clip.captions for clip in clips):
         return caption_table(clips, encoder)
     return {"": encoder.encode([""])[0]}
 
 
-def _loops(data: Path | None, held_out: bool) -> Iterable[BeatSong]:
-    return () if data is None else loops(data / "audio", held_out)
+def _loops(data: Path | None, encoder: MusicEncoder, held_out: bool) -> Iterable[BeatSong]:
+    return () if data is None else loops(data / "audio", held_out, encoder=encoder)
 
 
-def augmented(clips: Sequence[Clip], config: DataConfig, recorded: Iterable[BeatSong], seed: int) -> list[Clip]:
+def augmented(
+    clips: Sequence[Clip],
+    config: DataConfig,
+    recorded: Iterable[BeatSong],
+    seed: int,
+    encoder: MusicEncoder = DSP35,
+) -> list[Clip]:
     """The clips, pairs of them with songs, and synthetic dances.
 
     Each side of a split is augmented on its own, with songs and a seed that the other never sees.
     """
     out = list(clips)
     if config.paired_per_piece and clips:
-        songs = [*synthesized_songs(config.synthesized_songs, seed), *recorded]
+        songs = [*synthesized_songs(config.synthesized_songs, seed, encoder=encoder), *recorded]
         out += paired_clips(clips, songs, config.paired_per_piece, seed)
     if config.synthetic_dances:
-        out += synthetic_clips(config.synthetic_dances, seed)
+        out += synthetic_clips(config.synthetic_dances, seed, encoder)
     return out
 
 
@@ -149,7 +163,9 @@ def generator_config(recipe: Recipe, clips: Sequence[Clip]) -> GeneratorConfig:
         window=recipe.conditioner.window,
         context_tokens=recipe.conditioner.context_tokens,
         context_dim=recipe.conditioner.context_dim,
+        music_encoder=recipe.music_encoder,
         music_dim=recipe.conditioner.music_dim,
+        text_encoder=recipe.text_encoder,
         text_dim=recipe.conditioner.text_dim,
         prediction=recipe.prediction,
         schedule=recipe.schedule,

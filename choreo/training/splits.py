@@ -16,6 +16,7 @@ from choreo.data.layouts.recording import Skipped
 from choreo.data.windows.windows import WindowOptions
 from choreo.errors import InvalidInput
 from choreo.music.beats import RHYTHM_CHANNELS
+from choreo.music.encoders import DSP35, MusicEncoder
 
 log = logging.getLogger(__name__)
 
@@ -42,17 +43,18 @@ class Splits:
     origin: str = "none"
 
 
-def read_splits(root: Path, max_recordings: int | None = None) -> Splits:
+def read_splits(root: Path, max_recordings: int | None = None, encoder: MusicEncoder = DSP35) -> Splits:
     """The training and held-out clips of the data set in a folder; progress and what is skipped go to stderr.
 
     Args:
         root: of the data set.
         max_recordings: recordings to read of each, spread evenly; None: all.
+        encoder: of the music.
 
     Raises:
         InvalidInput: not a data set, or nothing usable in one of the two.
     """
-    dataset = open_dataset(root)
+    dataset = open_dataset(root, encoder)
     split = dataset.split()
     with Progress(console=Console(stderr=True), transient=True) as progress:
         training, held_out = (

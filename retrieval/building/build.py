@@ -87,9 +87,12 @@ def build_library(
     Raises:
         InvalidInput: no recording gave a phrase, another process builds `out`, or `out` is something else.
         InvalidArtifact: the library to extend is broken, or was built with another text encoder.
+        MissingDependency: the text encoder is not on this machine.
         OSError: `out` cannot be written.
     """
     encoder = (embedder_text.name, embedder_text.dim)
+    # An encoder that is missing ends the build here; below it would only skip the recordings that have words.
+    embedder_text.encode(["a person dances"])
     with LibraryWriter(out, extend=encoder if append else None) as writer:
         journal = Journal(writer.journal, {"cutting": asdict(cutting), "encoder": encoder})
         builder = _Builder(writer, journal, _TextVectors(embedder_text), cutting, list(skipped))

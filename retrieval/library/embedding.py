@@ -243,15 +243,17 @@ class QueryEmbedder:
         self._blocks = [slice(int(end - size), int(end)) for end, size in zip(ends, config.sizes, strict=True)]
 
     def require(self, encoder: str, dim: int) -> None:
-        """Refuse a text encoder whose vectors mean something else.
+        """Check that the library was built with this text encoder.
 
         Raises:
-            InvalidArtifact: the library was built with another one.
+            InvalidArtifact: it was built with another one, whose vectors cannot be compared; the message says how to
+                build it again.
         """
         if (encoder, dim) != (self.config.text_encoder, self.config.text_dim):
             raise InvalidArtifact(
                 f"the phrase library was built with the text encoder {self.config.text_encoder} "
-                f"({self.config.text_dim} numbers), but {encoder} ({dim}) is in use; build it again"
+                f"({self.config.text_dim} numbers), but {encoder} ({dim}) is in use; build it again: "
+                f"choreo phrases build SOURCE --out LIBRARY --text-encoder {encoder}"
             )
 
     def text_query(self, encoder: TextEncoder, text: str) -> Query:

@@ -14,7 +14,8 @@ from choreo.data.layouts.packs import group_of, is_validation
 from choreo.motion.kinematics import heading
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS
-from choreo.music.beats import beats_of
+from choreo.music.beats import ONSET_CHANNEL, beats_of
+from choreo.music.features import DSP_DIM, ONSET
 from choreo.text.encoders import TextEncoder, text_encoder
 from retrieval.library.embedding import Music, Query
 from retrieval.library.library import Hit, PhraseLibrary
@@ -28,13 +29,17 @@ POOL: Final = 24
 PER_CLIP: Final = 2
 
 
-def from_library(folder: Path) -> Callable[[Sequence[Clip]], list[Clip]]:
-    """What adds priors to clips from the library in a folder.
+def from_library(folder: Path, encoder_name: str) -> Callable[[Sequence[Clip]], list[Clip]]:
+    """A function that adds priors to clips from the library in a folder.
+
+    Args:
+        folder: of the library.
+        encoder_name: text encoder of the model that is trained; the library's must be the same, as in serving.
 
     Raises:
-        InvalidArtifact: no library there, or one of another text encoder than the embedded one.
+        InvalidArtifact: no library there, or one that was built with another text encoder.
     """
-    encoder = text_encoder("minilm")
+    encoder = text_encoder(encoder_name)
     finder = PhraseFinder(PhraseLibrary.open(folder, (encoder.name, encoder.dim)))
     return lambda clips: with_retrieved_priors(clips, finder, encoder)
 
@@ -72,7 +77,9 @@ def _music(clip: Clip) -> Music | None:
         return None
     beats = beats_of(clip.rhythm)
     tempo = 60 / float(np.median(np.diff(beats))) if len(beats) > 1 else 0.0
-    return Music(tempo, beat_strength(clip.music[:, 0], beats), summary=song_summary(clip.music, beats))
+    if clip.music.shape[1] != DSP_DIM:  # as in serving: summaries are of the 35-d features
+        return Music(tempo, beat_strength(clip.rhythm[:, ONSET_CHANNEL], beats))
+    return Music(tempo, beat_strength(clip.music[:, ONSET], beats), summary=song_summary(clip.music, beats))
 
 
 def _track(finder: PhraseFinder, clip: Clip, hits: Sequence[Hit]) -> Track:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.text.local import load_local
+from choreo.text.local import Weights
 from retrieval.library.embedding import Query
 from retrieval.library.library import Hit
 from retrieval.search.rerank import FeatureReranker, Scorer
@@ -73,4 +73,4 @@ def _from_sentence_transformers(source: str | Path) -> Any:
         # Logits, because `scores` applies the sigmoid itself.
         return CrossEncoder(str(source), device="cpu", local_files_only=True, activation_fn=Identity())
 
-    return load_local(load, source, "the cross-encoder", REPOSITORY)
+    return Weights("the cross-encoder", REPOSITORY, "CHOREO_CROSS_ENCODER").load(source, load)

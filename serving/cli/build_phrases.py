@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from choreo.errors import InvalidInput
-from choreo.text.encoders import text_encoder
+from choreo.text.encoders import TextEncoder, text_encoder
 from retrieval.building.build import REPORT, BuildReport, build_library
 from retrieval.building.cutting import BOUNDARIES, Cutting
 from retrieval.building.sources import Sources, open_sources
 from retrieval.indices.index import KINDS
+from retrieval.library.manifest import NAME, Manifest
 
 AUTO: Final = "auto"
 _SHOWN: Final = 5
@@ -28,7 +29,7 @@ class BuildOptions:
         append: extend the library at the target.
         beats, boundaries: see `retrieval.building.cutting.Cutting`; `auto` or a number.
         licence, genre: of recordings that do not say.
-        encoder: text encoder, by name.
+        encoder: text encoder, by name; `auto`: that of the library that is extended, else `minilm`.
         index: kind of index.
     """
 
@@ -37,7 +38,7 @@ class BuildOptions:
     boundaries: str = AUTO
     licence: str = ""
     genre: str = ""
-    encoder: str = "minilm"
+    encoder: str = AUTO
     index: str = AUTO
 
     def cutting(self) -> Cutting:
@@ -53,6 +54,19 @@ class BuildOptions:
             raise InvalidInput("boundaries", f"must be one of {', '.join(BOUNDARIES)}, got {self.boundaries!r}")
         return Cutting(None if self.beats == AUTO else int(self.beats), boundaries)
 
+    def text_encoder(self, out: Path) -> TextEncoder:
+        """Encoder of the captions of a library at `out`.
+
+        Raises:
+            InvalidInput: no encoder has this name.
+            InvalidArtifact: the library to extend is broken.
+        """
+        name = self.encoder
+        if name == AUTO:
+            extended = self.append and (out / NAME).is_file()
+            name = Manifest.read(out).embedding.text_encoder if extended else "minilm"
+        return text_encoder(name)
+
 
 def build(source: Path, out: Path, options: BuildOptions, console: Console) -> dict[str, Any]:
     """Build or extend the library `out` from what is at `source`; returns a JSON-serialisable summary.
@@ -62,7 +76,7 @@ def build(source: Path, out: Path, options: BuildOptions, console: Console) -> d
         ChoreoError: see `build_library`.
     """
     began = time.monotonic()
-    cutting, encoder = options.cutting(), text_encoder(options.encoder)
+    cutting, encoder = options.cutting(), options.text_encoder(out)
     if options.index not in KINDS:  # here already: a library is indexed last
         raise InvalidInput("index", f"must be one of {', '.join(KINDS)}, got {options.index!r}")
     sources = open_sources(source, options.licence, options.genre)
@@ -86,7 +100,7 @@ def build(source: Path, out: Path, options: BuildOptions, console: Console) -> d
 
 
 def _built(
-    sources: Sources, out: Path, options: BuildOptions, cutting: Cutting, encoder: Any, console: Console
+    sources: Sources, out: Path, options: BuildOptions, cutting: Cutting, encoder: TextEncoder, console: Console
 ) -> BuildReport:
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:

@@ -190,7 +190,7 @@ def train(
 
     logging.getLogger("choreo").setLevel(logging.INFO)
     read = load_recipe(recipe)
-    with_priors = list if phrases is None else from_library(phrases)
+    with_priors = list if phrases is None else from_library(phrases, read.text_encoder)
     folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors)
     print_document({"checkpoint": str(folder)}, as_json)
 

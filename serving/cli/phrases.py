@@ -23,7 +23,9 @@ def build(
     boundaries: Annotated[str, typer.Option(help="counts, novelty, pauses or auto.")] = "auto",
     licence: Annotated[str, typer.Option(help="Licence tag of recordings that have none.")] = "",
     genre: Annotated[str, typer.Option(help="Genre of recordings that have none.")] = "",
-    text_encoder: Annotated[str, typer.Option(help="minilm, clip or t5; queries must use the same.")] = "minilm",
+    text_encoder: Annotated[
+        str, typer.Option(help="minilm, clip or t5: that of the model; auto: the extended library's, or minilm.")
+    ] = "auto",
     index: Annotated[str, typer.Option(help="auto, flat or ivf.")] = "auto",
     as_json: Json = False,
 ) -> None:

@@ -1,5 +1,6 @@
-"""`choreo phrases search`: what of a library a song or a prompt would be given as examples."""
+"""`choreo phrases search`: the phrases of a library that a song or a prompt would be given as examples."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from choreo.errors import InvalidInput
-from choreo.generators.checkpoint import read_config
+from choreo.motion.skeleton import WINDOW
+from choreo.music.encoders import DSP35
 from serving.cli.song_file import song_bytes
 from serving.http.phrase_documents import found_document
 from serving.pipeline.contracts import PhraseQuery
@@ -23,25 +24,39 @@ NUMBERS = {
 """Members of a phrase, and the titles of their columns on a terminal."""
 
 
+@dataclass(frozen=True)
+class LibraryEncoders:
+    """The encoders that a library is searched by: its own for sentences, and the default one for songs.
+
+    Attributes:
+        text_encoder: name of the encoder that the library was built with.
+    """
+
+    text_encoder: str
+    music_encoder: str = DSP35.name
+    music_dim: int = DSP35.dim
+    window: int = WINDOW
+
+
 async def search_phrases(
     fields: dict[str, Any], song: Path | None, features: Path | None, phrases: Path | None, settings: Settings
 ) -> dict[str, Any]:
-    """The answer of `POST /v1/phrases/search`, from this process and for the model of the settings.
+    """The answer of `POST /v1/phrases/search`, from this process and with the library's own text encoder.
 
     Raises:
-        InvalidInput: a flag is wrong, or there is no library to search that fits the model.
+        InvalidInput: a flag is wrong, or there is no library to search.
+        MissingDependency: the library's text encoder is not on this machine.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     audio = song_bytes(song, settings) if song else None
     request, top_n = make_search(parse(SearchFields, given), Attachments(audio, features), settings)
-    spec = read_config(settings.weights).spec
-    if request.model not in (None, spec.name):
-        raise InvalidInput("model", f"must be {spec.name}, got {request.model!r}")
     encoder = Encoder(settings)
     retriever = Retriever(phrases or settings.phrases, cross_encoder=settings.cross_encoder)
     try:
-        await retriever.require((spec.text_encoder, spec.text_dim))
-        encoded = await encoder.encode(request, spec)
+        await retriever.require()
+        library = await retriever.library()
+        assert library is not None  # it is open now
+        encoded = await encoder.encode(request, LibraryEncoders(library.text_encoder))
         return found_document(request, encoded, await retriever.search(PhraseQuery.of(request, encoded), top_n))
     finally:
         encoder.close()

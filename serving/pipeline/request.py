@@ -19,7 +19,7 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.formats import Format
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.skeleton import FPS, WINDOW
-from choreo.music.encoders import load_features
+from choreo.music.encoded import load_features
 from choreo.postprocess.finish import FinishOptions
 from choreo.text.prompts import check_text
 from retrieval.library.filters import EVERYTHING, PhraseFilter

@@ -1,33 +1,53 @@
-"""The encoding stage: song bytes and prompt to what the networks condition on."""
+"""The encoding stage: song bytes and prompt to what networks and the phrase library are asked by."""
 
+import hashlib
 import threading
-from collections import OrderedDict
+from typing import Protocol
 
 import numpy as np
 
 from choreo.errors import InvalidInput
 from choreo.generators.base import Conditioning
-from choreo.generators.spec import GeneratorSpec
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.audio import SAMPLE_RATE, Audio
-from choreo.music.encoders import MusicEncoder, MusicFeatures, music_encoder, precomputed
+from choreo.music.encoded import MusicFeatures, precomputed
+from choreo.music.encoders import MusicEncoder, music_encoder
 from choreo.music.isolated import decode_audio_isolated
 from choreo.text.encoders import TextEncoder, text_encoder
-from retrieval.library.embedding import Music, Query
+from retrieval.library.embedding import Query
 from serving.pipeline.contracts import EncodedRequest
 from serving.pipeline.request import MotionRequest
 from serving.settings import Settings
 from serving.stages.music_query import music_query
+from serving.stages.song_cache import EncodedSong, SongCache
 from serving.util.threads import Threads
 
-CACHED_SONGS = 32
 
-_Song = tuple[MusicFeatures, Music]
-"""A song for the network, and for the phrase library."""
+class EncoderNames(Protocol):
+    """What the stage must know of a generator, as its spec says it."""
+
+    @property
+    def music_encoder(self) -> str:
+        """Name in `choreo.music.encoders`."""
+
+    @property
+    def music_dim(self) -> int:
+        """Columns of music features."""
+
+    @property
+    def text_encoder(self) -> str:
+        """Name in `choreo.text.encoders`."""
+
+    @property
+    def window(self) -> int:
+        """Frames of a window."""
 
 
 class Encoder:
-    """Music and text encoders of one model family, loaded at first use; songs repeat, so their features are kept."""
+    """Music and text encoders by the names that generators give, each loaded at its first use.
+
+    Encoded songs are kept within `Settings.song_cache_bytes`, because songs repeat.
+    """
 
     def __init__(self, settings: Settings, threads: int = 4) -> None:
         self._settings = settings
@@ -35,28 +55,38 @@ class Encoder:
         self._lock = threading.Lock()
         self._music: dict[str, MusicEncoder] = {}
         self._text: dict[str, TextEncoder] = {}
-        self._songs: OrderedDict[tuple[str, bytes], _Song] = OrderedDict()
+        self._songs = SongCache(settings.song_cache_bytes)
 
-    async def warm_up(self, spec: GeneratorSpec) -> None:
-        """Load the text encoder and compile the audio code before the first request has to wait for it."""
+    async def warm_up(self, spec: EncoderNames) -> None:
+        """Load the text encoder and compile the audio code, so that the first request need not wait for it.
+
+        Raises:
+            MissingDependency: the generator's text encoder is not on this machine.
+        """
         await self._threads.run(self._warm_up, spec)
 
-    async def encode(self, request: MotionRequest, spec: GeneratorSpec) -> EncodedRequest:
-        """Encode for a generator; errors as in `EncodeStage.encode`."""
+    async def encode(self, request: MotionRequest, spec: EncoderNames) -> EncodedRequest:
+        """Decode and encode song and prompt with the encoders of a generator.
+
+        Raises:
+            InvalidInput: the song cannot be decoded, is too long, or its features do not fit the generator.
+            MissingDependency: the generator's encoder is not on this machine.
+            BackendUnavailable: the encoder's process failed.
+        """
         return await self._threads.run(self._encode, request, spec)
 
     def close(self) -> None:
         """End the threads."""
         self._threads.close()
 
-    def _warm_up(self, spec: GeneratorSpec) -> None:
+    def _warm_up(self, spec: EncoderNames) -> None:
         self._text_encoder(spec.text_encoder).encode(["dance"])
-        if spec.music_encoder == "dsp35":  # Jukebox takes gigabytes; it comes with the first song, if one ever does
+        if spec.music_encoder == "dsp35":  # Jukebox takes gigabytes, and requests may bring their features along
             time = np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
             tone = (0.5 * np.sin(2 * np.pi * 440 * time) * np.exp(-4 * (time % 0.5))).astype(np.float32)
             self._music_encoder(spec.music_encoder).encode(Audio(tone, SAMPLE_RATE, 6.0, ""))
 
-    def _encode(self, request: MotionRequest, spec: GeneratorSpec) -> EncodedRequest:
+    def _encode(self, request: MotionRequest, spec: EncoderNames) -> EncodedRequest:
         song, music = self._song(request, spec) or (None, None)
         num_frames = self._num_frames(request, song)
         text = None if request.text is None else self._text_encoder(spec.text_encoder).encode([request.text])[0]
@@ -64,8 +94,8 @@ class Encoder:
         if song is None:
             return EncodedRequest(Conditioning(num_frames, text=text), query, spec.text_encoder)
         # What lies behind the last window reaches no network, and wide features of a long song weigh a lot.
-        music_features = song.features[: num_frames + spec.window]
-        conditioning = Conditioning(num_frames, music_features, text, song.beats, song.onset)
+        features = song.features[: num_frames + spec.window]
+        conditioning = Conditioning(num_frames, features, text, song.beats, song.onset)
         return EncodedRequest(conditioning, query, spec.text_encoder, song.tempo, song.digest)
 
     def _num_frames(self, request: MotionRequest, song: MusicFeatures | None) -> int:
@@ -79,25 +109,21 @@ class Encoder:
             raise InvalidInput("start", f"has {request.start.num_frames} frames, which leaves nothing to generate")
         return frames
 
-    def _song(self, request: MotionRequest, spec: GeneratorSpec) -> _Song | None:
+    def _song(self, request: MotionRequest, spec: EncoderNames) -> EncodedSong | None:
         if request.features is not None:
             song = precomputed(request.features, expected_dim=spec.music_dim)
             return song, music_query(song)
         if request.audio is None:
             return None
-        key = (spec.music_encoder, _digest(request.audio))
-        with self._lock:
-            if key in self._songs:
-                self._songs.move_to_end(key)
-                return self._songs[key]
-        audio = decode_audio_isolated(request.audio, max_seconds=self._settings.max_song_seconds)
-        song = self._music_encoder(spec.music_encoder).encode(audio)
-        found = song, music_query(song)
-        with self._lock:
-            self._songs[key] = found
-            while len(self._songs) > CACHED_SONGS:
-                self._songs.popitem(last=False)
-        return found
+        data, encoder = request.audio, self._music_encoder(spec.music_encoder)
+
+        def encode() -> EncodedSong:
+            limit = self._settings.max_song_seconds
+            audio = decode_audio_isolated(data, max_seconds=limit, sample_rate=encoder.sample_rate)
+            song = encoder.encode(audio)
+            return song, music_query(song)
+
+        return self._songs.get((encoder.name, hashlib.sha256(data).digest()), encode)
 
     def _music_encoder(self, name: str) -> MusicEncoder:
         with self._lock:
@@ -106,9 +132,3 @@ class Encoder:
     def _text_encoder(self, name: str) -> TextEncoder:
         with self._lock:
             return self._text.setdefault(name, text_encoder(name))
-
-
-def _digest(data: bytes) -> bytes:
-    import hashlib
-
-    return hashlib.sha256(data).digest()

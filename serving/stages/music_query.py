@@ -1,6 +1,6 @@
 """What of a song the phrase library is searched by."""
 
-from choreo.music.encoders import MusicFeatures
+from choreo.music.encoded import MusicFeatures
 from choreo.music.features import DSP_DIM, ONSET
 from retrieval.library.embedding import Music
 from retrieval.library.phrases import beat_strength

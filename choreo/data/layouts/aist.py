@@ -29,6 +29,7 @@ from choreo.data.layouts.smpl_poses import smpl_positions
 from choreo.data.layouts.song_files import SongFiles
 from choreo.errors import InvalidInput
 from choreo.motion.clip import MAX_FRAMES
+from choreo.music.encoders import DSP35, MusicEncoder
 
 FPS: Final = 60
 LICENCE: Final = "aist++-cc-by-4.0"
@@ -48,7 +49,7 @@ class Aist:
 
     name = "aist++"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, encoder: MusicEncoder = DSP35) -> None:
         self._motions, self._keypoints = root / "motions", root / "keypoints3d"
         self.skipped: list[Skipped] = []
         stems = {p.stem for folder in (self._motions, self._keypoints) for p in regular_files(folder, "*.pkl")}
@@ -61,7 +62,7 @@ class Aist:
         refused = {s.name for s in self.skipped}
         self.keys = tuple(sorted(stems - refused))
         self.published = published_parts({part: root / "splits" / f for part, f in CROSS_MODAL.items()}, self.keys)
-        self._songs = SongFiles([root / name for name in ("music", "wav", "wavs")])
+        self._songs = SongFiles([root / name for name in ("music", "wav", "wavs")], encoder)
 
     @staticmethod
     def recognised(root: Path) -> bool:

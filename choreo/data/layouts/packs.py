@@ -23,7 +23,8 @@ from choreo.errors import InvalidInput
 from choreo.motion.clip import MAX_FRAMES, check_positions
 from choreo.motion.retarget import retarget
 from choreo.motion.skeleton import FPS, NUM_JOINTS
-from choreo.music.encoders import precomputed
+from choreo.music.encoded import precomputed
+from choreo.music.features import ONSET, normalized_onset
 from choreo.postprocess.floor import levelled
 
 EXCLUDED_SUBJECTS: Final = frozenset({"01"})
@@ -80,7 +81,7 @@ class PackRecording:
             fps=FPS,
             licence=self.licence,
             sentences=tuple(Sentence(c.text, c.start / FPS, c.end / FPS) for c in self.captions),
-            song=None if self.music is None else Song(self.music, self.beats),
+            song=None if self.music is None else Song(self.music, self.beats, normalized_onset(self.music[:, ONSET])),
             residual=self.residual,
         )
 

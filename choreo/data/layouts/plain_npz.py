@@ -1,8 +1,8 @@
 """The program's own motion archives (`choreo.motion.formats.npz`) as a data set.
 
     <name>.npz         motion: positions (T, 22, 3) metres, fps; a text `licence` in its meta is kept
-    <name>.txt         captions, one a line: caption, or caption#tokens#start#end in seconds, as in HumanML3D
-    <name>.dsp35.npy   music features (T, 35), one row per frame of the motion at 30 fps
+    <name>.txt         captions, one a line as in HumanML3D: caption, or caption#tokens#start#end in seconds
+    <name>.dsp35.npy   music features (T, 35) at 30 fps; of another encoder: <name>.jukebox.npy
     <name>.wav         or the music itself (.flac, .mp3, .ogg), starting with the motion
 
 Only the archive is required. Every archive is a group of its own; the archives of one folder are one family.
@@ -15,16 +15,15 @@ from choreo.data.layouts.amass import MAX_PROBED, has_members
 from choreo.data.layouts.humanml3d import MAX_TEXT_CHARS, parse_sentences
 from choreo.data.layouts.listing import regular_files
 from choreo.data.layouts.recording import Recording, Skipped, Song
-from choreo.data.layouts.song_files import SongFiles
+from choreo.data.layouts.song_files import SongFiles, features_suffix
 from choreo.errors import InvalidInput
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.resample import resample
 from choreo.motion.skeleton import FPS
-from choreo.music.encoders import load_features, precomputed
+from choreo.music.encoders import DSP35, MusicEncoder
 
 UNSTATED: Final = "unstated"
 """Licence tag of an archive that states none."""
-FEATURES: Final = ".dsp35.npy"
 
 
 class PlainNpz:
@@ -32,17 +31,18 @@ class PlainNpz:
 
     name = "npz"
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, encoder: MusicEncoder = DSP35) -> None:
+        self._features = features_suffix(encoder.name)
         self._paths = {p.relative_to(root).with_suffix("").as_posix(): p for p in regular_files(root, "**/*.npz")}
         self.keys = tuple(self._paths)
         self.published: dict[str, tuple[str, ...]] = {}
         self.skipped = [
             Skipped(path.relative_to(root).as_posix(), "has no motion")
-            for suffix in (".txt", FEATURES)
+            for suffix in (".txt", self._features)
             for path in regular_files(root, f"**/*{suffix}")
             if not path.with_name(f"{path.name.removesuffix(suffix)}.npz").is_file()
         ]
-        self._songs = {folder: SongFiles([folder]) for folder in {path.parent for path in self._paths.values()}}
+        self._songs = {folder: SongFiles([folder], encoder) for folder in {p.parent for p in self._paths.values()}}
 
     @staticmethod
     def recognised(root: Path) -> bool:
@@ -80,14 +80,12 @@ class PlainNpz:
             licence=licence if isinstance(licence, str) and licence else UNSTATED,
             sentences=sentences,
             song=self._song(path, len(positions), key),
-            remarks=remarks,
+            remarks=(*remarks, *self._songs[path.parent].remarks(path.stem)),
         )
 
     def _song(self, path: Path, frames: int, key: str) -> Song | None:
-        features = path.with_suffix(FEATURES)
-        if not features.is_file():
-            return self._songs[path.parent].song(path.stem)
-        song = precomputed(load_features(features, features.name), features.name)
-        if song.num_frames != frames:
-            raise InvalidInput(key, f"{features.name} has {song.num_frames} frames, but the motion has {frames}")
-        return Song(song.features, song.beats)
+        song = self._songs[path.parent].song(path.stem)
+        features = path.with_suffix(self._features)
+        if song is not None and features.is_file() and len(song.features) != frames:
+            raise InvalidInput(key, f"{features.name} has {len(song.features)} frames, but the motion has {frames}")
+        return song

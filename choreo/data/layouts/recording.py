@@ -13,7 +13,6 @@ from choreo.motion.resample import resample
 from choreo.motion.retarget import retarget
 from choreo.motion.skeleton import FPS, L_ANKLE, L_KNEE, PARENTS, R_ANKLE, R_KNEE
 from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
-from choreo.music.features import DSP_DIM, ONSET, normalized_onset
 from choreo.postprocess.floor import levelled
 
 Array = NDArray[np.float64]
@@ -28,10 +27,17 @@ MAX_MISSING_MUSIC_SECONDS: Final = 0.5
 
 @dataclass(frozen=True)
 class Song:
-    """Music that starts with the motion: `dsp35` features float32 (N, 35) at 30 fps, and beats (n,) in seconds."""
+    """Music that starts with the motion.
+
+    Attributes:
+        features: float32 (N, D) at 30 fps, not normalised.
+        beats: (n,) seconds.
+        onset: (N,) onset strength in 0..1.
+    """
 
     features: NDArray[np.float32]
     beats: Array
+    onset: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -116,9 +122,7 @@ def _clip(recording: Recording, positions: Array, residual: float) -> Clip:
     music, rhythm = None, np.zeros((frames, RHYTHM_CHANNELS), np.float32)
     if recording.song is not None:
         music = recording.song.features[:frames]
-        # Normalised over the whole song: the scale must not depend on how much of it is danced.
-        onset = normalized_onset(recording.song.features[:, ONSET])
-        rhythm = beat_phase_channels(recording.song.beats, onset, frames)
+        rhythm = beat_phase_channels(recording.song.beats, recording.song.onset, frames)
     return Clip(
         key=recording.key,
         group=recording.group,
@@ -145,8 +149,8 @@ def _within_song(positions: Array, recording: Recording) -> Array:
     if recording.song is None:
         return positions
     features = recording.song.features
-    if features.ndim != 2 or features.shape[1] != DSP_DIM:
-        raise InvalidInput(recording.key, f"has music features of shape {features.shape}, not (T, {DSP_DIM})")
+    if features.ndim != 2 or len(recording.song.onset) != len(features):
+        raise InvalidInput(recording.key, f"has music features of shape {features.shape}, not (T, D)")
     if len(positions) - len(features) > MAX_MISSING_MUSIC_SECONDS * FPS:
         raise InvalidInput(
             recording.key, f"has music features of {len(features)} frames for {len(positions)} frames of motion"

@@ -1,4 +1,8 @@
-"""Audio files of a data set; the features of each song are computed once."""
+"""Songs next to the motion of a data set: audio files, or features computed elsewhere, by one music encoder.
+
+Next to `<name>.wav` (or .flac, .mp3, .ogg), or in its place, `<name>.<encoder>.npy` may hold its features, for example
+`<name>.jukebox.npy` (T, 4800) at 30 fps. Beats and onsets are those of the audio, else of `<name>.dsp35.npy`.
+"""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -8,37 +12,83 @@ from typing import Final
 from choreo.data.layouts.listing import regular_files
 from choreo.data.layouts.recording import Song
 from choreo.music.audio import decode_audio
-from choreo.music.encoders import Dsp35Encoder
+from choreo.music.encoded import MusicFeatures, load_features, precomputed, with_rhythm
+from choreo.music.encoders import DSP35, MusicEncoder
 
 SUFFIXES: Final = (".wav", ".flac", ".mp3", ".ogg")
 MAX_CACHED: Final = 64
 """Songs whose features stay in memory; AIST++ has 60."""
 
 
-class SongFiles:
-    """Audio files of some folders, found by name; folders that do not exist are ignored."""
+def features_suffix(encoder: str) -> str:
+    """How the names of files with features of an encoder end."""
+    return f".{encoder}.npy"
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        self._files: dict[str, Path] = {}
+
+class SongFiles:
+    """Songs in some folders, found by name; folders that do not exist hold none.
+
+    Args:
+        folders: the first that has a file of a name wins.
+        encoder: what computes features of audio files that have none beside them.
+    """
+
+    def __init__(self, folders: Sequence[Path], encoder: MusicEncoder = DSP35) -> None:
+        self._encoder = encoder
+        self._audio: dict[str, Path] = {}
+        self._features: dict[str, Path] = {}
+        self._rhythm: dict[str, Path] = {}
+        by_suffix = {
+            **dict.fromkeys(SUFFIXES, self._audio),
+            features_suffix(DSP35.name): self._rhythm,
+            features_suffix(encoder.name): self._features,
+        }
         for folder in folders:
             for path in regular_files(folder, "*"):
-                if path.suffix.lower() in SUFFIXES:
-                    self._files.setdefault(path.stem, path)
-        self._songs: OrderedDict[Path, Song] = OrderedDict()
+                for suffix, found in by_suffix.items():
+                    if path.name.lower().endswith(suffix):
+                        found.setdefault(path.name[: -len(suffix)], path)
+        self._songs: OrderedDict[str, Song] = OrderedDict()
 
     def song(self, *names: str) -> Song | None:
-        """Features and tracked beats of the first name that has a file, or None.
+        """Features, beats and onsets of the first of the names that there is a file for.
 
         Raises:
-            InvalidInput: the file cannot be read as audio.
+            InvalidInput: a file is not audio, or not features of this encoder.
+            MissingDependency: features must be computed, and the encoder is not on this machine.
         """
-        path = next((self._files[name] for name in names if name in self._files), None)
-        if path is None:
+        name = next((name for name in names if name in self._features or name in self._audio), None)
+        if name is None:
             return None
-        if path not in self._songs:
-            encoded = Dsp35Encoder().encode(decode_audio(path, field=path.name))
-            self._songs[path] = Song(encoded.features, encoded.beats)
-        self._songs.move_to_end(path)
+        if name not in self._songs:
+            encoded = self._encoded(name)
+            self._songs[name] = Song(encoded.features, encoded.beats, encoded.onset)
+        self._songs.move_to_end(name)
         if len(self._songs) > MAX_CACHED:
             self._songs.popitem(last=False)
-        return self._songs[path]
+        return self._songs[name]
+
+    def remarks(self, name: str) -> tuple[str, ...]:
+        """What to say of a name that has features of the default encoder and nothing that this one could use."""
+        if name in self._rhythm and name not in self._features and name not in self._audio:
+            return (no_features(name, self._encoder.name),)
+        return ()
+
+    def _encoded(self, name: str) -> MusicFeatures:
+        features, audio, rhythm = (files.get(name) for files in (self._features, self._audio, self._rhythm))
+        decoded = None
+        if audio is not None and (features is None or self._encoder.dim != DSP35.dim):
+            decoded = decode_audio(audio, field=audio.name, sample_rate=self._encoder.sample_rate)
+        if features is not None:
+            encoded = precomputed(load_features(features, features.name), features.name, self._encoder.dim, decoded)
+        elif decoded is not None:
+            return self._encoder.encode(decoded)
+        if decoded is None and rhythm is not None:
+            columns = precomputed(load_features(rhythm, rhythm.name), rhythm.name, DSP35.dim).features
+            return with_rhythm(encoded.features, columns, encoded.encoder, encoded.digest)
+        return encoded
+
+
+def no_features(name: str, encoder: str) -> str:
+    """The remark that a recording is used without its music, and what would change that."""
+    return f"is used without its music, which has no {encoder} features: {name}{features_suffix(encoder)} is missing"

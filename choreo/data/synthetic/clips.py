@@ -9,15 +9,16 @@ from choreo.data.synthetic.dances import MOVES, synthesize_dance
 from choreo.data.synthetic.songs import synthesized_songs
 from choreo.motion.skeleton import FPS
 from choreo.music.beats import beat_phase_channels, tempo_of
+from choreo.music.encoders import DSP35, MusicEncoder
 
 SECONDS: Final = 12.0
 LICENCE: Final = "apache-2.0"
 
 
-def synthetic_clips(count: int, seed: int = 0) -> list[Clip]:
+def synthetic_clips(count: int, seed: int = 0, encoder: MusicEncoder = DSP35) -> list[Clip]:
     """`count` dances that go through the moves and the range of tempos; deterministic."""
     rng = np.random.default_rng(seed)
-    songs = list(synthesized_songs(count, seed, SECONDS))
+    songs = list(synthesized_songs(count, seed, SECONDS, encoder))
     moves = sorted(MOVES)
     out = []
     for i, at in enumerate(rng.permutation(count)):

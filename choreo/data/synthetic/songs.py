@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.motion.skeleton import FPS
-from choreo.music.audio import SAMPLE_RATE, Audio, decode_audio
-from choreo.music.features import ONSET, dsp35, normalized_onset
+from choreo.music.audio import Audio, decode_audio
+from choreo.music.encoders import DSP35, MusicEncoder
 from choreo.music.synth import styles, synthesize_song
 
 SECONDS: Final = 48.0
@@ -30,7 +30,7 @@ class BeatSong:
 
     Attributes:
         name: for provenance.
-        features: (T, 35), `dsp35` at 30 fps.
+        features: (T, D) of a music encoder, 30 fps.
         onset: (T,) onset strength in 0..1.
         beats: (n,) seconds.
     """
@@ -46,16 +46,20 @@ class BeatSong:
         return len(self.features)
 
 
-def synthesized_songs(count: int, seed: int = 0, seconds: float = SECONDS) -> Iterator[BeatSong]:
+def synthesized_songs(
+    count: int, seed: int = 0, seconds: float = SECONDS, encoder: MusicEncoder = DSP35
+) -> Iterator[BeatSong]:
     """`count` songs in all styles, with tempos spread evenly over `TEMPO_RANGE`."""
     names = sorted(styles())
     for i, tempo in enumerate(np.linspace(*TEMPO_RANGE, count)):
         style = names[i % len(names)]
         samples, rate, beats = synthesize_song(round(float(tempo), 1), seconds, seed + i, style)
-        yield _song(f"synth/{style}-{tempo:.0f}", Audio(samples, rate, seconds, ""), beats)
+        yield _song(f"synth/{style}-{tempo:.0f}", Audio(samples, rate, seconds, ""), beats, encoder)
 
 
-def loops(folder: Path, held_out: bool = False, seconds: float = SECONDS) -> Iterator[BeatSong]:
+def loops(
+    folder: Path, held_out: bool = False, seconds: float = SECONDS, encoder: MusicEncoder = DSP35
+) -> Iterator[BeatSong]:
     """The loops of a folder whose `LICENSES.csv` states their tempo, each repeated to `seconds`.
 
     A loop begins on a beat and contains a whole number of beats, or it would not loop.
@@ -72,19 +76,19 @@ def loops(folder: Path, held_out: bool = False, seconds: float = SECONDS) -> Ite
         rows = [row for row in csv.DictReader(file) if row["known_bpm"] and "loop" in row["title"].lower()]
     rows = [row for row in rows if (row["title"] in HELD_OUT) == held_out]
     for row in rows:
-        loop = decode_audio(folder / row["file"]).at(SAMPLE_RATE)
+        loop = decode_audio(folder / row["file"], sample_rate=encoder.sample_rate)
         count = max(1, round(loop.seconds * _folded(float(row["known_bpm"])) / 60))
         period = loop.seconds / count
         repeats = int(np.ceil(seconds / loop.seconds))
-        samples = np.tile(loop.samples, repeats)[: round(seconds * SAMPLE_RATE)]
-        yield _song(f"loop/{row['title']}", Audio(samples, SAMPLE_RATE, seconds, ""), np.arange(0, seconds, period))
+        samples = np.tile(loop.samples, repeats)[: round(seconds * loop.sample_rate)]
+        audio = Audio(samples, loop.sample_rate, seconds, "")
+        yield _song(f"loop/{row['title']}", audio, np.arange(0, seconds, period), encoder)
 
 
-def _song(name: str, audio: Audio, beats: NDArray[np.float64]) -> BeatSong:
-    features = dsp35(audio)
-    return BeatSong(
-        name, features, normalized_onset(features[:, ONSET]), beats[beats < len(features) / FPS].astype(np.float64)
-    )
+def _song(name: str, audio: Audio, beats: NDArray[np.float64], encoder: MusicEncoder) -> BeatSong:
+    encoded = encoder.encode(audio)
+    known = beats[beats < encoded.num_frames / FPS].astype(np.float64)
+    return BeatSong(name, encoded.features, encoded.onset, known)
 
 
 def _folded(tempo: float) -> float:

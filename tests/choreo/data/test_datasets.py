@@ -104,7 +104,8 @@ def test_captions_are_cut_to_the_motion() -> None:
 
 
 def test_motion_is_cut_to_a_song_that_ends_a_little_early() -> None:
-    song = Song(np.zeros((len(dance()) - 10, 35), np.float32), np.arange(3.0))
+    frames = len(dance()) - 10
+    song = Song(np.zeros((frames, 35), np.float32), np.arange(3.0), np.zeros(frames, np.float32))
     clip = to_clip(recording(song=song))
     assert clip.num_frames == len(dance()) - 10
     assert clip.music is not None
@@ -117,8 +118,8 @@ def test_motion_is_cut_to_a_song_that_ends_a_little_early() -> None:
         ({"positions": np.full((60, 22, 3), np.nan)}, "NaN"),
         ({"positions": dance() * 100}, "legs of"),
         ({"positions": dance()[:10]}, r"at least 0\.5 s"),
-        ({"song": Song(np.zeros((10, 35), np.float32), np.zeros(0))}, "music features of 10 frames"),
-        ({"song": Song(np.zeros((90, 34), np.float32), np.zeros(0))}, "shape"),
+        ({"song": Song(np.zeros((10, 35), np.float32), np.zeros(0), np.zeros(10, np.float32))}, "of 10 frames"),
+        ({"song": Song(np.zeros(90, np.float32), np.zeros(0), np.zeros(90, np.float32))}, "shape"),
     ],
 )
 def test_recordings_that_cannot_be_used_are_refused(changes: dict, reason: str) -> None:

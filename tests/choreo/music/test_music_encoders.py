@@ -10,7 +10,8 @@ from tests_data import data_pack
 
 from choreo.errors import InvalidInput
 from choreo.music.audio import SAMPLE_RATE, Audio, decode_audio
-from choreo.music.encoders import Dsp35Encoder, load_features, music_encoder, precomputed
+from choreo.music.encoded import load_features, precomputed
+from choreo.music.encoders import Dsp35Encoder, music_encoder
 from choreo.music.features import BEAT, dsp35
 from choreo.music.synth import synthesize_song
 

@@ -1,57 +1,16 @@
 """CLIP and T5: tiny models with random weights go the whole way, and absent weights are said to be absent."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_text_encoders import save_tiny_clip, save_tiny_t5
 
 from choreo.errors import InvalidArtifact, MissingDependency
 from choreo.text.clip import ClipTextEncoder
 from choreo.text.encoders import text_encoder
 from choreo.text.t5 import T5TextEncoder
-
-WORDS = ["a", "slow", "waltz", "couple", "dances", "climbing", "ladder"]
-
-
-def save_tiny_clip(directory: Path, projection: int = 768) -> None:
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizerFast
-
-    letters = sorted(set("".join(WORDS)))
-    tokens = ["<|startoftext|>", "<|endoftext|>", *letters, *(f"{letter}</w>" for letter in letters)]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    tokenizer = CLIPTokenizerFast(vocab=vocabulary, merges=[], model_max_length=77)
-    config = CLIPTextConfig(
-        vocab_size=len(tokens),
-        hidden_size=16,
-        intermediate_size=16,
-        projection_dim=projection,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        bos_token_id=0,
-        eos_token_id=1,
-        pad_token_id=1,
-    )
-    CLIPTextModelWithProjection(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-
-
-def save_tiny_t5(directory: Path, width: int = 768) -> None:
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, T5Config, T5EncoderModel
-
-    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(["<pad>", "</s>", "<unk>", *WORDS])}, "<unk>"))
-    raw.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=64
-    )
-    inner = directory / "inner"
-    T5EncoderModel(T5Config(vocab_size=16, d_model=width, d_kv=4, d_ff=8, num_layers=1, num_heads=2)).save_pretrained(
-        inner
-    )
-    tokenizer.save_pretrained(inner)
-    SentenceTransformer(modules=[Transformer(str(inner)), Pooling(width)], device="cpu").save(str(directory))
 
 
 def check_embeddings(encoder: ClipTextEncoder | T5TextEncoder) -> None:
@@ -86,11 +45,22 @@ def test_another_sentence_encoder_is_refused(tmp_path: Path) -> None:
         T5TextEncoder(tmp_path).encode(["a"])
 
 
+@pytest.mark.parametrize(("name", "save"), [("clip", save_tiny_clip), ("t5", save_tiny_t5)])
+def test_the_environment_names_the_folder(
+    name: str, save: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path)
+    monkeypatch.setenv(f"CHOREO_{name.upper()}_WEIGHTS", str(tmp_path))
+    rows = text_encoder(name).encode(["a slow waltz", "words that are not in the vocabulary"])
+    np.testing.assert_allclose(rows[:1], text_encoder(name, source=tmp_path).encode(["a slow waltz"]), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("name", "repository"),
     [("clip", "openai/clip-vit-large-patch14"), ("t5", "sentence-transformers/sentence-t5-base")],
 )
 def test_absent_weights_are_said_to_be_absent(name: str, repository: str, tmp_path: Path) -> None:
     for source in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(MissingDependency, match=f"hf download {repository}"):
+        with pytest.raises(MissingDependency, match=f"hf download {repository}") as caught:
             text_encoder(name, source=source).encode(["a slow waltz"])
+        assert f"set CHOREO_{name.upper()}_WEIGHTS to the folder" in str(caught.value)

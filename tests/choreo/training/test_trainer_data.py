@@ -11,6 +11,7 @@ from tests_data import data_pack
 from tiny_text_motion import FakeSentenceEncoder
 from tiny_training import recipe
 
+import choreo.text.minilm
 import choreo.training.run
 from choreo.data.layouts.packs import DataPack, is_validation
 from choreo.errors import InvalidInput
@@ -35,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     """A recipe for two steps, whose sentences are embedded by a fake."""
-    monkeypatch.setattr(choreo.training.run, "MiniLmEncoder", FakeSentenceEncoder)
+    monkeypatch.setattr(choreo.text.minilm, "MiniLmEncoder", FakeSentenceEncoder)
     monkeypatch.setattr(choreo.training.run, "VALIDATION_WINDOWS", 4)
     small = recipe(max_steps=2, validate_every=2, save_every=2, validation_dances=2)
     conditioner = small.conditioner.model_copy(update={"text_dim": FakeSentenceEncoder.dim})
@@ -100,10 +101,10 @@ def test_folders_that_cannot_be_split_or_read_are_refused(tmp_path: Path) -> Non
 
 def test_a_recipe_for_other_features_is_refused(tmp_path: Path, folder: Path, tiny: Recipe) -> None:
     wider = tiny.model_copy(update={"conditioner": tiny.conditioner.model_copy(update={"text_dim": 768})})
-    with pytest.raises(InvalidInput, match="is 768, but minilm embeds sentences in 12 numbers") as error:
+    with pytest.raises(InvalidInput, match="is 768, but the encoder minilm gives 12 numbers") as error:
         train(wider, folder, tmp_path / "run")
     assert error.value.field == "conditioner.text_dim"
-    assert not (tmp_path / "run/checkpoints").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.data

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,11 +7,12 @@ from synthetic_phrases import WordEncoder, dance
 
 from choreo.data.layouts.packs import group_of
 from choreo.data.synthetic.clips import synthetic_clips
+from choreo.errors import InvalidArtifact
 from choreo.motion.kinematics import heading
 from choreo.motion.representation import decode
 from retrieval.building.build import build_library
 from retrieval.library.library import PhraseLibrary
-from retrieval.prior.training_priors import with_retrieved_priors
+from retrieval.prior.training_priors import _music, from_library, with_retrieved_priors
 from retrieval.search.finder import PhraseFinder
 
 
@@ -32,6 +34,23 @@ def test_each_clip_gets_priors_of_its_length_and_the_other_phrases_come_second(f
             assert prior.features.shape == clip.features.shape
             np.testing.assert_allclose(prior.heading, np.unwrap(heading(decode(prior.features))), atol=1e-4)
         assert not np.array_equal(clip.priors[0].features, clip.priors[1].features)
+
+
+def test_clips_with_features_of_another_encoder_are_searched_by_their_rhythm(finder: PhraseFinder) -> None:
+    (clip,) = synthetic_clips(1, seed=1)
+    wide = replace(clip, music=np.zeros((clip.num_frames, 4800), np.float32))
+    (found,) = with_retrieved_priors([wide], finder, WordEncoder())
+    assert found.priors
+    music = _music(wide)
+    assert music is not None
+    assert (music.tempo, music.summary) == (_music(clip).tempo, None)  # type: ignore[union-attr]
+    assert music.beat_strength == pytest.approx(_music(clip).beat_strength, abs=0.2)  # type: ignore[union-attr]
+
+
+def test_a_library_of_another_text_encoder_than_the_recipes_is_refused(tmp_path: Path) -> None:
+    build_library([dance("kick", 120.0)], tmp_path / "lib", WordEncoder())
+    with pytest.raises(InvalidArtifact, match="--text-encoder clip"):
+        from_library(tmp_path / "lib", "clip")
 
 
 def test_phrases_of_the_clips_own_dance_are_not_used(finder: PhraseFinder) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from tiny_text_encoders import save_tiny_clip
 
 from choreo.data.synthetic.dances import synthesize_dance
-from choreo.errors import InvalidInput
+from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency
 from choreo.motion.formats.npz import write_npz
 from retrieval.library.library import PhraseLibrary
+from retrieval.library.manifest import Manifest
 from serving.cli.build_phrases import BuildOptions, build
 
 CHOREO = [sys.executable, "-m", "serving.cli.main", "phrases", "build"]
@@ -45,6 +47,27 @@ def test_a_folder_becomes_a_library_and_is_extended(tmp_path: Path, moves: Path)
     assert done.returncode == 0, done.stderr
     assert "2 phrases, 1 new" in done.stdout
     assert len(PhraseLibrary.open(tmp_path / "lib")) == 2
+
+
+def test_a_library_keeps_the_text_encoder_it_was_built_with(
+    tmp_path: Path, moves: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny_clip(tmp_path / "clip")
+    monkeypatch.setenv("CHOREO_CLIP_WEIGHTS", str(tmp_path / "clip"))
+    out, quiet = tmp_path / "lib", Console(quiet=True)
+    build(moves, out, BuildOptions(encoder="clip"), quiet)
+    embedding = Manifest.read(out).embedding
+    assert (embedding.text_encoder, embedding.text_dim) == ("clip", 768)
+    write_npz(synthesize_dance("walk", 110, 3.5)[0], moves / "walk.npz")
+    assert build(moves / "walk.npz", out, BuildOptions(append=True), quiet)["added"] == 1
+    with pytest.raises(InvalidArtifact, match="built with the text encoder clip"):
+        build(moves / "walk.npz", out, BuildOptions(append=True, encoder="minilm"), quiet)
+    build(moves, out, BuildOptions(), quiet)
+    assert Manifest.read(out).embedding.text_encoder == "minilm"
+    monkeypatch.setenv("CHOREO_CLIP_WEIGHTS", str(tmp_path / "nowhere"))
+    with pytest.raises(MissingDependency, match="CHOREO_CLIP_WEIGHTS"):
+        build(moves, tmp_path / "other", BuildOptions(encoder="clip"), quiet)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from synthetic_phrases import dance
+from tiny_text_encoders import save_tiny_clip
 
 from choreo.music.synth import synthesize_song, write_wav
 from choreo.text.encoders import text_encoder
@@ -72,6 +73,29 @@ def test_search_by_prompt_and_song_in_json(choreo: Choreo, library: Path, song: 
     assert document["query"]["tempo"] == pytest.approx(120, abs=3)
     assert [phrase["rank"] for phrase in document["phrases"]] == [1, 2, 3, 4]
     assert {phrase["id"] for phrase in document["phrases"]} <= {opened[i].id for i in range(len(opened))}
+
+
+def test_a_library_is_searched_with_its_own_text_encoder(
+    choreo: Choreo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny_clip(tmp_path / "clip")
+    monkeypatch.setenv("CHOREO_CLIP_WEIGHTS", str(tmp_path / "clip"))
+    clip, library = text_encoder("clip"), tmp_path / "lib"
+    build_library([dance(move, 120.0) for move in ("kick", "walk", "turn")], library, clip)
+    opened = PhraseLibrary.open(library, ("clip", 768))
+    words = opened[1].words
+    done = choreo("phrases", "search", words, "--phrases", str(library), "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["library"]["text_encoder"] == "clip"
+    best = opened.search(opened.embedder.text_query(clip, words), 1)[0]
+    assert {phrase["id"]: phrase["similarity"] for phrase in document["phrases"]}[best.phrase.id] == pytest.approx(
+        best.similarity, abs=1e-3
+    )
+    # The shipped model has another encoder: it is not danced from, and the message says how to change that.
+    done = choreo("generate", "--text", "a waltz", "--phrases", str(library), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2, done.stderr
+    assert "choreo phrases build SOURCE --out LIBRARY --text-encoder minilm" in done.stderr
 
 
 def test_search_for_people(choreo: Choreo, library: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from choreo.data.synthetic.clips import synthetic_clips
 from choreo.motion.skeleton import FPS, WINDOW
-from choreo.music.encoders import precomputed
+from choreo.music.encoded import precomputed
 from serving.evaluation.stretches import PLAIN_CAPTION, held_out_stretches, windows
 
 
