@@ -26,7 +26,8 @@ from bench.report import Row, seconds
 from choreo.command_line import say
 from choreo.diffusion.presets import PRESETS, Preset
 from choreo.errors import InvalidInput
-from choreo.generators.checkpoint import Generator, load_generator
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.unet.model import UNetModel
 from choreo.generators.spec import ModelSpec
 from choreo.generators.unet.network import Downsample, MotionUNet
 from choreo.training.held_out_dances import HeldOutDances

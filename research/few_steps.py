@@ -19,7 +19,8 @@ from bench.report import Row, skipped
 from choreo.command_line import say
 from choreo.diffusion.presets import PRESETS, Preset
 from choreo.errors import InvalidInput
-from choreo.generators.checkpoint import Generator, load_generator
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.unet.model import UNetModel
 from choreo.training.held_out_dances import HeldOutDances
 from research.held_out import GUIDANCE, QUICK, WINDOWS, Dances, apart, open_windows, rows_of
 from serving.settings import Settings

@@ -19,8 +19,9 @@ from choreo.errors import InvalidInput
 from choreo.generators.spec import ModelSpec
 from choreo.text.encoders import text_encoder
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
-from choreo.training.recipe import DataConfig
-from choreo.training.run import VALIDATION_WINDOWS, augmented
+from choreo.training.options import DataConfig
+from choreo.training.run import augmented
+from choreo.training.windowed import VALIDATION_WINDOWS
 from choreo.training.splits import read_splits
 from retrieval.prior.training_priors import from_library
 from serving.settings import Settings

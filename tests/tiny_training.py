@@ -12,7 +12,9 @@ from torch.utils.data import Dataset
 from choreo.data.clip import Caption, Clip
 from choreo.data.windows.windows import Window, Windows
 from choreo.diffusion.presets import Preset
-from choreo.generators.unet.network import UNetConfig
+from choreo.generators.unet.config import UNetConfig
+from choreo.generators.unet.recipe import UNetRecipe
+from choreo.generators.unet.training import generator_config
 from choreo.models.conditioner import ConditionerConfig
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.representation import encode
@@ -21,8 +23,7 @@ from choreo.training.checkpoints import newest_usable
 from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
 from choreo.training.loop import CHECKPOINTS, TrainingRun, num_windows
-from choreo.training.recipe import Recipe, TrainConfig
-from choreo.training.run import generator_config
+from choreo.training.options import TrainConfig
 
 
 class FakeText(dict[str, np.ndarray]):
@@ -68,12 +69,12 @@ def clips() -> list[Clip]:
     return out
 
 
-def recipe(**train: object) -> Recipe:
+def recipe(**train: object) -> UNetRecipe:
     options = {
         "max_steps": 6, "batch_size": 2, "warmup_steps": 2, "save_every": 3, "log_every": 1, "validate_every": 3,
         "tracker": "none", "validation_dances": 3, "validation_num_steps": 2,
     }  # fmt: skip
-    return Recipe(
+    return UNetRecipe(
         name="test",
         conditioner=ConditionerConfig(context_dim=8, text_dim=8, num_heads=2),
         denoiser=UNetConfig(
@@ -84,7 +85,7 @@ def recipe(**train: object) -> Recipe:
     )  # fmt: skip
 
 
-def dances(r: Recipe, data: list[Clip] | None = None) -> HeldOutDances:
+def dances(r: UNetRecipe, data: list[Clip] | None = None) -> HeldOutDances:
     data, options = data or clips(), r.train
     windows = Windows(data, FakeText(), 6, 10, CONDITIONS)
     return HeldOutDances.of(
@@ -97,7 +98,7 @@ def dances(r: Recipe, data: list[Clip] | None = None) -> HeldOutDances:
     )
 
 
-def trainer(folder: Path, r: Recipe, held_out: bool = True, data: list[Clip] | None = None) -> TrainingRun:
+def trainer(folder: Path, r: UNetRecipe, held_out: bool = True, data: list[Clip] | None = None) -> TrainingRun:
     """A run that validates, unless nothing is `held_out`; it makes dances where the recipe wants any."""
     data = data or clips()
     windows = Windows(data, FakeText(), num_windows(r.train), r.train.seed)

@@ -19,6 +19,9 @@ from choreo.motion.clip import Motion
 if TYPE_CHECKING:
     from choreo.generators.config import GeneratorConfig
     from choreo.generators.network import GeneratorNetwork
+    from choreo.training.loop import Task
+    from choreo.training.recipe import GeneratorRecipe
+    from choreo.training.windowed import TrainingData
 
 Array = NDArray[np.float32]
 Tensors = dict[str, Array]
@@ -181,6 +184,16 @@ class Generator(ABC):
         self, request: GenerationRequest, conditioning: Conditioning, cache: RowCache | None = None
     ) -> Trajectory:
         """A trajectory for one request; `cache` has rows of graphs that do not depend on the step."""
+
+    @classmethod
+    @abstractmethod
+    def recipe_type(cls) -> "type[GeneratorRecipe]":
+        """Type of the recipes that the family is trained by."""
+
+    @classmethod
+    @abstractmethod
+    def task(cls, recipe: Any, data: "TrainingData") -> "Task":
+        """What a training run does, for a recipe of the family's type."""
 
     @classmethod
     @abstractmethod

@@ -28,3 +28,7 @@ class GeneratorConfig(BaseModel):
 
     spec: GeneratorSpec
     distilled: Distilled | None = None
+
+    def statistics(self) -> dict[str, tuple[float, ...]]:
+        """Statistics of the training data, by name."""
+        return {"mean": self.spec.mean, "std": self.spec.std}

@@ -14,15 +14,21 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.data import Dataset
 
 from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.timesteps import even_in_log_snr
+from choreo.generators.config import GeneratorConfig
 from choreo.generators.network import GeneratorNetwork
 from choreo.generators.spec import Null
 from choreo.training.ema import Ema
+from choreo.training.generator import GeneratorTask
+from choreo.training.held_out_dances import HeldOutDances
 from choreo.training.losses import MotionLoss
 from choreo.training.noising import Noising
 from choreo.training.normalized import Batch
+from choreo.training.objectives import Objective
+from choreo.training.recipe import GeneratorRecipe
 
 
 class DistillationConfig(BaseModel):
@@ -122,3 +128,28 @@ class Distillation:
         output = functional_call(self._target, self._average.shadow, (inputs,))
         ended = (times[:, 2] < 0)[:, None, None]
         return torch.where(ended, x_prev, self._noising.x0(output, x_prev, t_prev))
+
+
+class DistillationTask(GeneratorTask):
+    """A generator that learns from a teacher, with whose weights it begins."""
+
+    def __init__(
+        self,
+        recipe: GeneratorRecipe,
+        distillation: DistillationConfig,
+        teacher: GeneratorNetwork,
+        config: GeneratorConfig,
+        windows: Dataset,
+        validation: Dataset | None,
+        dances: HeldOutDances | None = None,
+    ) -> None:
+        """As `GeneratorTask`, of a recipe with this `distillation`."""
+        self._distillation, self._teacher = distillation, teacher
+        super().__init__(recipe, config, windows, validation, dances)
+
+    def _initialise(self) -> None:
+        self.network.load_state_dict(self._teacher.state_dict())
+
+    def _make_objective(self, noising: Noising, loss: MotionLoss, ema: Ema) -> Objective:
+        path = TeacherPath(self._distillation, self._teacher.to(self._accelerator.device), noising)
+        return Distillation(path, self.network, ema, noising, self._motion_loss(self._distillation.huber))

@@ -20,7 +20,6 @@ from choreo.generators.registry import generator_class
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.representation import representation
 from choreo.training.best import LOSS, Best, best_generator
-from choreo.training.distillation import Distillation, TeacherPath
 from choreo.training.ema import Ema
 from choreo.training.held_out_dances import HeldOutDances
 from choreo.training.loop import Task, loader
@@ -28,7 +27,8 @@ from choreo.training.losses import MotionLoss
 from choreo.training.noising import Noising
 from choreo.training.normalized import Batch, normalized
 from choreo.training.objectives import Denoising, Objective
-from choreo.training.recipe import Recipe, TrainConfig
+from choreo.training.options import TrainConfig
+from choreo.training.recipe import GeneratorRecipe
 from choreo.training.resuming import refuse_another_run
 
 FITTED_WINDOWS: Final = 1024
@@ -36,18 +36,17 @@ FITTED_WINDOWS: Final = 1024
 
 
 class GeneratorTask(Task):
-    """A generator that learns to denoise windows, or, with a teacher, to take its teacher's steps at once."""
+    """A generator that learns to denoise windows."""
 
     shown = ("loss/total", "fid_k", "dist_k", "foot_skating_ratio", "jerk_m_s3", "beat_alignment_score")
 
     def __init__(
         self,
-        recipe: Recipe,
+        recipe: GeneratorRecipe,
         config: GeneratorConfig,
         windows: Dataset,
         validation: Dataset | None,
         dances: HeldOutDances | None = None,
-        teacher: GeneratorNetwork | None = None,
     ) -> None:
         """A generator with initial weights.
 
@@ -57,20 +56,16 @@ class GeneratorTask(Task):
             windows: all windows of the run, in order.
             validation: held-out windows, whose loss is measured.
             dances: held-out windows that are danced to.
-            teacher: named by a recipe with `distillation`; the generator begins with its weights.
 
         Raises:
             InvalidInput: the dances do not have the value that the recipe selects weights by.
         """
         self.recipe, self.config, self.name, self.options = recipe, config, recipe.name, recipe.train
-        self.windows, self.validation, self.dances, self._teacher = windows, validation, dances, teacher
+        self.windows, self.validation, self.dances = windows, validation, dances
         torch.manual_seed(recipe.train.seed)
         self.network: GeneratorNetwork = generator_class(config.spec.family).network(config)
         self.averaged = self.network
-        if teacher is None:
-            self.network.fit(_whole_windows(windows, config.spec))
-        else:
-            self.network.load_state_dict(teacher.state_dict())
+        self._initialise()
         self.best = _best(recipe.train, dances)
 
     def begin(self, accelerator: Accelerator, ema: Ema) -> None:
@@ -78,7 +73,7 @@ class GeneratorTask(Task):
         self._accelerator = accelerator
         spec, device = self.config.spec, accelerator.device
         self._mean, self._std = (torch.tensor(v, dtype=torch.float32, device=device) for v in (spec.mean, spec.std))
-        self._objective = self._make_objective(ema)
+        self._objective = self._make_objective(Noising(self.network), self._motion_loss(), ema)
 
     def seed_of(self, index: int, process: int) -> int:
         """A hash of the recipe's seed, the micro-batch and the process."""
@@ -124,17 +119,19 @@ class GeneratorTask(Task):
         """A generator in which averaged weights are scored."""
         return generator_class(self.config.spec.family).network(self.config).to(self._accelerator.device).eval()
 
-    def _make_objective(self, ema: Ema) -> Objective:
-        recipe, noising = self.recipe, Noising(self.network)
-        huber = recipe.distillation.huber if recipe.distillation else None
+    def _initialise(self) -> None:
+        """Take from the windows what is not learned by gradients."""
+        self.network.fit(_whole_windows(self.windows, self.config.spec))
+
+    def _make_objective(self, noising: Noising, loss: MotionLoss, ema: Ema) -> Objective:
+        """What is asked of a batch."""
+        return Denoising(noising, loss)
+
+    def _motion_loss(self, huber: float | None = None) -> MotionLoss:
+        """The recipe's loss on the network's device; with `huber` errors beyond that width count by their size."""
         motion = representation(self.config.spec.representation)
-        loss = MotionLoss(recipe.losses, self._mean, self._std, huber, motion).to(self._accelerator.device)
-        if recipe.distillation is None:
-            return Denoising(noising, loss)
-        if self._teacher is None:
-            raise ValueError("a recipe with distillation needs its teacher")
-        path = TeacherPath(recipe.distillation, self._teacher.to(self._accelerator.device), noising)
-        return Distillation(path, self.network, ema, noising, loss)
+        loss = MotionLoss(self.recipe.losses, self._mean, self._std, huber, motion)
+        return loss.to(self._accelerator.device)
 
 
 def _whole_windows(windows: Dataset, spec: GeneratorSpec) -> NDArray[np.float32]:

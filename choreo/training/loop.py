@@ -22,7 +22,7 @@ from choreo.errors import MissingDependency, NonFiniteOutput
 from choreo.training.best import SCORES, Best
 from choreo.training.checkpoints import newest_usable, save_checkpoint, sweep, tolerate_disk_full
 from choreo.training.ema import Ema
-from choreo.training.recipe import TrainConfig
+from choreo.training.options import TrainConfig
 from choreo.training.resuming import last_step
 from choreo.training.run_log import RunLog
 

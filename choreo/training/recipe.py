@@ -1,121 +1,71 @@
-"""Recipes: everything that decides a training run, read from one YAML file."""
+"""Recipes: everything that decides a training run, read from one YAML file.
+
+A generator's recipe is of the type that its family declares; what all of them have is `GeneratorRecipe`.
+"""
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from choreo.diffusion.parameters import DiffusionParameters
-from choreo.diffusion.schedule import Prediction, ScheduleName
-from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.generators.checkpoint import read_config
+from choreo.errors import InvalidInput
+from choreo.generators.registry import GeneratorUnavailable, families, generator_class
 from choreo.generators.spec import NAME
-from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
-from choreo.models.conditioner import ConditionerConfig
 from choreo.models.tmr import TextMotionConfig
 from choreo.motion.skeleton import WINDOW
 from choreo.music.encoders import MusicEncoder, MusicEncoderName, music_encoder
 from choreo.text.encoders import TextEncoder, TextEncoderName, text_encoder
-from choreo.training.best import BETTER
 from choreo.training.contrastive import ContrastiveWeights
-from choreo.training.distillation import DistillationConfig
 from choreo.training.losses import LossWeights
+from choreo.training.options import DataConfig, TrainConfig
 
 
-class TrainConfig(BaseModel):
-    """Optimisation and bookkeeping. `max_steps` and `warmup_steps` count optimiser steps."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    max_steps: int = Field(10_000, ge=1)
-    batch_size: int = Field(32, ge=1)
-    gradient_accumulation: int = Field(1, ge=1)
-    learning_rate: float = Field(4e-4, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    warmup_steps: int = Field(200, ge=0)
-    max_grad_norm: float = Field(1.0, gt=0)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no"
-    seed: int = 0
-    log_every: int = Field(20, ge=1)
-    validate_every: int = Field(500, ge=1)
-    save_every: int = Field(500, ge=1)
-    keep_checkpoints: int = Field(2, ge=1)
-    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
-    validation_dances: int = Field(32, ge=0, le=1024)
-    """Held-out windows that the averaged weights of a generator dance to at every validation; 0 makes no dances."""
-    validation_sampler: Literal["ddim", "ddpm", "dpm++2m", "lcm"] = "ddim"
-    """Sampler of these dances."""
-    validation_num_steps: int = Field(12, ge=1)
-    """Their steps."""
-    validation_guidance_scale: float = Field(2.5, ge=0)
-    """Their classifier-free guidance; 1 for a distilled generator, which has it within."""
-    best_by: str = "fid_k"
-    """Value of the validation that chooses the averaged weights of a generator that are kept: a metric of the dances or
-    `loss/...`; where no dances are made, metrics give way to `loss/total`."""
-    compile: bool = False
-    """Whether the network is compiled (torch.compile): slow to start, and worth it for long runs on a GPU."""
-    num_workers: int = Field(0, ge=0, le=64)
-    """Processes that cut windows; 0 cuts them between steps."""
-
-    @field_validator("best_by")
-    @classmethod
-    def _known_value(cls, name: str) -> str:
-        if name not in BETTER:
-            raise ValueError(f"must be one of {', '.join(BETTER)}, got {name!r}")
-        return name
-
-
-class DataConfig(BaseModel):
-    """What is made of the recordings before training: pairs with songs, and synthetic dances beside them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    most_recordings: int | None = Field(None, ge=1)
-    """Recordings that are read of each side; omitted: all."""
-    purge: bool = False
-    """Whether stretches that the held-out side has as well are cut out of the training side."""
-    paired_per_piece: int = Field(0, ge=0, le=8)
-    """Songs that every piece of motion is warped onto."""
-    synthesized_songs: int = Field(24, ge=0, le=200)
-    """Songs made for pairing, beside the loops in the data folder's `audio`."""
-    synthetic_dances: int = Field(0, ge=0, le=1000)
-    """Dances by the synthetic choreographer."""
-
-
-class Recipe(BaseModel):
-    """One training run."""
+class GeneratorRecipe(BaseModel):
+    """One training run of a generator; families add their networks' sizes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["generator"] = "generator"
     name: str = Field(pattern=NAME)
-    architecture: str = "unet"
-    prediction: Prediction = Prediction.X0
-    schedule: ScheduleName = ScheduleName.COSINE
-    num_train_timesteps: int = 1000
+    architecture: str
+    """Family of the generator, a name in `choreo.generators.registry`."""
     music_encoder: MusicEncoderName = "dsp35"
-    """Encoder of songs; `conditioner.music_dim` must be its width."""
+    """Encoder of songs."""
     text_encoder: TextEncoderName = "minilm"
-    """Encoder of sentences; `conditioner.text_dim` must be its width."""
-    conditioner: ConditionerConfig = ConditionerConfig()
-    denoiser: UNetConfig = UNetConfig()
+    """Encoder of sentences."""
     losses: LossWeights = LossWeights()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
-    distillation: DistillationConfig | None = None
-    """Whom a generator learns from in place of the motion itself; `load_recipe` takes the network from there."""
 
-    @model_validator(mode="after")
-    def _networks_fit(self) -> "Recipe":
-        if self.conditioner.window != WINDOW or WINDOW % self.conditioner.frames_per_token:
-            raise ValueError(f"conditioner: its window must be {WINDOW} frames, and a whole number of tokens")
-        if self.denoiser.context_dim != self.conditioner.context_dim:
-            raise ValueError("denoiser.context_dim must be conditioner.context_dim")
-        return self
+    decisive: ClassVar[tuple[str, ...]] = ("architecture", "music_encoder", "text_encoder")
+    """Fields that weights depend on; a run does not resume with others."""
 
-    def smoke(self) -> "Recipe":
+    @classmethod
+    def completed(cls, document: Any, folder: Path) -> Any:
+        """A recipe's document, completed by what other files say; `folder` is the recipe's.
+
+        Raises:
+            InvalidInput: another file is missing or does not fit.
+        """
+        return document
+
+    @property
+    def window(self) -> int:
+        """Frames of a training window."""
+        return WINDOW
+
+    @property
+    def music_dim(self) -> int:
+        """Columns of the music features that the networks take."""
+        return music_encoder(self.music_encoder).dim
+
+    @property
+    def text_dim(self) -> int:
+        """Numbers of a sentence embedding that the networks take."""
+        return text_encoder(self.text_encoder).dim
+
+    def smoke(self) -> Self:
         """The same network and the same code for a minute: a few steps on a few clips."""
         data = {
             "most_recordings": 8, "paired_per_piece": min(self.data.paired_per_piece, 1), "synthesized_songs": 2,
@@ -123,7 +73,7 @@ class Recipe(BaseModel):
         }  # fmt: skip
         train = {
             "max_steps": 6, "batch_size": 4, "warmup_steps": 1, "log_every": 1, "validate_every": 3, "save_every": 3,
-            "tracker": "none", "validation_dances": 4, "validation_num_steps": 2,
+            "tracker": "none", "validation_dances": min(self.train.validation_dances, 4), "validation_num_steps": 2,
         }  # fmt: skip
         return self.model_copy(
             update={"data": self.data.model_copy(update=data), "train": self.train.model_copy(update=train)}
@@ -177,7 +127,11 @@ KINDS: Final = ("generator", "text-motion")
 """Values of a recipe's field `kind`; without one a recipe is for a generator."""
 
 
-def load_recipe(path: Path) -> Recipe | TextMotionRecipe:
+DEFAULT_FAMILY: Final = "unet"
+"""Family of a recipe without `architecture`."""
+
+
+def load_recipe(path: Path) -> GeneratorRecipe | TextMotionRecipe:
     """Read a recipe.
 
     Raises:
@@ -188,16 +142,16 @@ def load_recipe(path: Path) -> Recipe | TextMotionRecipe:
     return recipe
 
 
-def check_widths(recipe: Recipe | TextMotionRecipe) -> None:
+def check_widths(recipe: GeneratorRecipe | TextMotionRecipe) -> None:
     """Check that the networks take vectors of the widths that the named encoders give.
 
     Raises:
         InvalidInput: one of another width; the message names the field.
     """
     widths: list[tuple[str, int, MusicEncoder | TextEncoder]] = []
-    if isinstance(recipe, Recipe):
-        widths.append(("conditioner.music_dim", recipe.conditioner.music_dim, music_encoder(recipe.music_encoder)))
-        widths.append(("conditioner.text_dim", recipe.conditioner.text_dim, text_encoder(recipe.text_encoder)))
+    if isinstance(recipe, GeneratorRecipe):
+        widths.append(("conditioner.music_dim", recipe.music_dim, music_encoder(recipe.music_encoder)))
+        widths.append(("conditioner.text_dim", recipe.text_dim, text_encoder(recipe.text_encoder)))
     else:
         widths.append(("network.text_dim", recipe.network.text_dim, text_encoder(recipe.text_encoder)))
     for field, width, encoder in widths:
@@ -205,7 +159,7 @@ def check_widths(recipe: Recipe | TextMotionRecipe) -> None:
             raise InvalidInput(field, f"is {width}, but the encoder {encoder.name} gives {encoder.dim} numbers")
 
 
-def _read(path: Path) -> Recipe | TextMotionRecipe:
+def _read(path: Path) -> GeneratorRecipe | TextMotionRecipe:
     try:
         document = yaml.safe_load(path.read_text())
         kind = document.get("kind", KINDS[0]) if isinstance(document, dict) else KINDS[0]
@@ -213,7 +167,9 @@ def _read(path: Path) -> Recipe | TextMotionRecipe:
             raise InvalidInput("kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
         if kind == KINDS[1]:
             return TextMotionRecipe.model_validate(document)
-        return Recipe.model_validate(_with_network_of_teacher(document, path.parent))
+        family = document.get("architecture", DEFAULT_FAMILY) if isinstance(document, dict) else DEFAULT_FAMILY
+        recipe_type = _recipe_type(str(family))
+        return recipe_type.model_validate(recipe_type.completed(document, path.parent))
     except (OSError, yaml.YAMLError) as error:
         raise InvalidInput("recipe", f"cannot read {path}: {error}") from error
     except ValidationError as error:
@@ -222,28 +178,12 @@ def _read(path: Path) -> Recipe | TextMotionRecipe:
         raise InvalidInput(where, first["msg"]) from error
 
 
-def _with_network_of_teacher(document: Any, folder: Path) -> Any:
-    """A recipe with `distillation`, completed by the network that the teacher has; `folder` is the recipe's.
-
-    Raises:
-        InvalidInput: no checkpoint there, or the recipe names a network of its own.
-    """
-    section = document.get("distillation") if isinstance(document, dict) else None
-    if not isinstance(section, dict) or not isinstance(section.get("teacher"), str):
-        return document
-    teacher = folder / section["teacher"]
+def _recipe_type(family: str) -> type[GeneratorRecipe]:
     try:
-        config = read_config(teacher)
-    except InvalidArtifact as error:
-        raise InvalidInput("distillation.teacher", str(error)) from error
-    if not isinstance(config, UNetGeneratorConfig):
-        raise InvalidInput("distillation.teacher", f"must be a U-Net, and {config.spec.name} is {config.spec.family}")
-    network = {
-        "architecture": config.spec.family, "conditioner": config.conditioner, "denoiser": config.denoiser,
-        "music_encoder": config.spec.music_encoder, "text_encoder": config.spec.text_encoder,
-        **DiffusionParameters.of(config.spec).model_dump(),
-    }  # fmt: skip
-    own = network.keys() & document.keys()
-    if own:
-        raise InvalidInput(min(own), "is the teacher's; leave it out")
-    return document | network | {"distillation": section | {"teacher": teacher.resolve()}}
+        return generator_class(family).recipe_type()
+    except GeneratorUnavailable as error:
+        known = family in families()
+        raise InvalidInput(
+            "architecture",
+            str(error) if known else f"must be one of {', '.join(sorted(families()))}, got {family[:64]!r}",
+        ) from error

@@ -9,19 +9,13 @@ from pydantic import ValidationError
 
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.config import GeneratorConfig
-from choreo.generators.unet.config import UNetGeneratorConfig
-from choreo.training.recipe import Recipe
+from choreo.training.recipe import GeneratorRecipe
 
-SAME: Final = (
-    "architecture", "denoiser", "conditioner", "music_encoder", "text_encoder", "prediction", "schedule",
-    "num_train_timesteps",
-)  # fmt: skip
-"""Fields of a recipe that weights depend on."""
 TOLERANCE: Final = 1e-3
 """Statistics of one data set agree to this on every machine; those of two data sets do not."""
 
 
-def refuse_another_run(state: Mapping[str, Any], recipe: Recipe, config: GeneratorConfig, path: Path) -> None:
+def refuse_another_run(state: Mapping[str, Any], recipe: GeneratorRecipe, config: GeneratorConfig, path: Path) -> None:
     """Check that a checkpoint is of this model and was trained on this data.
 
     Args:
@@ -34,22 +28,17 @@ def refuse_another_run(state: Mapping[str, Any], recipe: Recipe, config: Generat
         InvalidArtifact: it is not, or does not state its recipe.
     """
     try:
-        saved = Recipe.model_validate_json(state["recipe"])
-        before = UNetGeneratorConfig.model_validate_json(state["config"]) if "config" in state else None
+        saved = type(recipe).model_validate_json(state["recipe"])
+        before = type(config).model_validate_json(state["config"]) if "config" in state else None
     except (KeyError, ValidationError) as error:
         raise InvalidArtifact(f"{path} is not a checkpoint of a generator: {error}") from error
-    for field in SAME:
+    for field in recipe.decisive:
         if getattr(saved, field) != getattr(recipe, field):
             raise InvalidArtifact(f"{path} was trained with another {field}; choose another --out")
-    if before is None or not isinstance(config, UNetGeneratorConfig):
+    if before is None:
         return
-    pairs = {
-        "mean": (before.spec.mean, config.spec.mean),
-        "std": (before.spec.std, config.spec.std),
-        "music_mean": (before.music_mean, config.music_mean),
-        "music_std": (before.music_std, config.music_std),
-    }
-    for name, (then, now) in pairs.items():
+    then_and_now = zip(before.statistics().items(), config.statistics().values(), strict=True)
+    for (name, then), now in then_and_now:
         if not np.allclose(then, now, rtol=TOLERANCE, atol=TOLERANCE):
             raise InvalidArtifact(
                 f"{path} was trained on other data: its {name} differs; give the --data it was trained on, or choose "

@@ -10,7 +10,7 @@ from native_engine import needs_compiler
 from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency
 from choreo.generators.checkpoint import Generator, GeneratorConfig, save_generator
 from choreo.generators.spec import ModelSpec
-from choreo.generators.unet.network import UNetConfig
+from choreo.generators.unet.config import UNetConfig
 from choreo.models.conditioner import ConditionerConfig
 from choreo.models.layers import Attention
 from export import build

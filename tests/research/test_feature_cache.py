@@ -8,7 +8,7 @@ import torch
 from tiny_training import clips, dances, recipe
 
 from choreo.generators.checkpoint import Generator, save_generator
-from choreo.training.run import generator_config
+from choreo.generators.unet.training import generator_config
 from research import feature_cache
 
 
@@ -19,7 +19,7 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> Generator:
     torch.manual_seed(0)
     small = recipe()
     wider = small.model_copy(update={"denoiser": small.denoiser.model_copy(update={"num_res_blocks": 2})})
-    made = Generator(generator_config(wider, clips())).eval()
+    made = UNetModel(generator_config(wider, clips())).eval()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return made

@@ -47,6 +47,10 @@ class UNetGeneratorConfig(GeneratorConfig):
     music_mean: tuple[float, ...]
     music_std: tuple[float, ...]
 
+    def statistics(self) -> dict[str, tuple[float, ...]]:
+        """Those of the motion and of the music."""
+        return super().statistics() | {"music_mean": self.music_mean, "music_std": self.music_std}
+
     @model_validator(mode="before")
     @classmethod
     def _of_version_0_1(cls, document: Any) -> Any:

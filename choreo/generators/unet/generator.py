@@ -9,6 +9,9 @@ from choreo.generators.windowed import DENOISER, WindowedDiffusion
 if TYPE_CHECKING:
     from choreo.generators.config import GeneratorConfig
     from choreo.generators.network import GeneratorNetwork
+    from choreo.training.loop import Task
+    from choreo.training.recipe import GeneratorRecipe
+    from choreo.training.windowed import TrainingData
 
 
 class UNetGenerator(WindowedDiffusion):
@@ -16,6 +19,20 @@ class UNetGenerator(WindowedDiffusion):
 
     family: ClassVar[str] = FAMILY
     lowerings: ClassVar[Mapping[str, str]] = {DENOISER: "export.native.lowering:lower"}
+
+    @classmethod
+    def recipe_type(cls) -> "type[GeneratorRecipe]":
+        """Sizes of conditioner and U-Net, schedule, and maybe a teacher."""
+        from choreo.generators.unet.recipe import UNetRecipe
+
+        return UNetRecipe
+
+    @classmethod
+    def task(cls, recipe: Any, data: "TrainingData") -> "Task":
+        """Denoising of windows, or distillation."""
+        from choreo.generators.unet.training import unet_task
+
+        return unet_task(recipe, data)
 
     @classmethod
     def config_type(cls) -> "type[GeneratorConfig]":

@@ -9,11 +9,10 @@ from choreo.diffusion.lcm import Lcm
 from choreo.diffusion.noise import INITIAL, gaussian
 from choreo.diffusion.samplers import SAMPLERS as NAMES
 from choreo.diffusion.samplers import sampler
-from choreo.diffusion.schedule import NoiseSchedule
+from choreo.diffusion.schedule import NoiseSchedule, Prediction
 from choreo.diffusion.step import Before, Sampler
 from choreo.diffusion.timesteps import uniform
 from choreo.errors import InvalidInput
-from choreo.diffusion.schedule import Prediction
 
 SAMPLERS = [Ddim(), Ddim(eta=1.0), Ddpm(), DpmSolver2M(), Lcm()]
 IDS = ["ddim", "ddim-eta-1", "ddpm", "dpm++2m", "lcm"]

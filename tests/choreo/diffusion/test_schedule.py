@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from choreo.diffusion.schedule import NoiseSchedule
-from choreo.diffusion.schedule import Prediction, ScheduleName
+from choreo.diffusion.schedule import NoiseSchedule, Prediction, ScheduleName
 
 SCHEDULES = list(ScheduleName)
 

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from choreo.diffusion.schedule import NoiseSchedule
+from choreo.diffusion.schedule import NoiseSchedule, ScheduleName
 from choreo.diffusion.timesteps import LOG_SNR, Pairs, even_in_log_snr, parts_of_log_snr, uniform
 from choreo.errors import InvalidInput
-from choreo.diffusion.schedule import ScheduleName
 
 SCHEDULES = {name: NoiseSchedule.make(name) for name in ScheduleName}
 WAYS: dict[str, Callable[[int], Pairs]] = {"uniform": lambda steps: uniform(steps, 1000)}

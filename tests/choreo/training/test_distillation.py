@@ -17,7 +17,11 @@ from choreo.diffusion.lcm import Lcm
 from choreo.diffusion.presets import Preset
 from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import InvalidInput
-from choreo.generators.checkpoint import Distilled, Generator, load_generator, save_generator
+from choreo.generators.checkpoint import load_generator, save_generator
+from choreo.generators.config import Distilled
+from choreo.generators.unet.model import UNetModel
+from choreo.generators.unet.recipe import UNetRecipe
+from choreo.generators.unet.training import generator_config, student_config
 from choreo.training.distillation import Distillation, DistillationConfig, TeacherPath
 from choreo.training.ema import Ema
 from choreo.training.generator import GeneratorTask
@@ -26,8 +30,7 @@ from choreo.training.loop import TrainingRun, num_windows
 from choreo.training.losses import LossWeights, MotionLoss
 from choreo.training.noising import Noising
 from choreo.training.normalized import Batch, normalized
-from choreo.training.recipe import Recipe, load_recipe
-from choreo.training.run import generator_config, student_config
+from choreo.training.recipe import load_recipe
 
 ROOT = Path(__file__).parents[3]
 RECIPE = ROOT / "recipes" / "lcm.yaml"
@@ -36,7 +39,7 @@ RECIPE = ROOT / "recipes" / "lcm.yaml"
 def generator(seed: int = 0) -> Generator:
     """Random in all its weights, many of which begin at zero; its Gaussian model is white."""
     torch.manual_seed(seed)
-    made = Generator(generator_config(recipe(), clips())).eval()
+    made = UNetModel(generator_config(recipe(), clips())).eval()
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return made
@@ -165,7 +168,7 @@ def test_pseudo_huber_is_square_near_zero_and_straight_far_away() -> None:
     assert far == pytest.approx(100 - 0.5, rel=1e-3)
 
 
-def taught(folder: Path, **train: object) -> tuple[Recipe, Generator]:
+def taught(folder: Path, **train: object) -> tuple[UNetRecipe, Generator]:
     teacher = generator(1)
     save_generator(folder, teacher.config, teacher.state_dict())
     small = recipe(validation_sampler="lcm", validation_guidance_scale=1.0, **train)
@@ -173,7 +176,7 @@ def taught(folder: Path, **train: object) -> tuple[Recipe, Generator]:
     return small.model_copy(update={"name": "student", "distillation": config}), load_generator(folder)
 
 
-def student_run(folder: Path, r: Recipe, teacher: Generator) -> TrainingRun:
+def student_run(folder: Path, r: UNetRecipe, teacher: Generator) -> TrainingRun:
     windows = Windows(clips(), FakeText(), num_windows(r.train), r.train.seed)
     validation, scored = Windows(clips(), FakeText(), 4, 9), dances(r)
     return TrainingRun(GeneratorTask(r, student_config(r, teacher), windows, validation, scored, teacher), folder)
@@ -228,7 +231,7 @@ def test_dances_count_their_evaluations(scale: float, low: float, evaluations: i
 
 def test_the_network_of_the_recipe_is_the_teachers(tmp_path: Path) -> None:
     read = load_recipe(RECIPE)
-    assert isinstance(read, Recipe)
+    assert isinstance(read, UNetRecipe)
     assert read.denoiser == load_generator(ROOT / "weights" / "unet-small").config.denoiser
     path, text = tmp_path / "r.yaml", RECIPE.read_text()
     path.write_text(text)

@@ -7,17 +7,20 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from choreo.training.trainer import Trainer
 from dataset_files import write_humanml3d
 from tiny_training import clips, recipe, trainer
 
 import choreo.text.clip
 from choreo.data.synthetic.clips import synthetic_clips
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.generators.checkpoint import Generator, load_generator, save_generator
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.unet.model import UNetModel, save_generator
+from choreo.generators.unet.recipe import UNetRecipe
+from choreo.generators.unet.training import generator_config
 from choreo.models.tmr import TextMotionSpec, load_text_motion
-from choreo.training.recipe import Recipe, TextMotionRecipe, load_recipe
-from choreo.training.run import generator_config, train
-from choreo.training.trainer import Trainer
+from choreo.training.recipe import TextMotionRecipe, load_recipe
+from choreo.training.run import train
 
 CONDITIONER = {"context_dim": 8, "num_heads": 2}
 DENOISER = {
@@ -37,7 +40,7 @@ class FakeClip:
         return np.array([[len(text)] * self.dim for text in texts], np.float32).reshape(-1, self.dim)
 
 
-def read(folder: Path, conditioner: dict[str, int] | None = None, **fields: Any) -> Recipe | TextMotionRecipe:
+def read(folder: Path, conditioner: dict[str, int] | None = None, **fields: Any) -> UNetRecipe | TextMotionRecipe:
     """A recipe from a file; one for a generator has narrow networks."""
     if not fields.keys() & {"kind", "distillation"}:
         fields |= {"conditioner": CONDITIONER | (conditioner or {}), "denoiser": DENOISER}
@@ -47,7 +50,7 @@ def read(folder: Path, conditioner: dict[str, int] | None = None, **fields: Any)
 
 def test_the_defaults_are_the_embedded_encoders(tmp_path: Path) -> None:
     made = read(tmp_path)
-    assert isinstance(made, Recipe)
+    assert isinstance(made, UNetRecipe)
     assert (made.music_encoder, made.text_encoder) == ("dsp35", "minilm")
     made = read(tmp_path, kind="text-motion")
     assert isinstance(made, TextMotionRecipe)
@@ -124,10 +127,10 @@ def test_a_text_motion_encoder_of_another_text_encoder(tmp_path: Path, monkeypat
 def test_a_student_has_its_teachers_encoders(tmp_path: Path) -> None:
     wide = recipe().model_copy(update={"text_encoder": "t5"})
     wide = wide.model_copy(update={"conditioner": wide.conditioner.model_copy(update={"text_dim": 768})})
-    teacher = Generator(generator_config(wide, clips()))
+    teacher = UNetModel(generator_config(wide, clips()))
     save_generator(tmp_path / "teacher", teacher.config, teacher.state_dict())
     made = read(tmp_path, distillation={"teacher": "teacher"})
-    assert isinstance(made, Recipe)
+    assert isinstance(made, UNetRecipe)
     assert (made.music_encoder, made.text_encoder) == ("dsp35", "t5")
     with pytest.raises(InvalidInput, match="the teacher's") as caught:
         read(tmp_path, distillation={"teacher": "teacher"}, text_encoder="clip")

@@ -21,7 +21,8 @@ from choreo.models.tmr import TextMotionSpec, load_text_motion
 from choreo.training.contrastive import ContrastiveWeights, info_nce, kl_divergence, true_of
 from choreo.training.held_out_retrieval import WAYS, HeldOutRetrieval, full_recall, selection_score
 from choreo.training.loop import TrainingRun, num_windows
-from choreo.training.recipe import TextMotionRecipe, TrainConfig, load_recipe
+from choreo.training.options import TrainConfig
+from choreo.training.recipe import TextMotionRecipe, load_recipe
 from choreo.training.run import train
 from choreo.training.tmr import TextMotionTask, train_text_motion
 

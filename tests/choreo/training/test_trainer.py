@@ -10,7 +10,8 @@ from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.checkpoint import load_generator
 from choreo.training.checkpoints import load_checkpoint
 from choreo.training.loop import TrainingRun, warmup_cosine
-from choreo.training.recipe import TrainConfig, load_recipe
+from choreo.training.options import TrainConfig
+from choreo.training.recipe import load_recipe
 from choreo.training.run import train
 
 RECIPES = Path(__file__).parents[3] / "recipes"

@@ -16,7 +16,7 @@ import choreo.training.run
 from choreo.data.layouts.packs import DataPack, is_validation
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import load_generator
-from choreo.training.recipe import Recipe
+from choreo.generators.unet.recipe import UNetRecipe
 from choreo.training.run import train
 from choreo.training.splits import read_splits
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+def tiny(monkeypatch: pytest.MonkeyPatch) -> UNetRecipe:
     """A recipe for two steps, whose sentences are embedded by a fake."""
     monkeypatch.setattr(choreo.text.minilm, "MiniLmEncoder", FakeSentenceEncoder)
     monkeypatch.setattr(choreo.training.run, "VALIDATION_WINDOWS", 4)
@@ -43,7 +43,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     return small.model_copy(update={"conditioner": conditioner})
 
 
-def test_training_on_another_layout(tmp_path: Path, folder: Path, tiny: Recipe) -> None:
+def test_training_on_another_layout(tmp_path: Path, folder: Path, tiny: UNetRecipe) -> None:
     model = train(tiny, folder, tmp_path / "run")
     assert load_generator(model).spec.name == "test"
     summary = json.loads((tmp_path / "run/data.json").read_text())
@@ -54,14 +54,14 @@ def test_training_on_another_layout(tmp_path: Path, folder: Path, tiny: Recipe) 
     assert json.loads((model / "scores.json").read_text())["fid_k"] >= 0
 
 
-def test_captions_are_not_needed(tmp_path: Path, folder: Path, tiny: Recipe) -> None:
+def test_captions_are_not_needed(tmp_path: Path, folder: Path, tiny: UNetRecipe) -> None:
     for path in (folder / "texts").iterdir():
         path.unlink()
     assert load_generator(train(tiny, folder, tmp_path / "run"))
 
 
 def test_what_cannot_be_used_is_named_and_written_down(
-    tmp_path: Path, folder: Path, tiny: Recipe, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, folder: Path, tiny: UNetRecipe, caplog: pytest.LogCaptureFixture
 ) -> None:
     np.save(folder / "new_joints/000001.npy", np.full((60, 22, 3), np.nan))
     (folder / "new_joints/000002.npy").write_bytes(b"\x93NUMPY")
@@ -99,7 +99,7 @@ def test_folders_that_cannot_be_split_or_read_are_refused(tmp_path: Path) -> Non
         read_splits(tmp_path / "one")
 
 
-def test_a_recipe_for_other_features_is_refused(tmp_path: Path, folder: Path, tiny: Recipe) -> None:
+def test_a_recipe_for_other_features_is_refused(tmp_path: Path, folder: Path, tiny: UNetRecipe) -> None:
     wider = tiny.model_copy(update={"conditioner": tiny.conditioner.model_copy(update={"text_dim": 768})})
     with pytest.raises(InvalidInput, match="is 768, but the encoder minilm gives 12 numbers") as error:
         train(wider, folder, tmp_path / "run")

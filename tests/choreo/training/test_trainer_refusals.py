@@ -11,13 +11,14 @@ import torch
 from tiny_training import clips, newest_state, recipe, trainer
 
 from choreo.data.clip import Clip
-from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.diffusion.schedule import Prediction, ScheduleName
-from choreo.generators.unet.network import UNetConfig
+from choreo.errors import InvalidArtifact, InvalidInput
+from choreo.generators.unet.config import UNetConfig
+from choreo.generators.unet.recipe import UNetRecipe
+from choreo.generators.unet.training import generator_config
 from choreo.models.conditioner import ConditionerConfig
-from choreo.training.recipe import Recipe, load_recipe
+from choreo.training.recipe import load_recipe
 from choreo.training.resuming import last_step, refuse_another_run
-from choreo.training.run import generator_config
 from choreo.training.splits import check_clips
 
 QUICK = {"validation_dances": 0, "validate_every": 100, "save_every": 1}
@@ -76,7 +77,7 @@ def test_checkpoints_of_before_there_was_a_best_go_on(state: dict, tmp_path: Pat
         del written["train"][field]
     for field in ("best_by", "compile", "num_workers"):
         del written["train"][field]
-    old["recipe"] = Recipe.model_validate(written).model_copy().model_dump_json()
+    old["recipe"] = UNetRecipe.model_validate(written).model_copy().model_dump_json()
     target = tmp_path / "checkpoints/step_00000002"
     target.mkdir(parents=True)
     torch.save(old, target / "state.pt")

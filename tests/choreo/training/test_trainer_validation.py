@@ -10,14 +10,15 @@ import torch
 from tiny_training import clips, dances, newest_state, recipe, trainer
 
 from choreo.diffusion.presets import Preset
-from choreo.errors import InvalidInput
-from choreo.generators.checkpoint import Generator, load_generator
 from choreo.diffusion.schedule import Prediction
+from choreo.errors import InvalidInput
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.unet.model import UNetModel
+from choreo.generators.unet.training import generator_config
 from choreo.training.best import Best, best_generator
 from choreo.training.generator import GeneratorTask
 from choreo.training.held_out_dances import HeldOutDances
 from choreo.training.loop import TrainingRun
-from choreo.training.run import generator_config
 
 
 class FakeDances(HeldOutDances):
@@ -49,7 +50,7 @@ def run_with(folder: Path, given: list[dict[str, float]], until: int | None = No
 def test_dances_are_the_same_every_time_and_scored_beside_the_real_ones() -> None:
     r = recipe()
     torch.manual_seed(0)
-    generator = Generator(generator_config(r, clips())).eval()
+    generator = UNetModel(generator_config(r, clips())).eval()
     for parameter in generator.parameters():  # many begin at zero, and so would every dance
         torch.nn.init.normal_(parameter, std=0.1)
     one, two = dances(r).dance(generator), dances(r).dance(generator)
@@ -69,7 +70,7 @@ def test_dances_of_a_generator_that_knows_the_answer_are_the_answer(prediction: 
     r = recipe(validation_num_steps=5).model_copy(update={"prediction": prediction})
     held_out = dances(r)
     truth = torch.from_numpy(np.stack([held_out.spec.normalize(w["x0"]) for w in held_out.windows[:3]]))
-    generator = Generator(generator_config(r, clips())).eval()
+    generator = UNetModel(generator_config(r, clips())).eval()
     schedule = generator.denoiser.alphas_cumprod
 
     class FakeOracle(torch.nn.Module):
@@ -89,7 +90,7 @@ def test_guidance_goes_beyond_the_unconditional_row() -> None:
     from dataclasses import replace
 
     held_out = dances(recipe())
-    generator = Generator(generator_config(recipe(), clips())).eval()
+    generator = UNetModel(generator_config(recipe(), clips())).eval()
     sums: list[float] = []
 
     class FakeDenoiser(torch.nn.Module):
@@ -111,7 +112,7 @@ def test_guidance_goes_beyond_the_unconditional_row() -> None:
 
 
 def test_broken_dances_have_no_scores(caplog: pytest.LogCaptureFixture) -> None:
-    generator = Generator(generator_config(recipe(), clips())).eval()
+    generator = UNetModel(generator_config(recipe(), clips())).eval()
     with torch.no_grad():
         for parameter in generator.parameters():
             parameter.fill_(torch.nan)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from choreo.generators.spec import ModelSpec, Prediction
+from choreo.diffusion.schedule import Prediction
 from choreo.generators.unet.denoiser import Denoiser, _reflected
 from choreo.generators.unet.gaussian import MIN_VARIANCE, GaussianModel
 

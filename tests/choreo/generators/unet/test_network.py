@@ -1,9 +1,11 @@
 import pytest
 import torch
 
-from choreo.generators.spec import ModelSpec
+from choreo.generators.spec import GeneratorSpec
+from choreo.generators.unet.config import UNetConfig
 from choreo.generators.unet.denoiser import Denoiser
-from choreo.generators.unet.network import MotionUNet, UNetConfig
+from choreo.generators.unet.graphs import unet_spec
+from choreo.generators.unet.network import MotionUNet
 
 SMALL = UNetConfig(
     model_channels=16, channel_mult=(1, 2, 4, 4), num_res_blocks=2, attention_resolutions=(4, 2, 1), num_heads=2,
@@ -22,7 +24,7 @@ def inputs(batch: int, frames: int, config: UNetConfig, seed: int = 0) -> list[t
     ]  # fmt: skip
 
 
-SPEC = ModelSpec(name="test", window=64, context_dim=12, mean=(0.0,) * 66, std=(1.0,) * 66)
+SPEC = unet_spec("test", window=64, context_dim=12, mean=(0.0,) * 66, std=(1.0,) * 66)
 
 
 def network_inputs(batch: int, frames: int, config: UNetConfig) -> list[torch.Tensor]:
@@ -31,7 +33,7 @@ def network_inputs(batch: int, frames: int, config: UNetConfig) -> list[torch.Te
     return [torch.cat([x, x], dim=2), t, context, context_mask, prior, known_mask, rhythm, frame_mask]
 
 
-def awake(config: UNetConfig, spec: ModelSpec = SPEC) -> Denoiser:
+def awake(config: UNetConfig, spec: GeneratorSpec = SPEC) -> Denoiser:
     """Zero-initialised layers would hide mistakes, so every weight is random here."""
     torch.manual_seed(0)
     model = Denoiser(MotionUNet(config), spec).eval()

@@ -1,0 +1,77 @@
+"""From a recipe and clips to what a training run needs of the U-Net."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from choreo.data.clip import Clip
+from choreo.data.windows.windows import WindowOptions, feature_statistics
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.config import Distilled
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.unet.config import UNetGeneratorConfig
+from choreo.generators.unet.graphs import unet_spec
+from choreo.generators.unet.recipe import UNetRecipe
+from choreo.training.distillation import DistillationTask
+from choreo.training.generator import GeneratorTask
+from choreo.training.windowed import TrainingData, cut_windows
+
+
+def unet_task(recipe: UNetRecipe, data: TrainingData) -> GeneratorTask:
+    """The task of a recipe.
+
+    Raises:
+        InvalidInput: the recipe's validation does not fit the generator or the data.
+        InvalidArtifact: the teacher cannot be loaded.
+    """
+    if recipe.distillation is None:
+        config = generator_config(recipe, data.training)
+        cut = cut_windows(recipe, config.spec, data)
+        return GeneratorTask(recipe, config, cut.training, cut.validation, cut.dances)
+    teacher = load_generator(recipe.distillation.teacher)
+    config = student_config(recipe, teacher)
+    # A student is never asked without conditions: guidance, which would do that, is within its weights.
+    cut = cut_windows(recipe, config.spec, data, WindowOptions(drop_all=0.0))
+    return DistillationTask(recipe, recipe.distillation, teacher, config, cut.training, cut.validation, cut.dances)
+
+
+def generator_config(recipe: UNetRecipe, clips: Sequence[Clip]) -> UNetGeneratorConfig:
+    """Architecture from the recipe, statistics from the training clips."""
+    mean, std = feature_statistics(clips)
+    music = [c.music for c in clips if c.music is not None]
+    heard = np.concatenate(music) if music else np.zeros((1, recipe.conditioner.music_dim))
+    spec = unet_spec(
+        recipe.name,
+        window=recipe.conditioner.window,
+        context_tokens=recipe.conditioner.context_tokens,
+        context_dim=recipe.conditioner.context_dim,
+        music_encoder=recipe.music_encoder,
+        music_dim=recipe.conditioner.music_dim,
+        text_encoder=recipe.text_encoder,
+        text_dim=recipe.conditioner.text_dim,
+        prediction=recipe.prediction,
+        schedule=recipe.schedule,
+        num_train_timesteps=recipe.num_train_timesteps,
+        mean=np.round(mean, 6).tolist(),
+        std=np.round(std, 6).tolist(),
+    )
+    return UNetGeneratorConfig(
+        conditioner=recipe.conditioner,
+        denoiser=recipe.denoiser,
+        spec=spec,
+        music_mean=tuple(np.round(heard.mean(0), 6).tolist()),
+        music_std=tuple(np.round(np.maximum(heard.std(0), 0.05), 6).tolist()),
+    )
+
+
+def student_config(recipe: UNetRecipe, teacher: GeneratorNetwork) -> UNetGeneratorConfig:
+    """The teacher's, statistics and all, under the recipe's name and with what is distilled."""
+    if recipe.distillation is None:
+        raise ValueError("the recipe has no distillation")
+    of = recipe.distillation
+    distilled = Distilled(teacher=teacher.spec.name, guidance_scale=of.guidance_scale, guidance_low=of.guidance_low)
+    spec = teacher.spec.model_copy(update={"name": recipe.name})
+    # What the student is to agree with is computed without dropout.
+    assert isinstance(teacher.config, UNetGeneratorConfig)
+    denoiser = teacher.config.denoiser.model_copy(update={"dropout": 0.0})
+    return teacher.config.model_copy(update={"spec": spec, "denoiser": denoiser, "distilled": distilled})
