@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from choreo.training.trainer import Trainer
 from dataset_files import write_humanml3d
 from tiny_training import clips, recipe, trainer
 
 import choreo.text.clip
 from choreo.data.synthetic.clips import synthetic_clips
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.generators.checkpoint import load_generator
-from choreo.generators.unet.model import UNetModel, save_generator
+from choreo.generators.checkpoint import load_generator, save_generator
+from choreo.generators.unet.model import UNetModel
 from choreo.generators.unet.recipe import UNetRecipe
 from choreo.generators.unet.training import generator_config
 from choreo.models.tmr import TextMotionSpec, load_text_motion
+from choreo.training.loop import TrainingRun
 from choreo.training.recipe import TextMotionRecipe, load_recipe
 from choreo.training.run import train
 
@@ -140,6 +140,6 @@ def test_a_student_has_its_teachers_encoders(tmp_path: Path) -> None:
 def test_a_run_does_not_go_on_with_another_encoder_of_the_same_width(tmp_path: Path) -> None:
     made = recipe().model_copy(update={"text_encoder": "t5"})
     trainer(tmp_path, made).run(until=3)
-    assert isinstance(trainer(tmp_path, made), Trainer)
+    assert isinstance(trainer(tmp_path, made), TrainingRun)
     with pytest.raises(InvalidArtifact, match="another text_encoder"):
         trainer(tmp_path, made.model_copy(update={"text_encoder": "clip"}))

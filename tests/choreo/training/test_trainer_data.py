@@ -12,7 +12,7 @@ from tiny_text_motion import FakeSentenceEncoder
 from tiny_training import recipe
 
 import choreo.text.minilm
-import choreo.training.run
+import choreo.training.windowed
 from choreo.data.layouts.packs import DataPack, is_validation
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import load_generator
@@ -37,7 +37,7 @@ def folder(tmp_path: Path) -> Path:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> UNetRecipe:
     """A recipe for two steps, whose sentences are embedded by a fake."""
     monkeypatch.setattr(choreo.text.minilm, "MiniLmEncoder", FakeSentenceEncoder)
-    monkeypatch.setattr(choreo.training.run, "VALIDATION_WINDOWS", 4)
+    monkeypatch.setattr(choreo.training.windowed, "VALIDATION_WINDOWS", 4)
     small = recipe(max_steps=2, validate_every=2, save_every=2, validation_dances=2)
     conditioner = small.conditioner.model_copy(update={"text_dim": FakeSentenceEncoder.dim})
     return small.model_copy(update={"conditioner": conditioner})

@@ -77,7 +77,7 @@ def test_dances_of_a_generator_that_knows_the_answer_are_the_answer(prediction: 
         """Knows x0."""
 
         def forward(self, x: torch.Tensor, t: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
-            x0, a = truth.repeat(len(x) // 3, 1, 1), schedule[t[:, 0].long()][:, None, None]
+            x0, a = truth.repeat_interleave(len(x) // 3, 0), schedule[t[:, 0].long()][:, None, None]
             return x0 if prediction is Prediction.X0 else (x - a.sqrt() * x0) / (1 - a).sqrt()
 
     generator.denoiser = FakeOracle()  # type: ignore[assignment]

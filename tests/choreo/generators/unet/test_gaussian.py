@@ -5,6 +5,7 @@ import torch
 from choreo.diffusion.schedule import Prediction
 from choreo.generators.unet.denoiser import Denoiser, _reflected
 from choreo.generators.unet.gaussian import MIN_VARIANCE, GaussianModel
+from choreo.generators.unet.graphs import unet_spec
 
 FRAMES, CHANNELS = 24, 5
 
@@ -90,8 +91,8 @@ class FakeNetwork(torch.nn.Module):
 
 
 def denoise(prediction: Prediction, value: float, t: int, held: bool = False) -> tuple[Denoiser, torch.Tensor]:
-    spec = ModelSpec(
-        name="test", window=FRAMES, channels=CHANNELS, context_dim=4, prediction=prediction,
+    spec = unet_spec(
+        "test", window=FRAMES, context_dim=4, prediction=prediction,
         mean=(0.0,) * CHANNELS, std=(1.0,) * CHANNELS,
     )  # fmt: skip
     model = Denoiser(FakeNetwork(value), spec)
