@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from choreo.data.layouts.coco17 import DIRECT, KEYPOINTS
 from choreo.data.synthetic.dances import MOVES, synthesize_dance
@@ -43,7 +44,7 @@ def smpl_parameters(positions: np.ndarray, width: int, turn: np.ndarray | None =
     local = rigid.local.copy()
     local[:, PELVIS] = turn @ local[:, PELVIS]
     poses = np.zeros((len(positions), width))
-    poses[:, :66] = rot.to_axis_angle(local).reshape(len(positions), 66)
+    poses[:, :66] = Rotation.from_matrix(local.reshape(-1, 3, 3)).as_rotvec().reshape(len(positions), 66)
     return poses, rigid.root @ turn.T
 
 

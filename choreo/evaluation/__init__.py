@@ -1,1 +1,1 @@
-"""Metrics."""
+"""Metrics of dances, and the scorecard that computes those that apply."""

@@ -1,4 +1,4 @@
-"""What the metrics refuse before they compute anything: broken motion, broken feature sets, sets that do not match."""
+"""Validation of the input of metrics: motions, feature sets, and pairs of sets."""
 
 from typing import Any
 
@@ -13,8 +13,10 @@ Array = NDArray[np.float64]
 
 
 def moving(positions: NDArray[Any], field: str = "positions") -> Array:
-    """Positions (T, 22, 3) as float64.
+    """Check motion of at least two frames.
 
+    Returns:
+        Positions (T, 22, 3) as float64.
     Raises:
         InvalidInput: another shape, NaN, infinity, or fewer than two frames.
     """
@@ -25,8 +27,10 @@ def moving(positions: NDArray[Any], field: str = "positions") -> Array:
 
 
 def moving_with_hands(positions: NDArray[Any], field: str = "positions") -> Array:
-    """Positions (T, 22, 3), or (T, 24, 3) with the hands of SMPL-24, as float64.
+    """Check motion with or without the hands of SMPL-24.
 
+    Returns:
+        Positions (T, 22, 3) or (T, 24, 3) as float64.
     Raises:
         InvalidInput: another shape, NaN, infinity, or fewer than two frames.
     """
@@ -39,7 +43,7 @@ def moving_with_hands(positions: NDArray[Any], field: str = "positions") -> Arra
 
 
 def frame_rate(fps: float) -> float:
-    """The same rate.
+    """Check a frame rate and return it as float.
 
     Raises:
         InvalidInput: not between 1 and 1000.
@@ -49,8 +53,14 @@ def frame_rate(fps: float) -> float:
 
 
 def feature_set(features: NDArray[Any], field: str, smallest: int = 1) -> Array:
-    """Features (N, D) as float64.
+    """Check a set of feature vectors.
 
+    Args:
+        features: (N, D).
+        field: name in errors.
+        smallest: least number of rows.
+    Returns:
+        Features (N, D) as float64.
     Raises:
         InvalidInput: another shape, NaN, infinity, or fewer than `smallest` rows.
     """
@@ -65,20 +75,22 @@ def feature_set(features: NDArray[Any], field: str, smallest: int = 1) -> Array:
 
 
 def same_width(first: Array, second: Array, field: str) -> None:
-    """Refuse two feature sets of different dimension; `field` names the second.
+    """Check that two feature sets have the same dimension; `field` is the name of the second.
 
     Raises:
-        InvalidInput: they differ.
+        InvalidInput: the dimensions differ.
     """
     if first.shape[1] != second.shape[1]:
         raise InvalidInput(field, f"must have {first.shape[1]} columns as the other set has, got {second.shape[1]}")
 
 
 def paired(text: NDArray[Any], motion: NDArray[Any], smallest: int = 1) -> tuple[Array, Array]:
-    """Co-embeddings (N, D) of texts and of their motions, row by row, as float64.
+    """Check embeddings of texts and of their motions that are paired row by row.
 
+    Returns:
+        Both (N, D) as float64.
     Raises:
-        InvalidInput: broken sets, or different shapes.
+        InvalidInput: unusable sets, or different shapes.
     """
     texts = feature_set(text, "text", smallest)
     motions = feature_set(motion, "motion", smallest)

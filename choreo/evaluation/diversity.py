@@ -1,4 +1,4 @@
-"""How different motions are from one another: over a set, within each condition, in a feature space."""
+"""Diversity: how different motions are from one another, over a set or within each condition."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -15,14 +15,14 @@ MULTIMODALITY_PAIRS: Final = 10
 
 
 def diversity(features: NDArray[Any], pairs: int = DIVERSITY_PAIRS, seed: int = 0) -> float:
-    """Mean L2 distance of random pairs of different rows (Guo et al. 2022), in a co-embedding of text and motion.
+    """Mean L2 distance of random pairs of different rows (Guo et al. 2022), in a joint text-motion embedding.
 
     Args:
         features: (N, D).
-        pairs: how many are drawn, with replacement.
+        pairs: number of pairs drawn, with replacement.
         seed: of the draw.
     Raises:
-        InvalidInput: a broken set, or fewer than two rows.
+        InvalidInput: an unusable set, or fewer than two rows.
     """
     values = feature_set(features, "features", smallest=2)
     return _mean_of_pairs(values, pairs, np.random.default_rng(seed))
@@ -34,11 +34,11 @@ def multimodality(conditions: Sequence[NDArray[Any]], pairs: int = MULTIMODALITY
     Guo et al. 2022, who use 100 texts, 30 motions of each and 10 pairs.
 
     Args:
-        conditions: one (n, D) array for each condition.
-        pairs: how many are drawn of each, with replacement.
+        conditions: one (n, D) array per condition.
+        pairs: number of pairs drawn per condition, with replacement.
         seed: of the draws.
     Raises:
-        InvalidInput: no condition, a broken set, or fewer than two motions of a condition.
+        InvalidInput: no condition, an unusable set, or fewer than two motions of a condition.
     """
     if not len(conditions):
         raise InvalidInput("conditions", "must hold at least one condition")
@@ -53,7 +53,7 @@ def mean_distance(features: NDArray[Any]) -> float:
     Args:
         features: (N, D).
     Raises:
-        InvalidInput: a broken set, or fewer than two rows.
+        InvalidInput: an unusable set, or fewer than two rows.
     """
     return float(pdist(feature_set(features, "features", smallest=2)).mean())
 

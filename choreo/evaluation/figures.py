@@ -1,4 +1,4 @@
-"""Figures of a set of motions with their intervals: of its clips, of its place in feature spaces, of its pairs."""
+"""Metric values of a set of motions with intervals: per clip, in feature spaces, and of text-motion pairs."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
@@ -32,19 +32,19 @@ from choreo.motion.foot_skating import foot_skating_ratio
 
 RECALLS: Final = (1, 5, 10)
 CONSTANT: Final = 1e-9
-"""A feature that varies less in the reference than this has no scale there."""
+"""A feature whose standard deviation in the reference is smaller than this cannot be standardised."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One number.
+    """The value of one metric.
 
     Attributes:
         value: the number.
-        half: half the width of its 95 % interval, None where that cannot be told.
-        n: motions (conditions) behind it.
-        dim: features of its space, 0 without one.
-        note: what to know before believing it.
+        half: half the width of its 95 % interval; None if that cannot be estimated.
+        n: number of motions (or conditions) it was computed from.
+        dim: dimension of the feature space; 0 for metrics without one.
+        note: reservations about it.
     """
 
     value: float
@@ -70,7 +70,7 @@ CLIP_METRICS: Final[dict[str, ClipMetric]] = {
 
 
 def of_clips(motions: Motions) -> Figures:
-    """Means over the clips that have the number: without beats there is no alignment."""
+    """Means of the metrics of single clips, each over the clips for which it is defined."""
     all_beats = motions.beats if motions.beats is not None else [None] * len(motions)
     clips = [(p, () if beats is None else beats) for p, beats in zip(motions.positions, all_beats, strict=True)]
     for name, metric in CLIP_METRICS.items():
@@ -80,7 +80,7 @@ def of_clips(motions: Motions) -> Figures:
 
 
 def of_dance_features(subject: Motions, reference: Motions) -> Figures:
-    """Distance, spread and neighbours among kinetic (k), and distance and spread among geometric (g) features."""
+    """Frechet and mean distances in kinetic (k) and geometric (g) features; precision and recall in kinetic ones."""
     for space, features, real in (
         ("k", subject.kinetic, reference.kinetic),
         ("g", subject.geometric, reference.geometric),
@@ -100,7 +100,7 @@ def of_dance_features(subject: Motions, reference: Motions) -> Figures:
 
 
 def of_embeddings(subject: Motions, reference: Motions) -> Figures:
-    """Distance, neighbours, diversity and multimodality of motion embeddings."""
+    """Frechet distance, precision and recall, diversity and multimodality of motion embeddings."""
     if subject.motion_embeddings is None:
         return
     values = np.asarray(subject.motion_embeddings, np.float64)
@@ -119,7 +119,7 @@ def of_embeddings(subject: Motions, reference: Motions) -> Figures:
 
 
 def of_pairs(motions: Motions) -> Figures:
-    """How well text and motion embeddings belong together."""
+    """Agreement of text and motion embeddings."""
     if motions.text_embeddings is None or motions.motion_embeddings is None:
         return
     text = np.asarray(motions.text_embeddings, np.float64)
@@ -180,5 +180,5 @@ def _of_pairs(metric: Callable[[Array, Array], float], text: Array, motion: Arra
 
 
 def _half(metric: Callable[[Rows], float], n: int) -> float | None:
-    """Half the interval of a metric of at least two rows; None where the halves would be smaller."""
+    """Half the interval of a metric that needs at least two rows; None if half of `n` rows would be fewer."""
     return float(half_sampling(metric, n)) if n >= 4 else None

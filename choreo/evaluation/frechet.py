@@ -1,4 +1,4 @@
-"""Frechet distance between two sets of features, taken as normal distributions."""
+"""Frechet distance between two sets of features, modelled as normal distributions."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,22 +10,21 @@ from choreo.errors import InvalidInput
 from choreo.evaluation.checks import Array, feature_set, same_width
 
 HUMANML3D_EPS: Final = 1e-6
-"""Ridge on singular covariances, text to motion (Guo et al. 2022)."""
+"""Ridge added to singular covariances in text-to-motion work (Guo et al. 2022)."""
 DANCE_EPS: Final = 1e-5
-"""The same, dance (Siyao et al. 2022)."""
+"""The same in dance generation (Siyao et al. 2022)."""
 IMAGINARY: Final = 1e-3
-"""An imaginary part of the root beyond this is refused: the covariances are none."""
-
+"""Largest imaginary part of the matrix root that is put down to rounding; beyond it a matrix is no covariance."""
 SPLITS: Final = 20
-"""Random splits of a reference into halves that its floor is the mean of."""
+"""Number of random splits of a reference into halves, over which its floor is averaged."""
 
 
 @dataclass(frozen=True)
 class FrechetDistance:
-    """A distance and how far it can be believed.
+    """A distance and what its reliability depends on.
 
     Attributes:
-        value: squared, in units of the features squared.
+        value: squared distance, in squared units of the features.
         n: size of the smaller set.
         dim: number of features.
     """
@@ -46,9 +45,9 @@ def frechet_distance(subject: NDArray[Any], reference: NDArray[Any], eps: float 
     Args:
         subject: (N, D).
         reference: (M, D).
-        eps: ridge on both covariances where one of them is singular.
+        eps: ridge added to both covariances if one of them is singular.
     Raises:
-        InvalidInput: broken sets, fewer than two rows, or different dimensions.
+        InvalidInput: unusable sets, fewer than two rows, or different dimensions.
     """
     truth = feature_set(reference, "reference", smallest=2)
     values = feature_set(subject, "subject", smallest=2)
@@ -58,19 +57,20 @@ def frechet_distance(subject: NDArray[Any], reference: NDArray[Any], eps: float 
 
 
 def frechet_floor(reference: NDArray[Any], n: int, eps: float = HUMANML3D_EPS, seed: int = 0) -> float:
-    """What n more rows of the reference's own distribution would be away from it, for want of more rows.
+    """Expected distance between the reference and n new samples of its own distribution: the finite-sample bias.
 
-    The mean distance of random halves of the reference, scaled from their sizes to n and M: the distance of equal
-    distributions falls with 1/n + 1/m. A distance near it says that no difference was found. No distribution is
-    assumed: dance features have long tails, which make it several times that of normal ones.
+    It is the mean distance of random halves of the reference, scaled from their sizes to n and M, because the distance
+    of samples from equal distributions is proportional to 1/n + 1/m. A measured distance close to it shows no
+    difference. Nothing is assumed about the distribution: dance features have long tails, which make the floor several
+    times that of normal ones.
 
     Args:
         reference: (M, D).
-        n: rows of the set that is judged.
-        eps: ridge on both covariances where one of them is singular.
+        n: rows of the set that is compared with the reference.
+        eps: ridge added to both covariances if one of them is singular.
         seed: of the splits.
     Raises:
-        InvalidInput: a broken set, or fewer than four rows.
+        InvalidInput: an unusable set, or fewer than four rows.
     """
     truth = feature_set(reference, "reference", smallest=4)
     rng, middle = np.random.default_rng(seed), len(truth) // 2
@@ -83,10 +83,10 @@ def frechet_floor(reference: NDArray[Any], n: int, eps: float = HUMANML3D_EPS, s
 
 
 def frechet_of_moments(mean_1: Array, cov_1: Array, mean_2: Array, cov_2: Array, eps: float = HUMANML3D_EPS) -> float:
-    """The same from means (D,) and covariances (D, D).
+    """`frechet_distance` from means (D,) and covariances (D, D).
 
-    The trace of the root is taken over the eigenvalues of S1^(1/2) S2 S1^(1/2), which are those of S1 S2 but stay
-    real where the published general matrix root drifts into the complex plane.
+    The trace of the root is computed from the eigenvalues of S1^(1/2) S2 S1^(1/2), which equal those of S1 S2 but stay
+    real where the general matrix root of the published code becomes complex by rounding.
 
     Raises:
         InvalidInput: a covariance has negative eigenvalues, so the root has an imaginary part beyond 1e-3.
@@ -114,7 +114,11 @@ def _singular(covariance: Array) -> bool:
 
 
 def _real_root(eigenvalues: Array) -> Array:
-    """Real part of the square roots; rounding of large eigenvalues is allowed for."""
+    """Square roots of eigenvalues, of which those that are negative by rounding count as 0.
+
+    Raises:
+        InvalidInput: an eigenvalue is more negative than rounding explains.
+    """
     imaginary = np.sqrt(max(-eigenvalues.min(), 0.0))
     rounding = np.sqrt(len(eigenvalues) * np.finfo(np.float64).eps * np.abs(eigenvalues).max())
     if imaginary > IMAGINARY + rounding:

@@ -1,8 +1,8 @@
-"""Geometric motion features: in what share of its frames a motion is in each of 32 relations of the body.
+"""Geometric motion features: the share of a motion's frames in which each of 32 relations between body parts holds.
 
 Mueller, Roeder and Clausen 2005 in the selection of fairmotion (its "manual" features), on which AIST++, Bailando,
-EDGE and Lodge report FID_g and Dist_g. Thresholds are in lengths of the humerus, widths of the shoulders or of the
-hips; y is up.
+EDGE and Lodge report FID_g and Dist_g. Thresholds are in multiples of the humerus length or of the width of shoulders
+or hips; y is up.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ LEGACY_SPEED: Final = 2
 """The published code divides by 1/120 s between frames that are 1/60 s apart."""
 UP: Final = np.array([0.0, 1.0, 0.0])
 TURNED: Final = frozenset({"plane", "through"})
-"""Relations with a normal, whose sign a mirror image flips unless two of the points change places."""
+"""Relations to a plane, whose normal changes sign under reflection unless two of the points are exchanged."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ CANONICAL: Final = _Body(
     hips=float(2 * REST_OFFSETS[1][0]),
 )
 PUBLISHED: Final = _Body(humerus=0.2568381, shoulders=0.3908484, hips=0.1192471)
-"""The mean SMPL body whose joints AIST++ hard-codes."""
+"""The mean SMPL body, whose dimensions the AIST++ code contains as constants."""
 
 
 @dataclass(frozen=True)
 class _Relation:
-    """A number that some joints have at a frame, and the open range in which the relation holds."""
+    """A quantity computed from some joints in each frame, and the open interval in which the relation holds."""
 
     kind: str
     joints: tuple[int, ...]
@@ -56,10 +56,10 @@ def geometric_features(positions: NDArray[Any], fps: float = FPS, legacy: bool =
     Args:
         positions: (T, 22, 3) metres.
         fps: frames per second.
-        legacy: reproduce the published code, for comparison with published tables only. It runs at 60 fps (cubic
-            splines), takes speeds for twice what they are and every body for the mean of SMPL, never looks at the
-            fourth joint of a relative velocity, so that "hand moves up" is "chest moves up", and takes two relations
-            of the right side the other way round than those of the left. By default all that is mended.
+        legacy: reproduce the published code, for comparison with published tables only. It resamples to 60 fps (cubic
+            splines), doubles all speeds, uses the dimensions of the mean SMPL body for every body, ignores the fourth
+            joint of a relative velocity, so that "hand moves up" means "chest moves up", and reverses two relations on
+            the right side of the body. By default all of this is corrected.
     Raises:
         InvalidInput: wrong shape, NaN, infinity, or fewer than two frames.
     """
@@ -72,14 +72,14 @@ def geometric_features(positions: NDArray[Any], fps: float = FPS, legacy: bool =
     if legacy:
         for i, names in LEGACY_JOINTS.items():
             relations[i] = _Relation(relations[i].kind, _joints(names), relations[i].low)
-    with np.errstate(invalid="ignore", divide="ignore"):  # Joints that coincide have no direction: NaN, no relation.
+    with np.errstate(invalid="ignore", divide="ignore"):  # joints that coincide give NaN, and no relation holds
         numbers = np.stack([_number(r, now, velocity) for r in relations])
     low, high = np.array([(r.low, r.high) for r in relations]).T[..., None]
     return np.asarray(((numbers > low) & (numbers < high)).mean(axis=1))
 
 
 def _number(relation: _Relation, p: Array, v: Array) -> Array:
-    """Metres, metres per second or degrees (frames,)."""
+    """The quantity of a relation in each frame (T - 1,): metres, metres per second or degrees."""
     j = relation.joints
     match relation.kind:
         case "along":  # speed of the fourth relative to the third in the direction from the first to the second
@@ -144,7 +144,7 @@ LEGACY_JOINTS: Final = {
     11: "left_wrist pelvis left_wrist right_wrist",
     14: "pelvis left_hip left_foot right_ankle",
 }
-"""What the published code looks at instead, by position in the table."""
+"""Joints that the published code uses instead, by position in the table."""
 
 
 def _right_and_left(kind: str, names: str, low: float, high: float = np.inf) -> list[_Relation]:

@@ -1,4 +1,4 @@
-"""95 % intervals: of a mean, of replications, of a number that belongs to a whole set."""
+"""95 % confidence intervals: of a mean, of a share, and of a metric that belongs to a whole set."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 from choreo.errors import InvalidInput
 
 NORMAL: Final = 1.96
-"""Standard deviations either side that hold 95 % of a normal distribution."""
+"""A normal variable lies within this many standard deviations of its mean with probability 95 %."""
 DRAWS: Final = 100
+"""Random halves drawn for the interval of a set's metric."""
 Rows = NDArray[np.int64]
 Array = NDArray[np.float64]
 
@@ -22,8 +23,8 @@ class Interval:
 
     Attributes:
         value: the number.
-        half: half the width of its 95 % interval; None where one observation says nothing about its spread.
-        n: observations behind it.
+        half: half the width of its 95 % interval; None for a single observation, whose spread is unknown.
+        n: number of observations.
     """
 
     value: float
@@ -34,7 +35,7 @@ class Interval:
 def mean_interval(values: ArrayLike) -> Interval:
     """Mean +- 1.96 std / sqrt(n) of independent observations: clips, or the replications of an evaluation.
 
-    Guo et al. 2022 replicate 20 times. The standard deviation is that of the sample (n - 1).
+    Guo et al. 2022 use 20 replications. The standard deviation is that of the sample (divisor n - 1).
 
     Raises:
         InvalidInput: no observation, NaN or infinity.
@@ -56,17 +57,17 @@ def share_interval(share: float, n: int) -> float:
 def half_sampling(metric: Callable[[Rows], ArrayLike], n: int, draws: int = DRAWS, seed: int = 0) -> Array:
     """Half the width of the 95 % interval of a metric of a set of n clips: 1.96 std over random halves of the set.
 
-    A half drawn without replacement varies around the whole as the whole does around the truth: the variance of its
-    mean is s^2 / (n / 2) (1 - 1 / 2) = s^2 / n. A bootstrap would repeat clips, which makes their nearest neighbours
-    themselves and takes ranks from covariances.
+    The metric of a half drawn without replacement varies around that of the set as the latter does around the true
+    value: the variance of the mean of a half is s^2 / (n / 2) (1 - 1 / 2) = s^2 / n. A bootstrap would repeat clips,
+    which would become their own nearest neighbours and lower the rank of covariances.
 
     Args:
-        metric: value, or values (m,), for the n // 2 rows it is given.
-        n: clips.
-        draws: how many halves are drawn.
+        metric: value, or values (m,), of the n // 2 rows it is given.
+        n: number of clips.
+        draws: number of halves.
         seed: of the draws.
     Returns:
-        Of the shape of the metric's result.
+        An array of the shape of the metric's result.
     Raises:
         InvalidInput: fewer than four clips.
     """

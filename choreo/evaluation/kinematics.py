@@ -1,4 +1,4 @@
-"""How a motion moves: jerk, kinetic energy, and how far its bones are from the canonical lengths."""
+"""Kinematic measures of a motion: jerk, kinetic energy, deviation from the canonical bone lengths."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,7 +8,7 @@ from choreo.motion.skeleton import BONE_LENGTHS, FPS, PARENTS
 
 
 def jerk(positions: NDArray[np.floating], fps: float = FPS) -> float:
-    """Mean |d^3 x / dt^3| over joints and frames by third differences, m/s^3; 0 for fewer than four frames.
+    """Mean |d^3 x / dt^3| over joints and frames, by third differences, m/s^3; 0 for fewer than four frames.
 
     Args:
         positions: (T, 22, 3) metres.
@@ -18,7 +18,7 @@ def jerk(positions: NDArray[np.floating], fps: float = FPS) -> float:
 
 
 def kinetic_energy(positions: NDArray[np.floating], fps: float = FPS) -> float:
-    """Mean of v^2 / 2 over joints and frames, unit masses, m^2/s^2; 0 for a single frame.
+    """Mean of v^2 / 2 over joints and frames, with unit masses, m^2/s^2; 0 for a single frame.
 
     Args:
         positions: (T, 22, 3) metres.

@@ -1,8 +1,8 @@
-"""Kinetic motion features: how much each joint moves along, up and down, and how hard it works.
+"""Kinetic motion features: horizontal energy, vertical energy and expenditure of each joint.
 
-Onuma et al. 2008 in the form of fairmotion, on which AIST++, Bailando, EDGE and Lodge report FID_k and Dist_k. Per
-joint: mean squared horizontal speed, mean squared vertical speed, mean acceleration; velocities and accelerations are
-vectors averaged over a sliding window first. y is up.
+Onuma et al. 2008 as implemented in fairmotion, on which AIST++, Bailando, EDGE and Lodge report FID_k and Dist_k. Per
+joint: mean squared horizontal speed, mean squared vertical speed, mean magnitude of the acceleration; velocity and
+acceleration vectors are averaged over a sliding window first. y is up.
 """
 
 from typing import Any, Final
@@ -21,16 +21,16 @@ WRISTS: Final = [20, 21]
 
 
 def kinetic_features(positions: NDArray[Any], fps: float = FPS, legacy: bool = False) -> Array:
-    """Features of one motion, (3 J,): horizontal energy, vertical energy, expenditure of joint 0, then joint 1, ...
+    """Features (3 J,) of one motion: horizontal energy, vertical energy, expenditure of joint 0, then of joint 1, ...
 
-    Motion at other rates is brought to 60 fps by cubic splines.
+    Motion at other rates is resampled to 60 fps by cubic splines.
 
     Args:
         positions: (T, 22, 3) or (T, 24, 3) metres.
         fps: frames per second.
-        legacy: reproduce the published code, which divides only one of the two positions of a velocity by the frame
-            time. Its expenditure is then the distance from the origin rather than an acceleration, so the motion is
-            moved to start with its root there, as the published scores do. For comparison with published tables only.
+        legacy: reproduce the published code, for comparison with published tables only. It divides just one of the two
+            positions of a velocity by the frame time, so its expenditure is dominated by the distance from the origin
+            rather than by acceleration; the motion is therefore moved to start there, as for the published scores.
     Raises:
         InvalidInput: wrong shape, NaN, infinity, or fewer than two frames.
     """
@@ -45,13 +45,13 @@ def kinetic_features(positions: NDArray[Any], fps: float = FPS, legacy: bool = F
 
 
 def with_hands(positions: NDArray[Any]) -> Array:
-    """SMPL-22 (T, 22, 3) as SMPL-24 (T, 24, 3): each hand is put on its wrist, as published for skeletons without."""
+    """SMPL-22 (T, 22, 3) as SMPL-24 (T, 24, 3), each hand at its wrist, as published for skeletons without hands."""
     p = moving_with_hands(positions)
     return p if p.shape[1] > 22 else np.concatenate([p, p[:, WRISTS]], axis=1)
 
 
 def _window_mean(values: Array, frames: int) -> Array:
-    """Mean of entries m - 2 ... m + 2, as far as they exist, for m in 0 ... frames - 1; 0 where none does."""
+    """Mean of the existing entries among m - 2 ... m + 2, for m in 0 ... frames - 1; 0 where none exists."""
     sums = np.concatenate([np.zeros((1, *values.shape[1:])), np.cumsum(values, axis=0)])
     middle = np.arange(frames)
     first = np.clip(middle - WINDOW, 0, len(values))

@@ -1,4 +1,4 @@
-"""Foot-sliding ratio of Lodge: of the frames in which a foot is down, how many it slides in."""
+"""Foot-sliding ratio of Lodge: the share of the frames with a foot down in which that foot slides."""
 
 from typing import Any, Final
 
@@ -9,26 +9,26 @@ from choreo.evaluation.checks import Array, frame_rate, moving
 from choreo.motion.skeleton import FPS, L_ANKLE, L_FOOT, R_ANKLE, R_FOOT, TOE_HEIGHT
 
 ANKLE: Final = 0.08
-"""An ankle at most so far above a resting toe belongs to a foot that is down, metres."""
+"""Largest height of the ankle above a resting toe for a foot that is down, metres."""
 TOE: Final = 0.05
 """The same for a toe."""
 SLIDE: Final = 0.3
-"""A foot that is down and moves faster slides, m/s; .01 m per frame at 30 fps."""
+"""A foot that is down slides if it moves faster than this, m/s: 0.01 m per frame at 30 fps."""
 FEET: Final = ((L_ANKLE, L_FOOT), (R_ANKLE, R_FOOT))
 SAME_LEVEL: Final = 0.02
-"""Toes within this of each other both stand on the floor (legacy), metres."""
+"""Toes whose heights differ by less than this are both on the floor (legacy), metres."""
 
 
 def lodge_foot_slide_ratio(positions: NDArray[Any], fps: float = FPS, legacy: bool = False) -> float | None:
-    """FSR, lower is better (Li et al. 2024, "Lodge"): frames with a slide / frames down, mean of the two feet.
+    """FSR, lower is better (Li et al. 2024, "Lodge"): frames with a slide / frames down, averaged over both feet.
 
     Args:
         positions: (T, 22, 3) metres, y up, floor at y = 0.
         fps: frames per second.
-        legacy: as in the published code: the floor is where the toes of the first frame are, the speed is
-            |vx + vz| / 2, which does not see a slide along x = -z, and the last frame counts as still.
+        legacy: as in the published code: the floor is at the height of the toes in the first frame, the speed is
+            |vx + vz| / 2, which misses a slide along x = -z, and the last frame counts as still.
     Returns:
-        A number in [0, 1]; None where neither foot is ever down (one that never is does not count).
+        A number in [0, 1]; a foot that is never down is left out. None if neither is ever down.
     Raises:
         InvalidInput: wrong shape, NaN, infinity, or fewer than two frames.
     """

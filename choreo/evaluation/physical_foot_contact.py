@@ -15,14 +15,14 @@ SCALE: Final = 1e4
 def physical_foot_contact(positions: NDArray[Any], fps: float = FPS) -> float:
     """PFC, lower is better (Tseng et al. 2023, "EDGE"): 10^4 mean(left right a / max a).
 
-    a is the root's acceleration, its downward part left out since gravity provides that; left and right are the
-    horizontal travel per thirtieth of a second of the slower of each foot's ankle and toe. A motion whose root never
-    accelerates, or of two frames, scores 0. The travel makes the number depend on the body's size, and the maximum on
-    the length of the motion: compare motions of one skeleton, one length and one frame rate.
+    a is the magnitude of the root's acceleration without its downward part, which gravity explains; left and right are
+    the horizontal displacements, per 1/30 s, of the slower of each foot's ankle and toe. A motion whose root never
+    accelerates, or of two frames, scores 0. The score depends on the body's size through the displacements and on the
+    motion's length through the maximum, so compare motions of one skeleton, one length and one frame rate.
 
     Args:
         positions: (T, 22, 3) metres, y up.
-        fps: frames per second; the travel per frame is scaled to the published 30.
+        fps: frames per second; displacements are converted to the published 30.
     Raises:
         InvalidInput: wrong shape, NaN, infinity, or fewer than two frames.
     """

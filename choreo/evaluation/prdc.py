@@ -1,4 +1,4 @@
-"""Precision, recall, density, coverage: fidelity and variety told apart by nearest neighbours."""
+"""Precision, recall, density, coverage: fidelity and variety measured separately by nearest neighbours."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,13 +15,14 @@ NEIGHBOURS: Final = 5
 
 @dataclass(frozen=True)
 class Prdc:
-    """Four numbers, higher is better; all but density are in [0, 1], and density of equal sets is about 1.
+    """Four numbers, higher is better; all but density are in [0, 1], and the density of equal sets is about 1.
 
     Attributes:
-        precision: share of the subject that lies within the reference.
-        recall: share of the reference that lies within the subject.
-        density: how many reference neighbourhoods a subject lies in, over k; robust against outliers of the reference.
-        coverage: share of the reference's neighbourhoods that hold a subject.
+        precision: share of the subject's rows within any neighbourhood of the reference.
+        recall: share of the reference's rows within any neighbourhood of the subject.
+        density: mean number of reference neighbourhoods that contain a row of the subject, divided by k; robust to
+            outliers in the reference.
+        coverage: share of the reference's neighbourhoods that contain a row of the subject.
     """
 
     precision: float
@@ -31,16 +32,17 @@ class Prdc:
 
 
 def prdc(subject: NDArray[Any], reference: NDArray[Any], k: int = NEIGHBOURS) -> Prdc:
-    """Naeem et al. 2020, as in the `prdc` package; precision and recall are those of Kynkaanniemi et al. 2019.
+    """The metrics of Naeem et al. 2020, as in the `prdc` package; precision and recall are Kynkaanniemi et al. 2019.
 
-    A neighbourhood is the open ball around a point that reaches to its k-th nearest other point of the same set.
+    A neighbourhood is the open ball around a point whose radius is the distance to its k-th nearest other point of the
+    same set.
 
     Args:
         subject: (N, D).
         reference: (M, D).
-        k: neighbours.
+        k: number of neighbours.
     Raises:
-        InvalidInput: broken sets, different dimensions, or not more than k rows in one of them.
+        InvalidInput: unusable sets, different dimensions, or at most k rows in one of them.
     """
     if k < 1:
         raise InvalidInput("k", f"must be at least 1, got {k}")
@@ -51,13 +53,13 @@ def prdc(subject: NDArray[Any], reference: NDArray[Any], k: int = NEIGHBOURS) ->
 
 
 def prdc_of_distances(between: Array, around_reference: Array, within_subject: Array, k: int = NEIGHBOURS) -> Prdc:
-    """The same from distances that are already there.
+    """`prdc` from precomputed distances.
 
     Args:
-        between: (M, N) from each row of the reference to each of the subject.
-        around_reference: (M,) radii of the reference.
-        within_subject: (N, N).
-        k: neighbours.
+        between: (M, N) distances from each row of the reference to each of the subject.
+        around_reference: (M,) radii of the reference's neighbourhoods.
+        within_subject: (N, N) distances between the rows of the subject.
+        k: number of neighbours.
     """
     in_reference = between < around_reference[:, None]
     in_subject = between < radii(within_subject, k)[None, :]
@@ -70,5 +72,5 @@ def prdc_of_distances(between: Array, around_reference: Array, within_subject: A
 
 
 def radii(distances: Array, k: int = NEIGHBOURS) -> Array:
-    """Distance (N,) of each row of a set to its k-th nearest other row, of those between all rows (N, N)."""
+    """Distance (N,) from each row of a set to its k-th nearest other row, given all distances (N, N)."""
     return np.asarray(np.partition(distances, k, axis=1)[:, k])

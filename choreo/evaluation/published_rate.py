@@ -1,4 +1,4 @@
-"""Motion at the 60 frames per second at which the dance features of AIST++ are defined."""
+"""Resampling to 60 fps, the rate at which the dance features of AIST++ are defined."""
 
 from typing import Final
 
@@ -11,9 +11,9 @@ AIST_FPS: Final = 60
 
 
 def at_60_fps(positions: Array, fps: float) -> Array:
-    """Positions (T, ...) by cubic spline at 60 fps, not beyond the last frame; equal rates give the same array.
+    """Positions (T, ...) resampled to 60 fps by cubic splines, without extrapolation; equal rates give the same array.
 
-    Not linear: accelerations are taken of the result, and those of straight pieces are pulses.
+    Linear interpolation would not do: accelerations are computed from the result, and would become pulses.
     """
     if fps == AIST_FPS:
         return positions

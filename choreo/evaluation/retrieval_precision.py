@@ -1,4 +1,4 @@
-"""Whether a motion can be told by its text, and a text by its motion, among others: R-precision, MM-Dist, R@k."""
+"""Retrieval of motions by their text and of texts by their motion: R-precision, MM-Dist, R@k."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ POOL: Final = 32
 TOPS: Final = (1, 2, 3)
 RECALLS: Final = (1, 2, 3, 5, 10)
 SAME_TEXT: Final = 0.95
-"""Texts whose (cos + 1) / 2 exceeds this count as one (TMR's threshold protocol)."""
+"""Texts whose (cos + 1) / 2 exceeds this count as equal (TMR's threshold protocol)."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class RPrecision:
     """Retrieval of motions by text within pools.
 
     Attributes:
-        top: share of texts whose motion is among the nearest 1, 2, ... of its pool, in the order of `tops`.
-        mm_distance: MM-Dist, mean Euclidean distance of a text and its own motion, over all pairs.
-        pools: how many pools were filled.
-        n: pairs in them; what is left over is not ranked.
+        top: share of texts whose motion is among the k nearest of its pool, for each k of `tops`.
+        mm_distance: MM-Dist, mean Euclidean distance between a text and its own motion, over all pairs.
+        pools: number of complete pools.
+        n: pairs in complete pools; the others are not ranked.
     """
 
     top: tuple[float, ...]
@@ -45,20 +45,20 @@ def r_precision(
 ) -> RPrecision | None:
     """R-precision by Euclidean distance in random pools (Guo et al. 2022).
 
-    A pool never holds one caption twice: the published code allows it and then counts a right answer as wrong. Motions
-    at equal distance share the mean of their ranks, so that an embedding that has collapsed scores as chance does.
+    A pool never contains a caption twice: the published code allows it and then counts a correct answer as wrong.
+    Motions at equal distance share the mean of their ranks, so that a collapsed embedding scores as chance.
 
     Args:
         text: (N, D) embeddings.
         motion: (N, D) embeddings of the motions of those texts.
         captions: the N texts; without them all count as different.
-        pool: pairs in a pool.
+        pool: number of pairs in a pool.
         tops: cut-offs.
         seed: of the assignment to pools.
     Returns:
-        None where not one pool can be filled.
+        None if not even one pool can be filled.
     Raises:
-        InvalidInput: broken sets, or different shapes.
+        InvalidInput: unusable sets, or different shapes.
     """
     texts, motions = paired(text, motion)
     if pool < 2:
@@ -80,19 +80,19 @@ def recall_at(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """R@k text to motion and motion to text by cosine over the whole set (Petrovich et al. 2023, "TMR").
 
-    Without `sentences` this is their protocol "normal"; with them "threshold", which takes any motion whose text means
-    the same for right. Their "small batches" (pools of 32) is `r_precision`.
+    Without `sentences` this is their protocol "normal"; with them "threshold", which accepts any motion whose text
+    means the same. Their protocol "small batches" (pools of 32) is `r_precision`.
 
     Args:
         text: (N, D) embeddings.
         motion: (N, D) embeddings of the motions of those texts.
         tops: cut-offs.
-        sentences: (N, E) embeddings of the texts by a sentence encoder that knows nothing of motion.
-        threshold: (cos + 1) / 2 of two sentences beyond which they mean the same.
+        sentences: (N, E) embeddings of the texts by a sentence encoder that was not trained on motion.
+        threshold: (cos + 1) / 2 of two sentences above which they count as equal in meaning.
     Returns:
-        Shares for each cut-off, text to motion, then motion to text.
+        Shares per cut-off: text to motion, then motion to text.
     Raises:
-        InvalidInput: broken sets, or different numbers of rows.
+        InvalidInput: unusable sets, or different numbers of rows.
     """
     texts, motions = paired(text, motion)
     distance = -_unit(texts) @ _unit(motions).T
@@ -106,7 +106,7 @@ def recall_at(
 
 
 def _pools(n: int, captions: Sequence[str] | None, size: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    """Full pools of rows in random order, each row in the first open pool without its caption."""
+    """Complete pools of rows in random order, each row in the first incomplete pool without its caption."""
     if captions is not None and len(captions) != n:
         raise InvalidInput("captions", f"must hold one caption for each of {n} pairs, got {len(captions)}")
     full, waiting = [], list[dict[object, int]]()
@@ -124,7 +124,7 @@ def _pools(n: int, captions: Sequence[str] | None, size: int, rng: np.random.Gen
 
 
 def _ranks(distance: Array, same: NDArray[np.bool_] | None = None) -> Array:
-    """Rank from 0 of the nearest right answer in each row; the right one is on the diagonal, or where `same` is."""
+    """Rank, from 0, of the nearest correct answer in each row; correct is the diagonal, or where `same` is True."""
     right = np.diag(distance) if same is None else np.where(same, distance, np.inf).min(axis=1)
     ahead = (distance < right[:, None]).sum(axis=1)
     others = ~np.eye(len(distance), dtype=bool) if same is None else ~same

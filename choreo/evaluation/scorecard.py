@@ -1,4 +1,4 @@
-"""Every metric in one table, and all those that can be computed for a set of motions beside a reference set."""
+"""The table of all metrics, and the scores of a set of motions against a reference set."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -19,23 +19,23 @@ Need = Literal["positions", "beats", "motion embeddings", "motion and text embed
 Better = Literal["lower", "higher", "closer"]
 
 CLIPS: Final = 30
-"""Clips from which the mean of a number per clip is taken for normally distributed."""
+"""Number of clips above which the mean of a metric per clip is treated as normally distributed."""
 SET: Final = 300
-"""Clips from which neighbours and ranks are taken for settled."""
+"""Number of clips above which metrics of neighbours and ranks are considered stable."""
 PER_DIMENSION: Final = 10
-"""Clips per feature from which a Frechet distance is believed."""
+"""Clips per feature above which a Frechet distance is considered reliable."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """What is known of a metric before it is computed.
+    """A row of the table of metrics.
 
     Attributes:
-        name: in rows.
-        needs: what motions must bring along for it.
-        better: which way is up; "closer" is closer to the value of real motion.
-        smallest: motions below which a value is not sound.
-        per_dimension: the same, per feature of its space.
+        name: as in `Row.metric`.
+        needs: the data of the motions that it is computed from.
+        better: which direction is better; "closer" means closer to the value of real motion.
+        smallest: least number of motions for a reliable value.
+        per_dimension: the same per dimension of the feature space.
     """
 
     name: str
@@ -79,7 +79,16 @@ METRICS: Final = (
 
 
 class Row(TypedDict):
-    """One figure; `ci95` is half the width of its 95 % interval, `n` the motions (conditions) behind it."""
+    """One score.
+
+    Attributes:
+        metric: name of a `Metric`.
+        subject: name of the set of motions.
+        value: of the metric.
+        ci95: half the width of its 95 % interval, or None.
+        n: number of motions (or conditions) it was computed from.
+        note: reservations about it.
+    """
 
     metric: str
     subject: str
@@ -90,14 +99,14 @@ class Row(TypedDict):
 
 
 def score(subject: Motions, reference: Motions) -> list[Row]:
-    """Everything that can be said of `subject` beside `reference`, in the order of METRICS.
+    """All metrics of `subject` that can be computed, in the order of METRICS.
 
-    What cannot be computed (no beats, no embeddings, too few motions to have neighbours) has no row; what can be but
-    should not be believed says why in its note. Frechet distances always say what as many motions of the
-    reference's own distribution would score.
+    A metric that cannot be computed (no beats, no embeddings, too few motions for neighbours) has no row; the note of
+    an unreliable one says why. The note of a Frechet distance gives what as many motions of the reference's own
+    distribution would score.
 
     Args:
-        subject: motions that are judged.
+        subject: motions to score.
         reference: ground truth, for scales, distances and neighbours.
     Raises:
         InvalidInput: embeddings of different dimensions.

@@ -1,4 +1,4 @@
-"""The text-motion encoder as an instrument: motions and sentences as vectors of one space (TMR)."""
+"""The text-motion encoder (TMR) for evaluation: motions and sentences as vectors in one space."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,14 +19,16 @@ _BATCH = 32
 
 
 class TextMotionEncoder:
-    """Latent means of motions and of sentences; deterministic, one row independent of the others.
+    """Latent means of motions and of sentences; deterministic, and each row independent of the others.
 
-    Cosine similarity of the two kinds of row says how well a sentence fits a motion. Distances between distributions
-    of motions (FD_TMR) are taken on rows as they come.
+    The cosine similarity of a motion's and a sentence's row measures how well they fit. Distances between distributions
+    of motions (FD_TMR) use the rows without normalisation.
 
     Args:
         model: the network, in evaluation mode.
-        sentences: the sentence encoder that it was trained on.
+        sentences: the sentence encoder that it was trained with.
+    Raises:
+        InvalidInput: another sentence encoder.
     """
 
     def __init__(self, model: TextMotionModel, sentences: TextEncoder) -> None:
@@ -39,28 +41,19 @@ class TextMotionEncoder:
         """Read a checkpoint folder.
 
         Raises:
-            InvalidArtifact: a file is missing, broken, or does not match the architecture.
+            InvalidArtifact: a file is missing, damaged, or does not match the architecture.
+            MissingDependency: the weights of the sentence encoder are not installed.
         """
         model = load_text_motion(folder)
         return cls(model, text_encoder(model.spec.network.text_encoder))
 
-    @property
-    def name(self) -> str:
-        """Of the checkpoint."""
-        return self._model.spec.name
-
-    @property
-    def dim(self) -> int:
-        """Columns of both kinds of row."""
-        return self._model.spec.network.latent_dim
-
     def motions(self, positions: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
-        """Latent means (N, dim) of motions (T, 22, 3) in metres at 30 fps, T from 2 to 196.
+        """Latent means (N, L) of motions (T, 22, 3) in metres at 30 fps, T from 2 to 196.
 
-        Where a motion starts and which way it then faces make no difference; its height above the floor does.
+        They do not depend on where a motion starts and which way it faces then, but on its height above the floor.
 
         Raises:
-            InvalidInput: an array is not motion, or too short or long.
+            InvalidInput: an array is not motion, or is too short or too long.
         """
         for p in positions:
             check_positions(p, "positions")
@@ -69,7 +62,7 @@ class TextMotionEncoder:
         return encode_features(self._model, [motion_input(p) for p in positions])
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Latent means (N, dim) of sentences.
+        """Latent means (N, L) of sentences.
 
         Raises:
             MissingDependency: the weights of the sentence encoder are not installed.

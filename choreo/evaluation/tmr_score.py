@@ -1,4 +1,4 @@
-"""TMR score: how near a motion is to its text in a co-embedding. Two papers use the name for two numbers."""
+"""TMR score: how close a motion is to its text in a joint embedding. Two definitions go by this name."""
 
 from typing import Any
 
@@ -15,25 +15,25 @@ def tmr_score_stmc(text: NDArray[Any], motion: NDArray[Any]) -> float:
         text: (N, D) embeddings.
         motion: (N, D) embeddings of the motions of those texts.
     Raises:
-        InvalidInput: broken sets, or different shapes.
+        InvalidInput: unusable sets, or different shapes.
     """
     return float((_cosines(text, motion).mean() + 1) / 2)
 
 
 def tmr_score_clipped(text: NDArray[Any], motion: NDArray[Any]) -> float:
-    """max(0, mean cos), as CLIP score (Hessel et al. 2021) and the DIRECTOR family report it: unrelated is about 0.
+    """max(0, mean cos), as CLIP score (Hessel et al. 2021) and DIRECTOR report it: unrelated pairs score about 0.
 
     Args:
         text: (N, D) embeddings.
         motion: (N, D) embeddings of the motions of those texts.
     Raises:
-        InvalidInput: broken sets, or different shapes.
+        InvalidInput: unusable sets, or different shapes.
     """
     return float(max(0.0, _cosines(text, motion).mean()))
 
 
 def _cosines(text: NDArray[Any], motion: NDArray[Any]) -> Array:
-    """Cosine (N,) of each pair; 0 where one of them is 0."""
+    """Cosine (N,) of each pair; 0 if one of the two is zero."""
     texts, motions = paired(text, motion)
     lengths = np.linalg.norm(texts, axis=1) * np.linalg.norm(motions, axis=1)
     products = (texts * motions).sum(axis=1)

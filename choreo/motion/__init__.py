@@ -1,1 +1,1 @@
-"""Skeleton, rotations, kinematics, clips and their representation."""
+"""Skeleton, rotations, kinematics, motions and performances, their representation for networks, file formats."""

@@ -1,4 +1,7 @@
-"""Foot-skating ratio: how often a foot slides while it is on the floor."""
+"""Foot-skating ratio: how often a foot slides while it is on the floor.
+
+Post-processing reports it and evaluation scores it, so it belongs to neither.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +15,7 @@ HEIGHT = 0.05
 SPEED = 0.5
 """A toe on the floor that moves faster than this skates, m/s."""
 AVERAGE_FRAMES = 5
-"""The speed must also exceed SPEED on average over so many frames, so that a single noisy frame does not count."""
+"""The mean speed over this many frames must exceed SPEED, too, so that a single noisy frame does not count."""
 
 
 def foot_skating_ratio(positions: NDArray[np.floating], fps: float = FPS) -> float:

@@ -1,4 +1,4 @@
-"""Beats of a motion: the instants at which the body all but stops between two movements."""
+"""Beats of a motion: the instants at which the body nearly stops between two movements."""
 
 from typing import Final
 
@@ -10,14 +10,15 @@ from scipy.signal import argrelmin
 from choreo.motion.skeleton import FPS
 
 SMOOTHING_SECONDS: Final = 5 / 60
-"""Standard deviation of the filter over the joint speed; Bailando's 5 frames at 60 fps."""
+"""Standard deviation of the Gaussian filter of the joint speed: Bailando's 5 frames at 60 fps."""
 
 
 def joint_speed(positions: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
-    """Mean speed of the joints (T - 1,), m/s; entry t is the movement from frame t to frame t + 1.
+    """Mean speed of the joints (T - 1,), m/s; entry t is the step from frame t to frame t + 1.
 
     Args:
         positions: (T, J, 3) metres.
+        fps: frames per second.
     """
     step = np.diff(np.asarray(positions, np.float64), axis=0)
     return np.linalg.norm(step, axis=-1).mean(axis=1) * fps
@@ -28,6 +29,7 @@ def kinematic_beats(positions: NDArray[np.floating], fps: float = FPS) -> NDArra
 
     Args:
         positions: (T, J, 3) metres.
+        fps: frames per second.
     """
     speed = joint_speed(positions, fps)
     if len(speed) < 3:

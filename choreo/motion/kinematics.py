@@ -25,13 +25,15 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Level:
-    """Joints of one depth of the tree, which only need those above.
+    """The joints at one depth of the tree, which depend only on the levels above.
 
     Attributes:
-        joints, parents: the joints, and the parent of each; -1 for the pelvis.
-        links, ends: those with one child, and that child.
-        bodies: those with several.
-        leaves: those with none.
+        joints: all joints of this depth.
+        parents: the parent of each, -1 for the pelvis.
+        links: the joints with one child.
+        ends: the child of each of `links`.
+        bodies: the joints with several children.
+        leaves: the joints without children.
     """
 
     joints: list[int]
@@ -55,7 +57,8 @@ def _levels() -> tuple[Level, ...]:
 
 
 LEVELS: Final = _levels()
-"""The tree from the pelvis to the hands. A level is one operation: of short clips the number of them is what costs."""
+"""The tree from the pelvis to the hands, so that a level is one array operation: for short clips, the number of
+operations is what takes time."""
 _BONES: Final = list(range(1, NUM_JOINTS))
 _STARTS: Final = list(PARENTS[1:])
 
@@ -63,7 +66,7 @@ _STARTS: Final = list(PARENTS[1:])
 def forward_kinematics(root: NDArray[np.floating], local: NDArray[np.floating]) -> Array:
     """Joint positions from root positions (..., 3) and local rotations (..., 22, 3, 3) -> (..., 22, 3).
 
-    p_j = p_parent + R_parent o_j and R_j = R_parent R_local,j with R_pelvis = R_local,pelvis.
+    p_j = p_parent + R_parent o_j and R_j = R_parent R_local,j, with rest offsets o_j and R_pelvis = R_local,pelvis.
     """
     return posed(root, world_rotations(local))
 
@@ -84,7 +87,7 @@ def turned(rotations: NDArray[np.floating], vectors: NDArray[np.floating]) -> Ar
 
 
 def world_rotations(local: NDArray[np.floating]) -> Array:
-    """Accumulate local rotations (..., 22, 3, 3) down the tree."""
+    """World rotations (..., 22, 3, 3) from local ones, accumulated down the tree."""
     world = np.empty(local.shape)
     world[..., PELVIS, :, :] = local[..., PELVIS, :, :]
     for level in LEVELS[1:]:
@@ -93,7 +96,7 @@ def world_rotations(local: NDArray[np.floating]) -> Array:
 
 
 def local_rotations(world: NDArray[np.floating]) -> Array:
-    """Inverse of `world_rotations`."""
+    """Local rotations (..., 22, 3, 3) from world ones: the inverse of `world_rotations`."""
     local = np.empty(world.shape)
     local[..., PELVIS, :, :] = world[..., PELVIS, :, :]
     local[..., _BONES, :, :] = np.swapaxes(world[..., _STARTS, :, :], -1, -2) @ world[..., _BONES, :, :]
@@ -106,7 +109,7 @@ class RigidFit:
 
     Attributes:
         root: (T, 3) pelvis positions, metres.
-        world: (T, 22, 3, 3) world rotations; leaves have their parent's, for positions do not show their own.
+        world: (T, 22, 3, 3) world rotations; leaves have their parent's, because positions do not determine theirs.
         positions: (T, 22, 3) forward kinematics of the two.
         residual: mean distance between `positions` and the input, metres.
     """
@@ -123,16 +126,16 @@ class RigidFit:
 
 
 def fit(positions: NDArray[np.floating]) -> RigidFit:
-    """Fit rotations to positions (T, 22, 3).
+    """Fit rotations to positions (T, 22, 3), metres.
 
-    Joints with several children (pelvis, chest) are rigid bodies fitted by Procrustes over their children's
-    directions; a joint with one child takes the twist-free swing from its parent's frame that points its bone the
-    right way. Limb directions are kept, so an error at the hips shifts a leg but does not bend it.
+    Joints with several children (pelvis, chest) are rigid bodies, fitted to the directions of their children by
+    orthogonal Procrustes. A joint with one child gets the twist-free rotation from its parent's frame that gives its
+    bone the right direction. Directions of limbs are kept, so an error at the hips shifts a leg but does not bend it.
     """
     positions = np.asarray(positions, np.float64)
     world = np.empty((len(positions), NUM_JOINTS, 3, 3))
     for level in LEVELS:
-        if level.joints != [PELVIS]:  # a body, which owes its parent nothing
+        if level.joints != [PELVIS]:  # the pelvis has no parent to inherit from
             world[:, level.joints] = world[:, level.parents]
         if level.links:
             swing = rot.shortest_arc(
@@ -150,7 +153,7 @@ def fit(positions: NDArray[np.floating]) -> RigidFit:
     return RigidFit(root, world, fitted, float(np.linalg.norm(fitted - positions, axis=-1).mean()))
 
 
-# Hips decide the pelvis and shoulders (collars) the chest: spine and neck directions are the noisier ones in mocap.
+# The hips weigh most for the pelvis, the collars for the chest: spine and neck directions are noisier in mocap.
 _BODY_WEIGHTS = {PELVIS: np.array([1.0, 1.0, 0.5]), CHEST: np.array([0.5, 1.0, 1.0])}
 
 

@@ -23,7 +23,7 @@ class Performance:
     """The motions of one or more dancers, which start together, have the same length and share one floor.
 
     Attributes:
-        dancers: one `Motion` per dancer. What their own `meta` say is not written to files.
+        dancers: one `Motion` per dancer. Their own `meta` is not written to files.
         meta: JSON-serialisable provenance of the whole.
         names: one per dancer, distinct; `dancer-1`, `dancer-2`, ... by default.
 
@@ -99,9 +99,9 @@ class Performance:
 
 
 def check_names(names: Sequence[str], count: int, field_name: str) -> None:
-    """Refuse names that cannot be told apart or that a file format cannot hold.
+    """Check that dancers' names are distinct and usable in every file format.
 
-    Names become parts of BVH joint names, which Blender cuts at 63 bytes, and of file names.
+    Names become parts of BVH joint names, which Blender truncates at 63 bytes.
 
     Raises:
         InvalidInput: not one name per dancer, two equal ones, or one that is not 1 to 32 ASCII letters, digits,

@@ -1,4 +1,4 @@
-"""Change of frame rate of joint positions."""
+"""Resampling of joint positions to another frame rate."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,11 +12,16 @@ Array = NDArray[np.float64]
 def resample(positions: NDArray[np.floating], fps: float, target: float, field: str = "motion") -> Array:
     """Linear interpolation of positions (T, ...) from `fps` to `target` frames per second -> (N, ...).
 
-    Frame k of the result is the input at k / target seconds; N = floor((T - 1) target / fps) + 1, so the result
-    never reaches beyond the last input frame. Equal rates give a copy.
+    Frame k of the result is the input at k / target seconds; N = floor((T - 1) target / fps) + 1, so nothing is
+    extrapolated beyond the last input frame. Equal rates give a copy.
 
+    Args:
+        positions: (T, ...), any unit.
+        fps: frames per second of the input.
+        target: frames per second of the result.
+        field: name of the positions in errors.
     Raises:
-        InvalidInput: no frames, a rate that is not positive and finite, or a result of more than an hour at 30 fps.
+        InvalidInput: no frames, a rate that is not positive and finite, or a result of more than MAX_FRAMES frames.
     """
     positions = np.asarray(positions, np.float64)
     for name, rate in (("fps", fps), ("target", target)):
@@ -26,7 +31,7 @@ def resample(positions: NDArray[np.floating], fps: float, target: float, field: 
         raise InvalidInput(field, "holds no frames")
     if fps == target:
         return positions.copy()
-    # The tolerance keeps the last frame when rounding lands just below it (1 s at 29.97 fps read back as 29.9700001).
+    # The tolerance keeps the last frame if rounding puts its time just below it (29.97 fps read back as 29.9700001).
     steps = (len(positions) - 1) * (target / fps) + 1e-6
     if not steps < MAX_FRAMES:
         raise InvalidInput(field, f"is longer than {MAX_FRAMES} frames at {target:g} frames per second")

@@ -1,4 +1,4 @@
-"""Retargeting: any actor's joint positions onto the canonical skeleton, with the feet where the actor had them."""
+"""Retargeting of an actor's joint positions to the canonical skeleton, with the footwork kept."""
 
 from dataclasses import dataclass
 
@@ -43,9 +43,12 @@ _PLANTED_SPEED, _PLANTED_HEIGHT, _ROOT_WEIGHT = 0.25, 0.06, 0.02
 
 @dataclass(frozen=True)
 class Retargeted:
-    """Rigid canonical positions (T, 22, 3) standing on y = 0, and how far they are from the recording, metres.
+    """Motion on the canonical skeleton.
 
-    `residual` compares shapes: both with the pelvis at the origin, the recording scaled to canonical leg length.
+    Attributes:
+        positions: (T, 22, 3) metres, rigid, standing on y = 0.
+        residual: mean distance of the joints to the recording, metres, both with the pelvis at the origin and the
+            recording scaled to canonical leg length: a difference of shape, not of place.
     """
 
     positions: Array
@@ -53,13 +56,14 @@ class Retargeted:
 
 
 def retarget(positions: NDArray[np.floating], fps: float = FPS) -> Retargeted:
-    """Keep bone directions, replace bone lengths, make the body rigid, then put the root where the feet say.
+    """Keep bone directions, replace bone lengths, make the body rigid, then derive the root path from the feet.
 
-    New leg lengths move the feet, so the root's height and travel are derived from them: the lowest foot keeps its
-    height over the floor, and a planted foot keeps its horizontal velocity.
+    Other leg lengths would move the feet, so the root's height and horizontal path are chosen to compensate: the lowest
+    foot keeps its height above the floor, and a planted foot keeps its horizontal velocity.
 
     Args:
         positions: (T, 22, 3) of an actor of any size, y up, metres.
+        fps: frames per second.
     """
     source = np.asarray(positions, np.float64)
     source = source * _leg_ratio(source)
@@ -71,7 +75,7 @@ def retarget(positions: NDArray[np.floating], fps: float = FPS) -> Retargeted:
     height = lift - (body[:, _FEET, 1] - _FLAT).min(axis=1)
     root = np.stack([np.zeros(len(source)), height, np.zeros(len(source))], axis=1)
     root[:, [0, 2]] = _travel(source, body, flat, fps)
-    if len(root) >= _SMOOTHING:  # the lowest foot changes from frame to frame, which would shake the body
+    if len(root) >= _SMOOTHING:  # which foot is lowest changes between frames, which would make the body shake
         root = savgol_filter(root, _SMOOTHING, 2, axis=0)
     return Retargeted(body + root[:, None], float(residual))
 
@@ -100,10 +104,9 @@ def _canonical_bones(positions: Array) -> Array:
 
 
 def _body_rotation(positions: Array, across: tuple[int, int], up: tuple[int, int]) -> Array:
-    """Rotation (T, 3, 3) of pelvis or chest from its left-right and its upward line.
+    """Rotation (T, 3, 3) of pelvis or chest from its left-right and its upward direction.
 
-    Where a rig puts hips, collars and the first spine joint within the trunk is a matter of taste; these two lines
-    are not.
+    Rigs differ in where they put hips, collars and the first spine joint within the trunk, but hardly in these two.
     """
     rest = forward_kinematics(np.zeros(3), np.broadcast_to(np.eye(3), (NUM_JOINTS, 3, 3)))[None]
 
@@ -118,8 +121,8 @@ def _body_rotation(positions: Array, across: tuple[int, int], up: tuple[int, int
 def _level_foot(positions: Array, toe: int, direction: Array) -> Array:
     """Tilt foot directions (T, 3) so that a standing foot has the canonical foot's pitch.
 
-    Rigs put the toe joint anywhere from the ball of the foot to just below the ankle; what they agree on is when the
-    ankle is low. Where the toe points straight down, the facing of the body says where it would point.
+    Rigs put the toe joint anywhere from the ball of the foot to just below the ankle, so a standing foot is recognised
+    by its low ankle alone. Where the toe points straight down, the body's heading gives the foot's heading.
     """
     ankle = positions[:, PARENTS[toe], 1]
     standing = ankle <= np.percentile(ankle, 5) + 0.03
@@ -133,7 +136,7 @@ def _level_foot(positions: Array, toe: int, direction: Array) -> Array:
 
 
 def _travel(source: Array, body: Array, flat: Array, fps: float) -> Array:
-    """Horizontal root path (T, 2): the recording's own velocity, corrected by the feet that are planted."""
+    """Horizontal root path (T, 2), metres: the recording's own velocity, corrected by the planted feet."""
     feet = source[:, _FEET]
     velocity = np.diff(feet, axis=0)[..., [0, 2]] * fps
     height = np.maximum(feet[1:, :, 1] - flat, 0)
@@ -147,13 +150,13 @@ def _travel(source: Array, body: Array, flat: Array, fps: float) -> Array:
 
 
 def is_canonical(positions: NDArray[np.floating]) -> bool:
-    """Whether the bones of (T, 22, 3) have the canonical lengths, within a centimetre."""
+    """Whether all bones of positions (T, 22, 3) have the canonical lengths, within a centimetre."""
     source = np.asarray(positions, np.float64)
     lengths = np.linalg.norm(source[:, 1:] - source[:, PARENTS[1:]], axis=-1)
     return bool(np.abs(lengths - BONE_LENGTHS[1:]).max() < 0.01)
 
 
 def refit(positions: NDArray[np.floating]) -> Array:
-    """A user's starting motion (T, 22, 3) on the canonical skeleton; a canonical one comes back unchanged."""
+    """Positions (T, 22, 3) on the canonical skeleton: retargeted, or unchanged if they already are canonical."""
     source = np.asarray(positions, np.float64)
     return source if is_canonical(source) else retarget(source).positions

@@ -1,6 +1,6 @@
-"""Rotations as matrices: axis-angle, six-dimensional form, shortest arcs, Procrustes.
+"""Rotation matrices: from axis and angle, from and to the six-dimensional form, shortest arcs, Procrustes.
 
-Everything is vectorised over leading axes and pure numpy; a rotation matrix R maps local to parent, v' = R v.
+Everything is vectorised over leading axes. A rotation matrix R maps local to parent coordinates, v' = R v.
 """
 
 import numpy as np
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 EPS = 1e-9
 NEARLY_OPPOSITE = -0.99
-"""Cosine below which the division by 1 + cos loses digits."""
+"""Cosine below which dividing by 1 + cos loses precision."""
 
 
 def normalize(v: NDArray[np.floating], axis: int = -1) -> Array:
-    """v / |v|, with zero vectors left at zero."""
+    """v / |v| along an axis; zero vectors stay zero."""
     v = np.asarray(v, np.float64)
     return v / np.maximum(np.linalg.norm(v, axis=axis, keepdims=True), EPS)
 
@@ -38,7 +38,7 @@ def yaw(angle: NDArray[np.floating] | float) -> Array:
 
 
 def cross(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array:
-    """a x b for (..., 3), broadcast: `np.cross` with a tenth of its overhead, which is what short clips pay."""
+    """a x b for (..., 3), broadcast; a tenth of the overhead of `np.cross`, which dominates for short clips."""
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     out = np.empty(np.broadcast_shapes(a.shape, b.shape))
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
@@ -52,14 +52,14 @@ def dot(a: Array, b: Array) -> Array:
 
 
 def shortest_arc(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array:
-    """Rotation (..., 3, 3) that takes direction a (..., 3) onto direction b with no twist.
+    """Rotation (..., 3, 3) without twist that takes direction a (..., 3) to direction b.
 
-    With v = a x b and c = a . b of the unit vectors it is c I + [v]x + v v^T / (1 + c). Where a or b is zero it is the
-    identity.
+    With v = a x b and c = a . b of the unit vectors it is c I + [v]x + v v^T / (1 + c); the identity where a or b is
+    zero.
     """
     a, b = normalize(a), normalize(b)
     v, cos = cross(a, b), dot(a, b)
-    cos = np.where(cos**2 + dot(v, v) < 0.5, 1.0, cos)  # a vector of no length has no direction to turn
+    cos = np.where(cos**2 + dot(v, v) < 0.5, 1.0, cos)  # a zero vector has no direction
     back = cos < NEARLY_OPPOSITE
     out = v[..., :, None] * (v / np.where(back, 1.0, 1 + cos)[..., None])[..., None, :]
     for i, j, k in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
@@ -73,7 +73,7 @@ def shortest_arc(a: NDArray[np.floating], b: NDArray[np.floating]) -> Array:
 
 
 def _half_turn(a: Array, b: Array) -> Array:
-    """`shortest_arc` of unit vectors (N, 3) that are nearly opposite; opposite ones have any perpendicular axis."""
+    """`shortest_arc` of nearly opposite unit vectors (N, 3); for opposite ones any perpendicular axis will do."""
     v = cross(a, b)
     sin = np.sqrt(dot(v, v))
     helper = np.where(np.abs(a[:, :1]) < 0.9, np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0]))
@@ -91,22 +91,14 @@ def procrustes(source: NDArray[np.floating], target: NDArray[np.floating]) -> Ar
 
 
 def to_six(rotation: NDArray[np.floating]) -> Array:
-    """First two columns of (..., 3, 3) -> (..., 6), the continuous form of Zhou et al. 2019."""
+    """First two columns of rotations (..., 3, 3) -> (..., 6): the continuous form of Zhou et al. 2019."""
     r = np.asarray(rotation, np.float64)
     return np.concatenate([r[..., :, 0], r[..., :, 1]], axis=-1)
 
 
 def from_six(six: NDArray[np.floating]) -> Array:
-    """Gram-Schmidt of (..., 6) back to (..., 3, 3), Zhou et al. 2019 eq. 15."""
+    """Rotations (..., 3, 3) from (..., 6) by Gram-Schmidt (Zhou et al. 2019, eq. 15)."""
     six = np.asarray(six, np.float64)
     x = normalize(six[..., :3])
     y = normalize(six[..., 3:] - (x * six[..., 3:]).sum(-1, keepdims=True) * x)
     return np.stack([x, y, cross(x, y)], axis=-1)
-
-
-def to_axis_angle(rotation: NDArray[np.floating]) -> Array:
-    """Rotation vectors (..., 3), |v| = angle in [0, pi]."""
-    from scipy.spatial.transform import Rotation
-
-    r = np.asarray(rotation, np.float64)
-    return Rotation.from_matrix(r.reshape(-1, 3, 3)).as_rotvec().reshape(r.shape[:-1])

@@ -2,7 +2,7 @@
 
 y is up, units are metres, the rest pose is a T pose that faces +z with its left side towards +x. Joint order and
 parents are those of SMPL without the hands (Loper et al. 2015). The rest offsets are rounded, left-right symmetric
-lengths of an adult of about 1.7 m, chosen here; they are not taken from a body model.
+dimensions of an adult of about 1.7 m, chosen for this project and not taken from a body model.
 """
 
 from typing import Final
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 FPS: Final = 30
+"""Frame rate of the shipped models and data."""
 WINDOW: Final = 196
+"""Frames that the shipped models generate at once."""
 
 JOINT_NAMES: Final[tuple[str, ...]] = (
     "pelvis", "left_hip", "right_hip", "spine1", "left_knee", "right_knee", "spine2", "left_ankle", "right_ankle",

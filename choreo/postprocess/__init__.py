@@ -1,1 +1,1 @@
-"""From raw decoded motion to a rigid body with planted feet."""
+"""Post-processing: from decoded joint positions to a rigid body with planted feet."""

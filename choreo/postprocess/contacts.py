@@ -1,4 +1,4 @@
-"""Which ankles and toes stand on the floor, by height and horizontal speed with hysteresis."""
+"""Detection of foot contacts: ankles and toes on the floor, by height and horizontal speed with hysteresis."""
 
 from typing import Final
 
@@ -11,7 +11,7 @@ from choreo.postprocess.savitzky_golay import savitzky_golay
 Bools = NDArray[np.bool_]
 
 FLAT_HEIGHTS: Final = np.array([ANKLE_HEIGHT, ANKLE_HEIGHT, TOE_HEIGHT, TOE_HEIGHT])
-"""Height of each of CONTACT_JOINTS when its foot is flat, metres."""
+"""Height of each of CONTACT_JOINTS while its foot is flat on the floor, metres."""
 ENTER_HEIGHT: Final = 0.03
 LEAVE_HEIGHT: Final = 0.055
 """A contact begins below and ends above this much over the flat height, metres."""
@@ -19,15 +19,22 @@ ENTER_SPEED: Final = 0.3
 LEAVE_SPEED: Final = 0.6
 """A contact begins below and ends above this horizontal speed, m/s."""
 MIN_SECONDS: Final = 0.12
+"""Shorter contacts are dropped."""
 MAX_GAP_SECONDS: Final = 0.07
+"""Gaps between contacts of up to this length are closed."""
 SPEED_WINDOW: Final = 7
+"""Frames over which the speed is fitted."""
 
 
 def detect_contacts(positions: NDArray[np.floating], fps: float = FPS) -> Bools:
-    """Contacts (T, 4) in the order of CONTACT_JOINTS for positions (T, 22, 3), metres, floor at y = 0.
+    """Contacts (T, 4) in the order of CONTACT_JOINTS.
 
-    The thresholds to begin and to end a contact are 2.5 cm and 0.3 m/s apart, so differences of rounding (1e-3 m) do
-    not make a contact flicker. Gaps of up to two frames (at 30 fps) are closed, contacts under four dropped.
+    The thresholds for beginning and ending a contact are 2.5 cm and 0.3 m/s apart, so differences of a millimetre do
+    not make a contact flicker. At 30 fps, gaps of up to two frames are closed and contacts of fewer than four dropped.
+
+    Args:
+        positions: (T, 22, 3) metres, floor at y = 0.
+        fps: frames per second.
     """
     joints = np.asarray(positions, np.float64)[:, CONTACT_JOINTS]
     height = joints[..., 1] - FLAT_HEIGHTS
@@ -42,7 +49,10 @@ def detect_contacts(positions: NDArray[np.floating], fps: float = FPS) -> Bools:
 
 
 def horizontal_speed(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
-    """Speed (T, K) of (T, K, 3) over the floor, m/s, from a parabola through seven frames (fewer in shorter clips)."""
+    """Horizontal speed (T, K) of joints (T, K, 3), m/s, from a parabola fitted to seven frames.
+
+    Clips shorter than that get finite differences.
+    """
     ground = np.asarray(joints, np.float64)[..., [0, 2]]
     if len(ground) < 2:
         return np.zeros(ground.shape[:2])
@@ -54,7 +64,7 @@ def horizontal_speed(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[
 
 
 def hysteresis(enter: Bools, leave: Bools) -> Bools:
-    """State (T, K) that turns on where `enter` holds, off where `leave` holds, and else stays; off at first."""
+    """State (T, K), initially off, that turns on where `enter` holds, off where `leave` holds, and else persists."""
     frames = np.arange(len(enter))[:, None]
     on = np.maximum.accumulate(np.where(enter, frames, -1))
     off = np.maximum.accumulate(np.where(leave, frames, -1))
@@ -62,13 +72,13 @@ def hysteresis(enter: Bools, leave: Bools) -> Bools:
 
 
 def spans(flags: Bools) -> NDArray[np.int64]:
-    """(N, 2) first and last frame of every run of True in (T,)."""
+    """First and last frame (N, 2) of every run of True in flags (T,)."""
     edges = np.flatnonzero(np.diff(np.r_[False, flags, False]))
     return np.stack([edges[::2], edges[1::2] - 1], axis=1)
 
 
 def _set_short_runs(flags: Bools, value: bool, longest: int) -> None:
-    """Flip in place the runs of `value` of up to `longest` frames; gaps at either end of the clip are not gaps."""
+    """Invert, in place, runs of `value` of up to `longest` frames; runs of False at the clip's ends are kept."""
     for first, last in spans(flags == value):
         inside = value or (first > 0 and last < len(flags) - 1)
         if inside and last - first < longest:

@@ -1,4 +1,4 @@
-"""Where the floor is, and keeping bodies above it."""
+"""Estimation of the floor's height, and lifting bodies above the floor."""
 
 from typing import Final
 
@@ -23,20 +23,23 @@ from choreo.motion.skeleton import (
 Array = NDArray[np.float64]
 
 WINDOW_SECONDS: Final = 2.0
-"""A dancer touches the floor at least this often."""
+"""Length of the window for the floor estimate: a dancer is expected to touch the floor at least this often."""
 PERCENTILE: Final = 10
-"""The floor is this percentile of the lowest joint's height in a window: a minimum would follow noise."""
+"""The floor is this percentile of the lowest joint's height in a window; a minimum would follow noise."""
 NOISE_SECONDS: Final = 0.25
-"""Heights are averaged over this before the lowest is taken, which noise would make too low."""
+"""Heights are averaged over this time before the lowest joint is taken, which noise would bias downwards."""
 SMOOTHING_SECONDS: Final = 0.5
+"""Standard deviation of the Gaussian that smooths the floor curve."""
 TOLERANCE: Final = 0.01
-"""A floor within this of y = 0 is left where it is, metres: feet differ by as much between flat and rolling."""
+"""A floor this close to y = 0 is not corrected, metres: flat and rolling feet differ by as much."""
 LIFT_SECONDS: Final = 0.25
+"""Time over which a lift fades in and out."""
 BODY: Final = tuple(j for j in range(NUM_JOINTS) if j not in CONTACT_JOINTS)
+"""All joints but ankles and toes."""
 
 
 def _resting_heights() -> Array:
-    """Height of each joint above the floor it rests on: the flesh below the joint."""
+    """Height of each joint above a floor that it rests on: the thickness of the body below the joint, metres."""
     heights = np.full(NUM_JOINTS, 0.08)
     heights[[L_FOOT, R_FOOT, 20, 21]] = TOE_HEIGHT
     heights[[L_KNEE, R_KNEE, 18, 19]] = 0.04
@@ -48,10 +51,14 @@ RESTING_HEIGHTS: Final = _resting_heights()
 
 
 def floor_curve(positions: NDArray[np.floating], fps: float = FPS) -> Array:
-    """Height of the floor (T,) under a motion (T, 22, 3), metres; it varies over seconds at most.
+    """Height of the floor (T,) under a motion, metres, varying slowly.
 
-    Every joint may be the one that touches, so a dancer who lies or kneels is not taken for one who hovers. A clip
-    shorter than the window may be one jump: there the curve is a constant that is never above 0.
+    Any joint may be the one that touches the floor, so a dancer who lies or kneels is not mistaken for a hovering one.
+    A clip shorter than the window may be a single jump; its curve is a constant of at most 0.
+
+    Args:
+        positions: (T, 22, 3) metres.
+        fps: frames per second.
     """
     heights = np.asarray(positions, np.float64)[..., 1] - RESTING_HEIGHTS
     support = uniform_filter1d(heights, max(1, round(NOISE_SECONDS * fps)), axis=0, mode="nearest").min(axis=1)
@@ -63,7 +70,7 @@ def floor_curve(positions: NDArray[np.floating], fps: float = FPS) -> Array:
 
 
 def levelled(positions: NDArray[np.floating]) -> NDArray[np.float64]:
-    """The same motion (T, 22, 3) with its floor at y = 0 all the way: retargeted recordings drift over seconds."""
+    """Motion (T, 22, 3) with its floor moved to y = 0 in every frame; retargeted recordings drift over seconds."""
     out = np.array(positions, np.float64)
     out[..., 1] -= floor_curve(out)[:, None]
     return out
@@ -74,14 +81,14 @@ def _beyond_tolerance(height: Array) -> Array:
 
 
 def lift_above(heights: NDArray[np.floating], fps: float = FPS) -> Array:
-    """Smooth upward shift (T,) that brings heights (T, K) to 0 or above, metres."""
+    """Smooth upward shift (T,) that raises all heights (T, K) to at least 0, metres."""
     return smooth_envelope(np.maximum(0.0, -np.asarray(heights, np.float64).min(axis=1)), LIFT_SECONDS, fps)
 
 
 def smooth_envelope(need: NDArray[np.floating], seconds: float, fps: float = FPS) -> Array:
-    """Smooth curve (T,) that is nowhere below `need` (T,) and returns to it within `seconds`."""
+    """Smooth curve (T,) that is nowhere below `need` (T,) and approaches it again within `seconds`."""
     half = max(1, round(seconds * fps / 2))
-    # The mean, over a kernel, of the maximum over the same kernel cannot fall below the value in its middle.
+    # A weighted mean of running maxima, both over the same window, cannot fall below the value in its middle.
     kernel = np.hanning(2 * half + 3)[1:-1]
     top = maximum_filter1d(np.asarray(need, np.float64), 2 * half + 1, mode="nearest")
     return np.convolve(np.pad(top, half, mode="edge"), kernel / kernel.sum(), mode="valid")

@@ -1,10 +1,10 @@
-"""Contact-gated foot lock: feet that stand do not slide, and the legs follow by inverse kinematics.
+"""Contact-gated foot lock: feet in contact do not slide, and the legs follow by inverse kinematics.
 
-1. While a toe is in contact, its foot is moved so that the toe rests on one spot, the geometric median of where it
-   was; between contacts that correction fades along a cubic Hermite curve, so positions and velocities are continuous.
-2. While an ankle is in contact it is held the same way, which fixes the foot's heading and pitch.
-3. Feet that swing are kept above the floor.
-4. Where a leg would not reach, the pelvis sinks a little, and the heel of a planted foot rises.
+1. While a toe is in contact, its foot is moved so that the toe rests on one spot, the geometric median of its path.
+   Between contacts the correction fades along a cubic Hermite curve, so positions and velocities are continuous.
+2. While an ankle is in contact it is held in the same way, which fixes the foot's heading and pitch.
+3. Swinging feet are kept above the floor.
+4. Where a leg does not reach its target, the pelvis sinks a little and the heel of a planted foot rises.
 5. Two-bone inverse kinematics moves hips, knees and ankles; bone lengths do not change.
 """
 
@@ -26,27 +26,28 @@ Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 BLEND_SECONDS: Final = 0.2
-"""A correction fades in before a contact and out after it for so long."""
+"""Duration of the fade of a correction before and after a contact."""
 MAX_CORRECTION: Final = 0.08
-"""A foot is not held further than this from where it was, metres: one that travels more glides on purpose."""
+"""Largest horizontal correction of a foot, metres: one that moves farther while in contact glides on purpose."""
 MAX_TURN: Final = 0.03
-"""The same for an ankle whose toe is planted: more would tilt the foot rather than hold it."""
+"""The same for an ankle whose toe is planted; more would visibly turn the foot about its toe."""
 MEDIAN_STEPS: Final = 8
-FASTEST_BLEND: Final = 0.7
-"""Cap on the speed with which a fading correction starts, m/s."""
+"""Iterations for the geometric median."""
+MAX_BLEND_SPEED: Final = 0.7
+"""Largest speed at which a fading correction starts, m/s."""
 DROP_SECONDS: Final = 0.3
-"""The pelvis sinks and rises again over so long."""
-DEEPEST_DROP: Final = 0.008
-"""The pelvis sinks at most so far, metres; for the rest a heel rises."""
+"""Time over which the pelvis sinks and rises again."""
+MAX_DROP: Final = 0.008
+"""Largest drop of the pelvis, metres; beyond it a heel rises instead."""
 ANKLE_REST: Final = (ANKLE_HEIGHT, ANKLE_HEIGHT + 0.02)
-"""Range of heights at which a standing ankle is held, metres: flat, or with the heel slightly raised."""
+"""Range of heights at which an ankle in contact is held, metres: foot flat, or heel slightly raised."""
 TOE_REST: Final = (TOE_HEIGHT - 0.005, TOE_HEIGHT + 0.015)
-"""The same for a standing toe."""
+"""The same for a toe."""
 LOW_SWING: Final = 0.1
-"""A toe below this height does not sink with the pelvis, one at twice the height does, metres."""
-LOWEST_ANKLE: Final = 0.045
-LOWEST_TOE: Final = 0.005
-"""Heights that ankles and toes are kept above, metres."""
+"""A toe below this height keeps it when the pelvis sinks; at twice the height it sinks along, metres."""
+MIN_ANKLE: Final = 0.045
+MIN_TOE: Final = 0.005
+"""Smallest heights of ankles and toes, metres."""
 
 HIPS, KNEES, ANKLES, TOES = (list(joints) for joints in zip(*LEGS, strict=True))
 
@@ -59,14 +60,14 @@ def lock_feet(positions: NDArray[np.floating], contacts: Bools, fps: float = FPS
         contacts: (T, 4) of CONTACT_JOINTS: both ankles, both toes.
         fps: frames per second.
     Returns:
-        (T, 22, 3) positions in which every bone is as long as it was in the same frame; only the legs' joints and,
+        Positions (T, 22, 3) in which every bone is as long as it was in the same frame. Only leg joints and,
         vertically, the whole body have moved.
     """
     out = np.array(positions, np.float64)
     ankle, toe, planted, corrected = _foot_targets(out, contacts, fps)
     shift = _pelvis_shift(out, ankle, fps)[:, None]
     out[..., 1] += shift
-    # A leg that kicks goes with the body, or it would have to bend; a foot that swings low keeps its height.
+    # A high kick moves with the body, or the leg would have to bend; a foot that swings low keeps its height.
     kick = np.clip((toe[..., 1] - LOW_SWING) / LOW_SWING, 0, 1) * (1 - corrected)
     ankle[..., 1] += kick * shift
     toe[..., 1] += kick * shift
@@ -81,12 +82,12 @@ def lock_feet(positions: NDArray[np.floating], contacts: Bools, fps: float = FPS
 
 
 def turn_legs(world: NDArray[np.floating], before: Array, after: Array) -> Array:
-    """World rotations (T, 22, 3, 3) after the legs moved from positions `before` to `after` (T, 22, 3).
+    """World rotations (T, 22, 3, 3) after the legs have moved from positions `before` to `after` (T, 22, 3).
 
-    Each leg bone gets the swing without twist that takes its old direction onto the new one.
+    Each leg bone is turned by the rotation without twist from its old direction to the new one.
     """
     out = np.array(world, np.float64)
-    for joints, ends in pairwise((HIPS, KNEES, ANKLES, TOES)):  # both legs at a time
+    for joints, ends in pairwise((HIPS, KNEES, ANKLES, TOES)):  # of both legs at once
         swing = rot.shortest_arc(before[:, ends] - before[:, joints], after[:, ends] - after[:, joints])
         out[:, joints] = swing @ out[:, joints]
     out[:, TOES] = out[:, ANKLES]
@@ -94,7 +95,7 @@ def turn_legs(world: NDArray[np.floating], before: Array, after: Array) -> Array
 
 
 def _foot_targets(positions: Array, contacts: Bools, fps: float) -> tuple[Array, Array, Array, Array]:
-    """Where ankles and toes (T, 2, 3) should be, and weights (T, 2): toe planted, foot in any contact or near one."""
+    """Targets of ankles and toes (T, 2, 3), and weights (T, 2): toe planted; foot in, or close to, any contact."""
     ankle, toe = positions[:, ANKLES].copy(), positions[:, TOES].copy()
     length = np.linalg.norm(toe - ankle, axis=-1, keepdims=True)
     on_ankle, on_toe = contacts[:, :2], contacts[:, 2:]
@@ -108,18 +109,21 @@ def _foot_targets(positions: Array, contacts: Bools, fps: float) -> tuple[Array,
         longest = MAX_CORRECTION + weight[:, side] * (MAX_TURN - MAX_CORRECTION)
         shift = _correction(ankle[:, side], on_ankle[:, side], ANKLE_REST, longest, fps)
         ankle[:, side] += shift
-        # A foot on its heel alone moves as one; a planted toe stays and the foot turns about it.
+        # A foot on its heel moves as a whole; if the toe is planted, the foot turns about it.
         toe[:, side] += (1 - planted[:, side]) * shift
-    ankle[..., 1] = _above(ankle[..., 1], LOWEST_ANKLE)
-    toe[..., 1] = _above(toe[..., 1], LOWEST_TOE)
-    # Restore the foot's length: a planted toe does not move for it, a lifted one does.
+    ankle[..., 1] = _above(ankle[..., 1], MIN_ANKLE)
+    toe[..., 1] = _above(toe[..., 1], MIN_TOE)
+    # Restore the foot's length by moving the ankle if the toe is planted, else the toe.
     direction = toe - ankle
     excess = direction - length * rot.normalize(direction)
     return ankle + planted * excess, toe - (1 - planted) * excess, weight, _fade(on_ankle | on_toe, fps)
 
 
 def _correction(path: Array, contact: Bools, heights: tuple[float, float], longest: Array, fps: float) -> Array:
-    """Displacement (T, 3), up to `longest` (T,), that holds `path` (T, 3) on one spot per contact and fades between."""
+    """Displacement (T, 3) that holds `path` (T, 3) on one spot per contact and fades in between.
+
+    Its horizontal part is at most `longest` (T,) metres during contacts.
+    """
     out = np.zeros_like(path)
     runs = spans(contact)
     if not len(runs):
@@ -127,7 +131,7 @@ def _correction(path: Array, contact: Bools, heights: tuple[float, float], longe
     for first, last in runs:
         span = slice(first, last + 1)
         out[span] = _limited(_anchor(path[span], heights) - path[span], longest[span])
-    fade = _fading(out, runs, max(2, round(BLEND_SECONDS * fps)), FASTEST_BLEND / fps)
+    fade = _fading(out, runs, max(2, round(BLEND_SECONDS * fps)), MAX_BLEND_SPEED / fps)
     swing = np.flatnonzero(~contact)
     swing = swing[(swing > fade.x[0]) & (swing < fade.x[-1])]
     out[swing] = fade(swing)
@@ -135,7 +139,7 @@ def _correction(path: Array, contact: Bools, heights: tuple[float, float], longe
 
 
 def _fading(held: Array, runs: NDArray[np.int64], blend: int, fastest: float) -> CubicHermiteSpline:
-    """Curve through displacements `held` (T, 3) at the ends of each run, at 0 from `blend` frames away from all."""
+    """Curve through displacements `held` (T, 3) at the ends of each run; 0 farther than `blend` frames from any run."""
     knots: list[tuple[float, Array, Array]] = []
     rest = np.zeros(3)
     for first, last in runs:
@@ -156,10 +160,10 @@ def _fading(held: Array, runs: NDArray[np.int64], blend: int, fastest: float) ->
 
 
 def _anchor(held: Array, heights: tuple[float, float]) -> Array:
-    """The spot (3,) where a contact rests: the geometric median of its path (N, 3), at a height in the given range.
+    """The spot (3,) where a contact is held: the geometric median of its path (N, 3), at a height in the given range.
 
-    Unlike the mean it ignores how the foot came and went, and unlike the median of each coordinate it turns with the
-    path. Weiszfeld's iteration (1937).
+    Unlike the mean it is robust to how the foot arrives and leaves, and unlike the median of each coordinate it is
+    equivariant under rotation. Computed by Weiszfeld's iteration (1937).
     """
     ground = held[:, [0, 2]]
     spot = ground.mean(axis=0)
@@ -170,7 +174,7 @@ def _anchor(held: Array, heights: tuple[float, float]) -> Array:
 
 
 def _limited(shift: Array, longest: Array) -> Array:
-    """Displacements (N, 3) whose horizontal parts are bent back smoothly where they are beyond `longest` (N,)."""
+    """Displacements (N, 3) whose horizontal parts are smoothly compressed to stay below `longest` (N,), metres."""
     size = np.linalg.norm(shift[:, [0, 2]], axis=-1)
     knee = 0.7 * longest
     room = longest - knee
@@ -184,35 +188,40 @@ def _capped(v: Array, longest: float) -> Array:
 
 
 def _fade(flags: Bools, fps: float) -> Array:
-    """Weights (T, K): 1 where `flags` holds, falling to 0 over the blend around it."""
+    """Weights (T, K): 1 where `flags` holds, falling to 0 within the blend time around it."""
     half = max(1, round(BLEND_SECONDS * fps / 2))
     wide = maximum_filter1d(flags.astype(np.float64), 2 * half + 1, axis=0, mode="nearest")
     return uniform_filter1d(wide, 2 * half + 1, axis=0, mode="nearest")
 
 
 def _above(height: Array, lowest: float) -> Array:
-    """Heights pushed above `lowest`, smoothly: half a centimetre of give."""
+    """Heights raised above `lowest` by a smooth maximum of 5 mm softness, metres."""
     over = height - lowest
     return lowest + (over + np.sqrt(over**2 + 0.005**2)) / 2
 
 
 def _pelvis_shift(positions: Array, ankle: Array, fps: float) -> Array:
-    """Vertical shift (T,) of the body, metres: down where a leg would not reach, up where the body is in the floor."""
+    """Vertical shift (T,) of the body, metres: down where a leg would not reach, up where the body meets the floor."""
     hip = positions[:, HIPS]
     soft, _ = two_bone_ik.reach_limit(hip, positions[:, KNEES], positions[:, ANKLES])
     reach = ankle - hip
     drop = np.sqrt(np.maximum(soft**2 - reach[..., 0] ** 2 - reach[..., 2] ** 2, 0))
-    need = np.clip(-reach[..., 1] - drop, 0, DEEPEST_DROP).max(axis=1)
-    # A leg that points up does not reach any further when the pelvis sinks.
+    need = np.clip(-reach[..., 1] - drop, 0, MAX_DROP).max(axis=1)
+    # A leg that points up does not reach farther when the pelvis sinks.
     sink = smooth_envelope(need, DROP_SECONDS, fps)
     return lift_above(positions[:, BODY, 1] - sink[:, None], fps) - sink
 
 
 def knee_forward(positions: Array, ankle: Array, toe: Array) -> Array:
-    """Directions (T, 2, 3) in which the knees bend: the pelvis' forward swung along with each leg, and the foot's.
+    """Directions (T, 2, 3) in which the knees bend: the pelvis' forward axis turned with each leg, plus the foot's.
 
-    Swinging the pelvis' axes from straight down onto the leg turns forward into upward for a leg that kicks forward,
-    and leaves it forward for one that is spread aside; the foot adds how far the leg is turned out.
+    Turning the pelvis from straight down to the leg's direction makes forward point up for a leg that kicks forward,
+    and keeps it forward for one that is spread sideways; the foot's direction adds how far the leg is turned out.
+
+    Args:
+        positions: (T, 22, 3) metres.
+        ankle: (T, 2, 3) left and right.
+        toe: (T, 2, 3).
     """
     hips = positions[:, HIPS]
     up = positions[:, SPINE1] - hips.mean(axis=1)

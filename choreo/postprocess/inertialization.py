@@ -1,21 +1,25 @@
-"""Carrying given frames over into generated ones without a jump (inertialization, Bollo 2018)."""
+"""Inertialization (Bollo 2018): from given frames to generated ones without a jump."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 EASE_FRAMES = 15
+"""Length of the transition, frames."""
 
 
 def carried_over(features: NDArray[np.floating], count: int, frames: int = EASE_FRAMES) -> NDArray[np.float64]:
-    """Ease the frames after the first `count` given ones out of where those were heading.
+    """Make the transition after the first `count` frames continuous in value and velocity.
 
-    What the given frames lead one to expect next, minus what comes next, is added to what follows and fades to nothing,
-    so that pose and velocity are continuous where generated motion takes over.
+    The difference between the linear extrapolation of the given frames and the generated frame is added to the frames
+    that follow, along a cubic Hermite curve that fades to 0.
 
     Args:
-        features: (T, C), the first `count` frames given.
-        count: 0 changes nothing. One given frame has no velocity; that of the following motion stands in.
+        features: (T, C), of which the first `count` frames are given.
+        count: number of given frames; 0 changes nothing. A single one has no velocity, so the following motion's is
+            used.
         frames: length of the fade.
+    Returns:
+        Features (T, C); the given frames are unchanged.
     """
     out = np.array(features, np.float64)
     if not 0 < count < len(out):
@@ -25,7 +29,7 @@ def carried_over(features: NDArray[np.floating], count: int, frames: int = EASE_
     span = min(frames, len(out) - count)
     offset = out[count - 1] + pace - out[count]
     s = np.arange(span)[:, None] / frames
-    # Cubic Hermite from (offset, difference of the velocities) to (0, 0).
+    # Cubic Hermite curve from (offset, difference of the velocities) to (0, 0).
     fade = (2 * s**3 - 3 * s**2 + 1) * offset + (s**3 - 2 * s**2 + s) * (pace - ahead) * frames
     out[count : count + span] += fade
     return out

@@ -1,7 +1,7 @@
-"""Savitzky-Golay filters (Savitzky and Golay 1964) whose coefficients are kept.
+"""Savitzky-Golay filters (Savitzky and Golay 1964) with cached coefficients.
 
-A filter is a few dot products, but SciPy solves least squares for its coefficients, and at both ends of every channel,
-at every call: for a clip of some seconds that is most of the time.
+SciPy solves least-squares problems for the coefficients, and for both ends of every channel, at every call; for a clip
+of a few seconds that takes most of the time.
 """
 
 import functools
@@ -15,13 +15,15 @@ Array = NDArray[np.float64]
 
 
 def savitzky_golay(signal: Array, window: int, order: int, deriv: int = 0) -> Array:
-    """`scipy.signal.savgol_filter` along the first axis: the value of a polynomial that is fitted to each window.
+    """`scipy.signal.savgol_filter` along the first axis: a polynomial fitted to each window, taken at its middle.
 
     Args:
         signal: (T, ...) float64.
-        window: odd, at most T.
+        window: length in frames, odd and at most T.
         order: of the polynomial, below `window`.
-        deriv: which derivative, per frame.
+        deriv: order of the derivative, per frame.
+    Returns:
+        (T, ...).
     """
     kernel, first, last = coefficients(window, order, deriv)
     out = np.asarray(correlate1d(signal, kernel, axis=0, mode="constant"))
@@ -33,7 +35,7 @@ def savitzky_golay(signal: Array, window: int, order: int, deriv: int = 0) -> Ar
 
 @functools.lru_cache(maxsize=64)
 def coefficients(window: int, order: int, deriv: int = 0) -> tuple[Array, Array, Array]:
-    """The kernel (window,), and what stands for it at the first and the last frames, (window // 2, window) each."""
+    """The kernel (window,), and its replacements for the first and the last frames, (window // 2, window) each."""
     ends = savgol_filter(np.eye(window), window, order, deriv=deriv, axis=0)
     half = window // 2
     kernel = savgol_coeffs(window, order, deriv=deriv, use="dot")

@@ -1,1 +1,1 @@
-"""Readers and writers of motion files."""
+"""Readers and writers of motion files, and previews."""

@@ -27,7 +27,7 @@ from choreo.motion.skeleton import FPS, JOINT_NAMES, NUM_JOINTS, PARENTS, PELVIS
 Array = NDArray[np.float64]
 
 UNITS_PER_METRE: Final = 100.0
-"""Files are in centimetres, the unit MotionBuilder and Maya assume."""
+"""Files are in centimetres, the unit that MotionBuilder and Maya assume."""
 _ROTATIONS: Final = ("Zrotation", "Xrotation", "Yrotation")
 # Where bones without a child joint end: top of the head, tips of toes and hands, metres.
 _END_SITES: Final = {15: (0, 0.18, 0), 10: (0, 0, 0.06), 11: (0, 0, 0.06), 20: (0.17, 0, 0), 21: (-0.17, 0, 0)}
@@ -61,7 +61,7 @@ def write_bvh(dance: Motion | Performance, path: Path) -> None:
 def read_bvh(
     source: Path | str | bytes, field: str = "motion", *, scale: float = 1 / UNITS_PER_METRE, fps: float | None = FPS
 ) -> Motion:
-    """Read a file of one skeleton; see `read_performance` for arguments and result.
+    """Read a file of one skeleton, with the arguments and checks of `read_performance`.
 
     Raises:
         InvalidInput: not a BVH file, several skeletons, a joint cannot be found, or a limit is broken.
@@ -126,13 +126,13 @@ def _motion(bvh: Bvh, rate: float, scale: float, fps: float | None, field: str) 
 def euler_zxy(rotations: NDArray[np.floating]) -> Array:
     """Angles (T, J, 3) about z, x, y in degrees with R = Rz Rx Ry, for rotations (T, J, 3, 3).
 
-    Angles are continuous over time as far as the rotations are: they are unwrapped, and of the two triples that give
-    the same rotation the one nearer to the frame before is taken, so that curves can be edited and interpolated.
+    Angles are as continuous over time as the rotations, so that curves can be edited and interpolated: they are
+    unwrapped, and of the two triples for the same rotation the one closer to the previous frame is taken.
     """
     r = np.asarray(rotations, np.float64)
     z = np.arctan2(-r[..., 0, 1], r[..., 1, 1])
     x = np.arctan2(r[..., 2, 1], np.hypot(r[..., 0, 1], r[..., 1, 1]))
-    # From the first row of Rz^T R = Rx Ry, which is that of Ry: stays exact in gimbal lock, where z is arbitrary.
+    # From the first row of Rz^T R = Rx Ry, which is that of Ry: exact in gimbal lock, too, where z is arbitrary.
     cos, sin = np.cos(z), np.sin(z)
     y = np.arctan2(cos * r[..., 0, 2] + sin * r[..., 1, 2], cos * r[..., 0, 0] + sin * r[..., 1, 0])
     return np.degrees(_continuous(np.stack([z, x, y], axis=-1)))

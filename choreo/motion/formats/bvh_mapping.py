@@ -1,9 +1,9 @@
-"""Which joints of a foreign skeleton are the joints of SMPL-22.
+"""Mapping of the joints of foreign skeletons to those of SMPL-22.
 
-Every SMPL joint is a fixed linear combination of the file's joints, so a mapping is a matrix. Names of three families
-are understood: this program's own, those of the CMU conversions by B. Hahne (cgspeed) and of LaFAN1 and Mixamo
-(`Hips`, `LeftUpLeg`, `LeftLeg`, ...), and Biovision's (`LeftHip`, `LeftKnee`, `LeftAnkle`, ...). Letter case,
-punctuation and a namespace before a colon do not matter.
+Every SMPL joint is a fixed linear combination of the file's joints, so a mapping is a matrix. Three families of names
+are recognised: this program's own, those of the CMU conversions by B. Hahne (cgspeed), LaFAN1 and Mixamo (`Hips`,
+`LeftUpLeg`, `LeftLeg`, ...), and Biovision's (`LeftHip`, `LeftKnee`, `LeftAnkle`, ...). Letter case, punctuation and a
+namespace before a colon are ignored.
 """
 
 from typing import Final
@@ -17,8 +17,8 @@ from choreo.motion.skeleton import BONE_LENGTHS, JOINT_NAMES, NECK, NUM_JOINTS
 
 Array = NDArray[np.float64]
 
-# Names in order of preference. A joint of the file serves once: `LeftFoot` is the ankle unless there is a `LeftAnkle`,
-# and `LeftShoulder` is the shoulder unless there is a `LeftArm`. Hence the order of the entries, too.
+# Names in order of preference. Each joint of the file is used once: `LeftFoot` is the ankle unless there is a
+# `LeftAnkle`, and `LeftShoulder` is the shoulder unless there is a `LeftArm`. The order of the entries matters, too.
 _CENTRE: Final[dict[str, tuple[str, ...]]] = {
     "pelvis": ("pelvis", "hips", "hip"),
     "neck": ("neck",),
@@ -37,20 +37,22 @@ _COLLAR: Final = ("collar", "clavicle", "shoulder")
 _SPINE: Final = ("spine1", "spine2", "spine3")
 
 _SPINE_FRACTIONS: Final = np.cumsum(BONE_LENGTHS[[3, 6, 9, NECK]])[:3] / BONE_LENGTHS[[3, 6, 9, NECK]].sum()
-"""Where the canonical spine joints lie on the way from pelvis to neck."""
+"""Positions of the canonical spine joints as fractions of the way from pelvis to neck."""
 _COINCIDENT: Final = 0.1
-"""A collar nearer to the spine than this share of its way to the shoulder is no collar: CMU clavicles start in it."""
+"""A collar that is closer to the spine than this fraction of its distance to the shoulder is not used as it is: the
+clavicles of CMU files start in the spine."""
 _COLLAR_FRACTION: Final = 0.35
+"""Position of the collar on the way from such a joint to the shoulder."""
 
 
 def joint_weights(bvh: Bvh, field: str = "motion") -> Array:
-    """Matrix (22, J) that turns the file's joint positions into those of SMPL-22.
+    """Matrix (22, J) that maps the file's joint positions to those of SMPL-22.
 
     Limbs, neck and head are joints of the file. Spine joints without a counterpart are interpolated along the file's
     chain from pelvis to neck, missing collars between chest and shoulder.
 
     Raises:
-        InvalidInput: a joint cannot be found; the message names it.
+        InvalidInput: a joint is missing; the message names it.
     """
     found = _find_joints(bvh, field)
     weights = np.zeros((NUM_JOINTS, len(bvh.names)))
@@ -77,7 +79,11 @@ def joint_weights(bvh: Bvh, field: str = "motion") -> Array:
 
 
 def _find_joints(bvh: Bvh, field: str) -> dict[str, int]:
-    """Index in the file of every SMPL joint that has one; spine joints and collars may be absent."""
+    """Index in the file of every SMPL joint with a counterpart; spine joints and collars may have none.
+
+    Raises:
+        InvalidInput: another joint has none.
+    """
     index: dict[str, int] = {}
     for joint, name in enumerate(bvh.names):
         index.setdefault(_plain(name), joint)
@@ -101,7 +107,7 @@ def _find_joints(bvh: Bvh, field: str) -> dict[str, int]:
     if all(name in index for name in _SPINE):
         for name in _SPINE:
             find(name, (name,))
-    # CMU conversions have a Neck of no length on top of the chest, and the neck proper is Neck1.
+    # In CMU conversions Neck coincides with the chest, and the actual neck is Neck1.
     if not bvh.offsets[found["neck"]].any() and "neck1" in index:
         found["neck"] = index["neck1"]
     return found
@@ -120,7 +126,7 @@ def _rest_positions(bvh: Bvh) -> Array:
 
 
 def _chain(bvh: Bvh, neck: int, pelvis: int) -> list[int]:
-    """Joints from pelvis to neck, both included; only these two if the neck does not hang on the pelvis."""
+    """Joints from pelvis to neck, inclusive; only these two if the neck is not a descendant of the pelvis."""
     chain = [neck]
     while chain[-1] != pelvis:
         parent = bvh.parents[chain[-1]]
@@ -131,7 +137,7 @@ def _chain(bvh: Bvh, neck: int, pelvis: int) -> list[int]:
 
 
 def _along(chain: list[int], rest: Array, num_joints: int) -> Array:
-    """Weights (3, J) of the points at `_SPINE_FRACTIONS` of the rest length of a chain of joints."""
+    """Weights (3, J) of the points at `_SPINE_FRACTIONS` of a chain's length in the rest pose."""
     lengths = np.linalg.norm(np.diff(rest[chain], axis=0), axis=1)
     reached = np.concatenate([[0.0], np.cumsum(lengths)])
     corners = np.eye(num_joints)[chain]

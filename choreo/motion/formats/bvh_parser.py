@@ -22,6 +22,7 @@ from choreo.motion.performance import MAX_DANCERS
 Array = NDArray[np.float64]
 
 MAX_CHARS = 96 * 2**20
+"""Largest file, in characters."""
 MAX_JOINTS = 512
 MAX_NESTING = 128
 MAX_HEADER_LINES = 16 * MAX_JOINTS
@@ -29,13 +30,13 @@ MAX_NAME = 128
 MAX_FILE_FRAMES = 4 * MAX_FRAMES
 """An hour at 120 frames per second."""
 MAX_JOINT_FRAMES = 2**24
-"""Joints times frames: bounds the memory that forward kinematics takes."""
+"""Limit of joints times frames, which bounds the memory of forward kinematics."""
 MAX_NUMBER = 1e9
 _MAX_TOKEN = 64
 _MAX_LINE = 2**20
 CHUNK_CHARS = 2**20
 CHUNK_JOINTS = 2**18
-"""How much text is split, and how many joints are computed, at a time."""
+"""Characters split, and joint positions computed, at a time."""
 
 CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 _CANONICAL_CHANNEL = {name.lower(): name for name in CHANNELS}
@@ -64,10 +65,10 @@ class Bvh:
 
 
 def parse_bvh(text: str, field: str = "motion") -> Bvh:
-    """Parse the text of a file. Spaces, tabs and all line endings will do; channel names may be in any case.
+    """Parse the text of a file, with any white space and line endings and channel names in any case.
 
     Raises:
-        InvalidInput: the text is not a BVH file, or breaks one of this module's limits.
+        InvalidInput: the text is not a BVH file, or exceeds one of this module's limits.
     """
     if len(text) > MAX_CHARS:
         raise InvalidInput(field, f"is larger than {MAX_CHARS // 2**20} MiB")
@@ -82,7 +83,7 @@ def parse_bvh(text: str, field: str = "motion") -> Bvh:
     frame_time = _number(_setting(stream, "frame time", field), "Frame Time", field)
     if not frame_time > 0:
         raise InvalidInput(field, f"Frame Time must be positive, got {frame_time:g}")
-    if count * width > len(text):  # a value takes a character at least: do not reserve memory for what is not there
+    if count * width > len(text):  # a value has at least one character: allocate no memory for missing ones
         raise InvalidInput(field, f"declares {count} frames of {width} values but holds fewer")
     frames = _values(stream, count * width, field).reshape(count, width)
     return Bvh(
@@ -149,7 +150,7 @@ def _first_channel(bvh: Bvh, joint: int) -> int:
 
 
 class _Hierarchy:
-    """The HIERARCHY section: a loop over tokens with an explicit stack, so that nesting cannot exhaust Python's."""
+    """Parser of the HIERARCHY section: a loop with an explicit stack, so that nesting cannot exhaust Python's."""
 
     def __init__(self, tokens: list[str], field: str) -> None:
         self.names: list[str] = []
@@ -262,7 +263,7 @@ def _header_tokens(stream: io.StringIO, field: str) -> list[str]:
 
 
 def _setting(stream: io.StringIO, name: str, field: str) -> str:
-    """Value of the next line that is not blank, which must read `name: value`."""
+    """Value of the next line that is not blank, which must have the form `name: value`."""
     line = "\n"
     while line and not line.strip():
         line = stream.readline(_MAX_LINE)
@@ -290,7 +291,7 @@ def _whole(text: str, what: str, field: str) -> int:
 
 
 def _values(stream: io.StringIO, total: int, field: str) -> Array:
-    """Exactly `total` numbers up to the end of the stream. Lines are not needed to be frames."""
+    """Exactly `total` numbers up to the end of the stream; line breaks need not coincide with frames."""
     values = np.empty(total)
     filled, carry = 0, ""
     while chunk := stream.read(CHUNK_CHARS):

@@ -20,6 +20,8 @@ DECIMALS = 4
 MAX_DEPTH = 32
 """Maximum nesting of metadata; anything deeper becomes a string."""
 
+_NUMBERS = "`motion` must be numbers of shape (T, 22, 3) and `fps` a number"
+
 
 def motion_document(dance: Motion | Performance) -> dict[str, Any]:
     """The document as a plain dictionary, coordinates in metres and rounded to DECIMALS.
@@ -119,7 +121,7 @@ def _fps(value: Any, field: str) -> float:
     try:
         return float(value)
     except (ValueError, TypeError, OverflowError) as error:
-        raise InvalidInput(field, "`fps` must be a number") from error
+        raise InvalidInput(field, _NUMBERS) from error
 
 
 def _motion(entry: dict[str, Any], fps: float, meta: dict[str, Any], field: str) -> Motion:
@@ -127,7 +129,7 @@ def _motion(entry: dict[str, Any], fps: float, meta: dict[str, Any], field: str)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused below
             positions = np.asarray(entry.get("motion"), np.float64).astype(np.float32)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise InvalidInput(field, "`motion` must be numbers of shape (T, 22, 3)") from error
+        raise InvalidInput(field, _NUMBERS) from error
     check_positions(positions, field)
     return Motion(positions, fps, meta=meta)
 

@@ -23,18 +23,18 @@ from choreo.motion.performance import MAX_DANCERS, MAX_NAME_CHARS, Performance, 
 from choreo.motion.skeleton import JOINT_NAMES, NUM_JOINTS, PARENTS, PELVIS
 
 MAX_FILE_BYTES = 128 * 2**20
-"""Largest archive that is opened."""
+"""Largest archive that is read."""
 MAX_UNPACKED_BYTES = MAX_FRAMES * NUM_JOINTS * 12 * 8 + 2**22
-"""Largest sum of unpacked members: positions and rotations of the longest clip in float64, and some room."""
+"""Largest sum of unpacked members: positions and rotations of the longest solo in float64, and some margin."""
 MAX_MEMBERS = 32
 MAX_META_CHARS = 2**18
 ROTATION_TOLERANCE = 1e-2
-"""How far R^T R may be from the identity."""
+"""Largest entry of R^T R - I."""
 KINEMATIC_TOLERANCE = 5e-3
-"""How far positions may be from the forward kinematics of the rotations in the same file, metres."""
+"""Largest distance of positions from the forward kinematics of the rotations in the same file, metres."""
 
-# zipfile, zlib and numpy's header parser (tokenize, ast) share no error type for broken or hostile bytes.
-_BROKEN = Exception
+# zipfile, zlib and numpy's header parser (tokenize, ast) have no common error type for damaged or hostile bytes.
+_DAMAGED = Exception
 
 
 def npz_bytes(dance: Motion | Performance) -> bytes:
@@ -64,7 +64,7 @@ def write_npz(dance: Motion | Performance, path: Path) -> None:
 
 
 def read_npz(source: Path | str | bytes, field: str = "motion") -> Motion:
-    """Read an archive of one dancer; see `read_performance` for what is checked.
+    """Read an archive of one dancer, with the checks of `read_performance`.
 
     Raises:
         InvalidInput: not an archive of this module, or one of several dancers.
@@ -127,7 +127,7 @@ def _file_bytes(source: Path | str | bytes, field: str) -> bytes:
 
 
 class NpzArchive:
-    """Members of an untrusted .npz (a path or its bytes), each read only after its shape, type and size were checked.
+    """Members of an untrusted .npz (a path or its bytes), each read only after its shape, type and size are checked.
 
     Raises:
         InvalidInput: not an archive, or too large.
@@ -139,7 +139,7 @@ class NpzArchive:
         data = _file_bytes(source, field)
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
-        except _BROKEN as error:
+        except _DAMAGED as error:
             raise InvalidInput(field, "is not an .npz archive") from error
         infos = self._zip.infolist()
         if len(infos) > MAX_MEMBERS:
@@ -154,13 +154,21 @@ class NpzArchive:
         return name in self._infos
 
     def floats(self, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
-        """Real-valued member of the given shape (None: any length) as float32; `fps` keeps float64."""
+        """Real-valued member of the given shape (None: any length) as float32; scalars stay float64.
+
+        Raises:
+            InvalidInput: it is missing, damaged, or has another shape or type.
+        """
         array = self.array(name, "fiu", shape)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused by the caller
             return array.astype(np.float32 if array.ndim else np.float64)
 
     def array(self, name: str, kinds: str, shape: tuple[int | None, ...], item_bytes: int = 8) -> NDArray[Any]:
-        """Member `name`, whose dtype kind is one of `kinds` and whose items are no larger than `item_bytes`."""
+        """Member `name`, of a dtype kind in `kinds`, the given shape and items of at most `item_bytes`.
+
+        Raises:
+            InvalidInput: it is missing, damaged, or has another shape or type.
+        """
         field = f"{self.field}.{name}"
         if name not in self._infos:
             raise InvalidInput(field, f"is missing; the archive holds {sorted(self._infos)}")
@@ -171,7 +179,7 @@ class NpzArchive:
             with self._zip.open(info) as member:
                 declared, dtype = _npy_header(member)
                 size = member.tell() + int(np.prod(declared, dtype=object)) * dtype.itemsize
-        except _BROKEN as error:
+        except _DAMAGED as error:
             raise InvalidInput(field, "is not a NumPy array") from error
         if len(declared) != len(shape) or any(
             want not in (None, got) for want, got in zip(shape, declared, strict=True)
@@ -185,7 +193,7 @@ class NpzArchive:
         try:
             with self._zip.open(info) as member:
                 return np.lib.format.read_array(member, allow_pickle=False)
-        except _BROKEN as error:
+        except _DAMAGED as error:
             raise InvalidInput(field, "is truncated or damaged") from error
 
 
@@ -212,10 +220,10 @@ def _check_skeleton(archive: NpzArchive) -> None:
 def _check_rotations(rotations: NDArray[np.float32], positions: NDArray[np.float32], field: str) -> None:
     if not np.isfinite(rotations).all():
         raise InvalidInput(field, "holds NaN or infinity")
-    # The first test keeps the product finite.
+    # The first test keeps the products of the second finite.
     if np.abs(rotations).max() > 2 or _deviation(rotations) > ROTATION_TOLERANCE or np.linalg.det(rotations).min() < 0:
         raise InvalidInput(field, "holds matrices that are not rotations")
-    # Both in the pelvis's frame, where float32 is finer than the tolerance however far the dancer has travelled.
+    # Relative to the pelvis, where float32 is finer than the tolerance however far the dancer has travelled.
     fitted = kinematics.forward_kinematics(np.zeros((len(positions), 3)), rotations)
     distance = np.abs(fitted - (positions - positions[:, [PELVIS]])).max()
     if distance > KINEMATIC_TOLERANCE:

@@ -235,7 +235,7 @@ class Painter:
         ImageDraw.Draw(image).text((width - pad, height - pad), text, TEXT, self._font, anchor="rs")
 
     def _draw_title(self, title: str) -> None:
-        """Put the title on the background; control characters are dropped."""
+        """Draw the title on the background, without control characters."""
         text = " ".join("".join(c if c.isprintable() else " " for c in title[: 4 * MAX_TITLE]).split())[:MAX_TITLE]
         width, height = self.camera.size
         pad = round(height / 32)
@@ -297,7 +297,7 @@ def _capsule(
 
 
 def _bounds(pixels: Array, pad: float, size: tuple[int, int], multiple: int) -> tuple[int, int, int, int] | None:
-    """Rectangle around points, inside the image, with sides that are multiples; None if it is empty."""
+    """Rectangle around points, within the image, whose sides are multiples of `multiple`; None if it is empty."""
     limit = np.array(size)
     low = np.clip(np.floor((pixels.min(0) - pad) / multiple) * multiple, 0, limit)
     high = np.clip(np.ceil((pixels.max(0) + pad) / multiple) * multiple, 0, limit)
@@ -318,7 +318,7 @@ def _background(camera: Camera, centre: Array) -> Image.Image:
     floor = camera.eye[[0, 2]] + rays[..., [0, 2]] * (camera.eye[1] / np.where(down, -rays[..., 1], 1))[..., None]
     away = np.linalg.norm(floor - centre[[0, 2]], axis=-1) / np.linalg.norm(camera.eye - centre)
     fade = np.where(down, np.exp(-((away / 0.62) ** 2)), 0.0)
-    # A line is as wide as 1.2 pixels on the floor, so that it is smooth near and far.
+    # Lines are about 1.2 pixels wide at every distance, so that they are smooth near and far.
     line = np.zeros((height, width))
     for axis in (0, 1):
         coordinate = floor[..., axis] / GRID_STEP

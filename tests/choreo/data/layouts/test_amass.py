@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_files import Z_UP, amass_members, dance, shape, smpl_parameters, t_pose, write_amass
+from scipy.spatial.transform import Rotation
 
 from choreo.data.datasets import open_dataset
 from choreo.data.layouts.smpl_poses import smpl_positions, z_up_to_y_up
@@ -28,7 +29,7 @@ def test_up_and_the_left_hand_of_a_known_pose() -> None:
     """A T pose with the left arm straight up, facing the positive x axis of a world whose z is up."""
     poses = np.zeros((1, 156))
     facing_x = Z_UP @ rot.yaw(np.pi / 2)
-    poses[0, :3] = rot.to_axis_angle(facing_x)
+    poses[0, :3] = Rotation.from_matrix(facing_x).as_rotvec()
     poses[0, 3 * 16 : 3 * 17] = (0, 0, np.pi / 2)  # left shoulder, about the forward axis
     p = z_up_to_y_up(smpl_positions(poses, np.array([[1.0, 2.0, 0.9]]), "x"))
     np.testing.assert_allclose(p[0, PELVIS], (1.0, 0.9, -2.0))
