@@ -237,14 +237,16 @@ def _split(run: Run, options: EngineOptions) -> Run:
 
 
 def _native(folder: Path, options: EngineOptions) -> dict[str, Run]:
-    """With the contexts of the call before, and with others; rows are shared out as among ONNX Runtime's instances."""
-    session = NativeSession(folder, options.threads())
+    """With the contexts of the call before, and with others."""
+    session = NativeSession(folder, options.workers())
     rng = np.random.default_rng(0)
 
     def renewed(inputs: Inputs) -> Inputs:
         return inputs | {"context": inputs["context"] + rng.normal(size=(len(inputs["context"]), 1, 1)).astype("f4")}
 
-    run = _split(lambda inputs: session.run(None, inputs)[0], options)
+    def run(inputs: Inputs) -> NDArray[np.float32]:
+        return session.run(None, inputs)[0]
+
     return {NATIVE: run, f"{NATIVE}, new contexts": lambda inputs: run(renewed(inputs))}
 
 

@@ -23,8 +23,9 @@ from choreo.generators.spec import ModelSpec
 from export.engine_options import EngineOptions
 from export.native import loader
 from export.native.package import build_native
+from export.native.package import sources as native_sources
 from export.native.program import CannotLower
-from export.onnx_graphs import Precision, export_graphs
+from export.onnx_graphs import Precision, export_graphs, sample_inputs
 from export.repository import (
     GRAPHS,
     Profile,
@@ -124,7 +125,15 @@ def _build(
 def _native(generator: Generator, folder: Path, parity: dict[str, dict[str, float]]) -> Sequence[Path]:
     """Files of the compiled engine, and its differences among the others'; none where it cannot be had."""
     try:
-        package = build_native(generator.denoiser, generator.spec, folder)
+        spec = generator.spec
+        package = build_native(
+            generator.denoiser,
+            spec.denoiser_inputs(),
+            spec.denoiser_outputs(),
+            folder,
+            lambda rows, seed: sample_inputs("denoiser", spec, rows, seed),
+            "unet",
+        )
     except (MissingDependency, CannotLower, InvalidArtifact) as error:
         _logger.warning("the denoiser is evaluated by ONNX Runtime, because %s", error)
         return ()
@@ -153,9 +162,8 @@ def _choice(field: str, value: str, kind: type[Profile] | type[Precision]) -> An
 
 def _fingerprint(checkpoint: Path, profile: Profile, precision: Precision) -> str:
     """Hash of everything that decides the repository: weights, configuration, networks, exporter, choices."""
-    here, native = Path(__file__).parent, Path(loader.__file__).parent
-    sources = [*Path(choreo.generators.__file__).parent.glob("*.py"), *here.glob("*.py")]
-    sources += [file for kind in ("*.py", "*.cpp", "*.h", "kernels/*.h") for file in native.glob(kind)]
+    here = Path(__file__).parent
+    sources = [*Path(choreo.generators.__file__).parent.glob("*.py"), *here.glob("*.py"), *native_sources()]
     return _digest([checkpoint / CONFIG, checkpoint / WEIGHTS, *sorted(sources)], f"{profile}|{precision}")
 
 

@@ -13,6 +13,7 @@ from choreo.generators.spec import ModelSpec, Prediction
 from choreo.generators.unet.denoiser import Denoiser
 from choreo.generators.unet.network import MotionUNet, UNetConfig
 from export.native.compiling import find_compiler
+from export.native.package import NativePackage, build_native
 from export.onnx_graphs import sample_inputs
 
 Inputs = dict[str, NDArray[np.float32]]
@@ -49,6 +50,17 @@ def small_denoiser(
         denoiser.gaussian.variances.uniform_(0.01, 2)
         denoiser.gaussian.axes.copy_(torch.linalg.qr(torch.randn(channels, channels))[0])
     return denoiser, spec
+
+
+def build_denoiser(
+    denoiser: torch.nn.Module, spec: ModelSpec, folder: Path, processor: str = "native"
+) -> NativePackage:
+    def samples(rows: int, seed: int) -> dict[str, torch.Tensor]:
+        return sample_inputs("denoiser", spec, rows, seed)
+
+    return build_native(
+        denoiser, spec.denoiser_inputs(), spec.denoiser_outputs(), folder, samples, "unet", processor
+    )  # fmt: skip
 
 
 def torch_rows(denoiser: torch.nn.Module, inputs: Inputs) -> NDArray[np.float32]:
