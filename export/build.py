@@ -12,6 +12,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ import choreo.models
 from choreo.errors import ChoreoError, InvalidArtifact, InvalidInput, MissingDependency
 from choreo.files import atomic_write
 from choreo.generators.checkpoint import CONFIG, WEIGHTS, load_generator, read_config
-from choreo.generators.network import GeneratorNetwork
+from choreo.generators.network import GeneratorNetwork, sample_inputs
 from choreo.generators.registry import generator_class
 from choreo.generators.spec import GeneratorSpec, GraphSpec
 from export.engine_options import EngineOptions
 from export.model_config import Profile, RepositorySettings, graph_file
 from export.native import loader
 from export.native.package import build_native
+from export.native.package import sources as native_sources
 from export.native.program import CannotLower
 from export.onnx_graphs import Precision, export_graphs
 from export.repository import read_configs, read_spec, record_name, write_config, write_generator
@@ -118,9 +120,17 @@ def _build(
 def _native(network: GeneratorNetwork, scratch: Path, parity: dict[str, dict[str, float]]) -> dict[str, Sequence[Path]]:
     """Files of the compiled engines by graph, and their differences among the others'; none where one cannot be had."""
     built: dict[str, Sequence[Path]] = {}
-    for name in generator_class(network.spec.family).lowerings:
+    for name, lowering in generator_class(network.spec.family).lowerings.items():
+        graph = network.spec.graph(name)
         try:
-            package = build_native(network.graphs()[name], network.spec.graph(name), scratch / f"{name}-native")
+            package = build_native(
+                network.graphs()[name],
+                graph.input_shapes,
+                graph.output_shapes,
+                scratch / f"{name}-native",
+                partial(sample_inputs, graph),
+                lowering,
+            )
         except (MissingDependency, CannotLower, InvalidArtifact) as error:
             _logger.warning("the %s of %s is evaluated by ONNX Runtime, because %s", name, network.spec.name, error)
             continue
@@ -156,10 +166,9 @@ def _choice(field: str, value: str, kind: type[Profile] | type[Precision]) -> An
 
 def _fingerprint(checkpoint: Path, profile: Profile, precision: Precision) -> str:
     """Hash of everything that decides the models: weights, configuration, networks, exporter, choices."""
-    here, native = Path(__file__).parent, Path(loader.__file__).parent
     packages = [Path(choreo.generators.__file__).parent, Path(choreo.models.__file__).parent]
-    sources = [*here.glob("*.py"), *(file for package in packages for file in package.rglob("*.py"))]
-    sources += [file for kind in ("*.py", "*.cpp", "*.h") for file in native.rglob(kind)]
+    sources = [*Path(__file__).parent.glob("*.py"), *(file for package in packages for file in package.rglob("*.py"))]
+    sources += native_sources()
     return _digest([checkpoint / CONFIG, checkpoint / WEIGHTS, *sorted(sources)], f"{profile}|{precision}")
 
 

@@ -1,6 +1,6 @@
-"""Attention as ONNX Runtime's own operator, which keeps its heads in the processor's cache and moves nothing around.
+"""Attention as ONNX Runtime's own operator, which processes each head in cache and needs no transpositions.
 
-For graphs that ONNX Runtime evaluates; the operator is none of ONNX's, and no other runtime knows it.
+Only for graphs that ONNX Runtime evaluates: the operator is not part of ONNX, and other runtimes do not know it.
 """
 
 import copy
@@ -15,10 +15,10 @@ OPERATOR = "com.microsoft::MultiHeadAttention"
 
 
 class FusedAttention(nn.Module):
-    """`choreo.models.layers.Attention` with the same weights. It can be exported, not run.
+    """`choreo.models.layers.Attention` with the same weights. It can be exported, but not run.
 
-    What positions add to queries and keys is the same for every row, and weights that sum to 1 carry the bias of the
-    values through to the output: constants, which the runtime computes once.
+    The projections of positions are the same for every row, and because attention weights sum to 1 the bias of the
+    values passes through to the output. Both are constants, which the runtime computes once.
     """
 
     def __init__(self, attention: Attention) -> None:
@@ -28,7 +28,18 @@ class FusedAttention(nn.Module):
         self.value, self.output = attention.value, attention.output
 
     def forward(self, x: Tensor, keys: Tensor, mask: Tensor, x_position: Tensor, key_position: Tensor) -> Tensor:
-        """See `Attention.forward`."""
+        """Attend from `x` to `keys`.
+
+        Args:
+            x: (B, N, C).
+            keys: (B, M, K).
+            mask: (B, M), 1 for keys that exist.
+            x_position: (N, C), added to `x` for the queries.
+            key_position: (M, K), added to `keys` for the keys.
+
+        Returns:
+            (B, N, C).
+        """
         q = F.linear(x, self.query.weight) + self.query(x_position)
         k = F.linear(keys, self.key.weight) + self.key(key_position)
         out = torch.onnx.ops.symbolic(
@@ -44,7 +55,7 @@ class FusedAttention(nn.Module):
 
 
 def fused_copy(module: nn.Module) -> nn.Module:
-    """A copy of a network in which every attention is ONNX Runtime's."""
+    """A copy of a network in which every `Attention` is a `FusedAttention`."""
     out = copy.deepcopy(module)
     for parent in list(out.modules()):
         for name, child in list(parent.named_children()):

@@ -1,6 +1,6 @@
-"""Float16 networks with float32 islands: convolutions and matrix products in half precision, norms and sums in single.
+"""Mixed precision: convolutions and matrix products in float16, norms and sums in float32.
 
-Precision is a property of the exported graph, because strongly typed engine builders no longer choose it themselves.
+The precision is part of the exported graph, because TensorRT's strongly typed networks do not choose it themselves.
 """
 
 import copy

@@ -1,25 +1,21 @@
-"""Triton Python backend model: one session, and one run of it for all requests of a batch.
+"""Triton Python backend model: one session, and one call of it for all requests of a batch.
 
-The repository writer copies this file to `<model>/1/model.py`, beside `model.onnx` and what a compiled engine needs,
-where there is one. It runs inside Triton's stub process and imports nothing of this program.
+The repository writer copies this file to `<model>/1/model.py`, next to `model.onnx` and the files of a compiled engine
+if there is one. It runs inside Triton's stub process and imports nothing from this program.
 """
 
 import importlib.util
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import triton_python_backend_utils as pb_utils
 
-PAIR = 2
-"""Rows of a lone window with guidance. They are computed beside each other: nobody else keeps the cores busy then."""
-
 
 class TritonPythonModel:
-    """Rows of several requests go through the graph together; a bad request fails alone."""
+    """Evaluates the rows of several requests in one call; an invalid request fails alone."""
 
     def initialize(self, args: dict[str, str]) -> None:
         """Load the graph. An exception here makes the server refuse the model."""
@@ -30,8 +26,6 @@ class TritonPythonModel:
         instances = sum(group["count"] for group in config["instance_group"])
         folder = os.path.join(args["model_repository"], args["model_version"])
         self._session = open_session(folder, parameters, instances)
-        alone = threads(parameters, instances) == 1 and len(os.sched_getaffinity(0)) >= PAIR
-        self._pool = ThreadPoolExecutor(PAIR) if alone else None
 
     def execute(self, requests: list) -> list:
         """Answer every request, in order."""
@@ -51,8 +45,6 @@ class TritonPythonModel:
 
     def finalize(self) -> None:
         """Release the session's memory and threads."""
-        if self._pool is not None:
-            self._pool.shutdown()
         self._session = None
 
     def _read(self, request: Any) -> dict[str, np.ndarray]:
@@ -77,14 +69,14 @@ class TritonPythonModel:
         return tensors
 
     def _answer(self, batch: list, responses: list) -> None:
-        """Run one batch and put the responses in their places."""
+        """Evaluate the requests of a batch together and set their responses."""
         tensors = [inputs for _, inputs in batch]
         try:
             joined = tensors[0]
             if len(tensors) > 1:
                 joined = {name: np.concatenate([t[name] for t in tensors]) for name in self._shapes}
-            outputs = dict(zip(self._outputs, self._run(joined), strict=True))
-        except Exception as error:  # whatever it is, clients must not see paths of this machine
+            outputs = dict(zip(self._outputs, self._session.run(self._outputs, joined), strict=True))
+        except Exception as error:  # of any kind: clients must not see paths of this machine
             pb_utils.Logger.log_error(f"inference failed: {type(error).__name__}: {error}")
             for index, _ in batch:
                 responses[index] = _failure("inference failed", pb_utils.TritonError.INTERNAL)
@@ -96,22 +88,14 @@ class TritonPythonModel:
             responses[index] = pb_utils.InferenceResponse(output_tensors=rows)
             start = stop
 
-    def _run(self, inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
-        """Outputs of a batch."""
-        if self._pool is None or len(next(iter(inputs.values()))) != PAIR:
-            return self._session.run(self._outputs, inputs)
-        halves = [{name: values[row : row + 1] for name, values in inputs.items()} for row in range(PAIR)]
-        done = list(self._pool.map(lambda half: self._session.run(self._outputs, half), halves))
-        return [np.concatenate(parts) for parts in zip(*done, strict=True)]
-
 
 def open_session(folder: str, parameters: dict[str, str], instances: int) -> Any:
-    """The compiled engine where it is asked for and can be loaded, else ONNX Runtime; both run alike."""
+    """The compiled engine if it is wanted and can be loaded, otherwise ONNX Runtime; both have the same `run`."""
     loader, runtime = os.path.join(folder, "native_loader.py"), parameters["runtime"]
     if runtime == "native" or (runtime == "auto" and os.path.isfile(loader)):
         try:
             return _imported(loader).NativeSession(folder, threads(parameters, instances))
-        except Exception as error:  # whatever is wrong with it, there is another engine
+        except Exception as error:  # of any kind: ONNX Runtime can evaluate the graph instead
             pb_utils.Logger.log_warn(f"ONNX Runtime is used, because the compiled engine cannot be: {error}")
     graph, options = os.path.join(folder, "model.onnx"), session_options(parameters, instances)
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
@@ -127,20 +111,17 @@ def _imported(path: str) -> Any:
 
 
 def threads(parameters: dict[str, str], instances: int) -> int:
-    """Threads of one of some sessions."""
+    """Threads of each of several instances."""
     return int(parameters["intra_op_threads"]) or max(1, len(os.sched_getaffinity(0)) // instances)
 
 
 def session_options(parameters: dict[str, str], instances: int) -> Any:
-    """Options of one of some sessions from the parameters that `export.engine_options` writes."""
+    """The same as `export.engine_options.EngineOptions.session_options`."""
     options = onnxruntime.SessionOptions()
-    # ONNX Runtime's own default pins its threads, and counts the machine's cores, not the ones it may use.
+    # ONNX Runtime's own default pins its threads, and counts the machine's cores, not those it may use.
     options.intra_op_num_threads = threads(parameters, instances)
-    options.enable_cpu_mem_arena = parameters["memory_arena"] == "1"
-    options.enable_mem_pattern = parameters["memory_pattern"] == "1"
-    level = f"ORT_ENABLE_{parameters['graph_optimization']}"
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-    options.add_session_config_entry("session.intra_op.allow_spinning", parameters["allow_spinning"])
+    # Idle threads that spin take the cores from whatever else runs on the machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 

@@ -1,4 +1,4 @@
-"""Opens a graph for evaluation: the compiled engine beside it where there is one that fits, else ONNX Runtime."""
+"""Opens a graph for evaluation: with the compiled engine next to it if it can be used, otherwise with ONNX Runtime."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -21,19 +21,32 @@ class Session(Protocol):
     def run(
         self, names: Sequence[str] | None, inputs: Mapping[str, NDArray[np.float32]], options: Any = None
     ) -> list[NDArray[np.float32]]:
-        """Outputs in the order of `names` (None: all), for inputs by name; `options` are ONNX Runtime's."""
+        """Evaluate the graph.
+
+        Args:
+            names: the outputs to return, in this order; None for all.
+            inputs: arrays (rows, *shape) by name.
+            options: `onnxruntime.RunOptions`, which the compiled engine ignores.
+        """
         ...
 
 
 def open_session(graph: Path, options: EngineOptions) -> Session:
-    """The engine that the options ask for; ONNX Runtime where the compiled one cannot be used, with a warning.
+    """Open a graph with the engine that the options ask for.
+
+    The compiled engine divides the rows of one call over the threads of all instances (`EngineOptions.workers`); a
+    session of ONNX Runtime is one instance. If the compiled engine cannot be used, a warning says why.
+
+    Args:
+        graph: the ONNX file, with the compiled engine in the same folder if there is one.
+        options: of the graph's model.
 
     Raises:
         InvalidArtifact: the ONNX graph cannot be loaded.
     """
     if is_native(graph, options):
         try:
-            return NativeSession(graph.parent, options.threads())
+            return NativeSession(graph.parent, options.workers())
         except NativeUnavailable as error:
             _logger.warning("%s is evaluated by ONNX Runtime, because %s", graph.name, error)
     import onnxruntime
@@ -49,5 +62,5 @@ def open_session(graph: Path, options: EngineOptions) -> Session:
 
 
 def is_native(graph: Path, options: EngineOptions) -> bool:
-    """Whether the options ask for the compiled engine: "native" also where there is none beside the graph."""
+    """Whether the options ask for the compiled engine; with "native" even if there is none next to the graph."""
     return options.runtime != "onnxruntime" and (options.runtime == "native" or exists(graph.parent))

@@ -1,7 +1,8 @@
-"""Which engine options are the fastest on the machine at hand, measured in about a minute.
+"""Measures which engine options are the fastest on this machine, in about a minute.
 
-Every option is compared with the defaults in alternating rounds, so that what else the machine does meets both alike;
-what counts is the median of the ratios. Options that are faster alone are then tried together, by batch size.
+Every option is compared with the defaults in alternating rounds, so that other load on the machine affects both alike;
+the result is the median of the ratios. Options that are faster on their own are then measured together, and last the
+batch size.
 """
 
 import logging
@@ -25,26 +26,26 @@ from export.native.loader import exists
 from export.sessions import open_session
 
 MIN_GAIN: Final = 1.02
-"""An option leaves its default only for this much more speed."""
+"""The speed-up from which an option is changed from its default."""
 MAX_CPU: Final = 1.05
-"""And only if a row then costs at most this much more processor time: the rest of the server needs some too."""
+"""The largest accepted increase of processor time per row, because the rest of the server needs processor time too."""
 NEAR_BEST: Final = 0.97
-"""The smallest batch with this share of the best batch's speed is taken."""
+"""The smallest batch with this share of the best batch's throughput is chosen."""
 SCREENING_ROWS: Final = 8
 BATCHES: Final = (1, 2, 4, 8, 16, 32)
 PAUSE_S: Final = 0.002
-"""Between two calls, as in serving: what worker threads do meanwhile is part of what an option costs."""
+"""Between two calls, as in serving: what threads do in the meantime is part of the cost of an option."""
 BUSY: Final = 1.0
-"""Load per core above which there is a warning; an export just before makes some of it."""
+"""Load per core above which there is a warning; an export just before causes some of it."""
 
-_LEAST_ROUNDS: Final = 5
+_MIN_ROUNDS: Final = 5
 _SCREENING_SHARE: Final = 0.6
 
 _logger = logging.getLogger(__name__)
 
 
 class Machine(BaseModel):
-    """What a tuning holds for: it is dropped where one of these is another."""
+    """What a tuning is valid for: it is dropped if one of these differs."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -54,14 +55,14 @@ class Machine(BaseModel):
 
     @classmethod
     def here(cls) -> Self:
-        """This one, with the cores that this process may use."""
+        """This machine, with the cores that this process may use."""
         import onnxruntime
 
         return cls(processor=processor(), cores=cores(), onnxruntime=onnxruntime.__version__)
 
 
 class Comparison(BaseModel):
-    """One contender over the defaults: `speed` is the ratio of rows/s, `cpu` that of processor time per row."""
+    """A contender relative to the defaults: `speed` is the ratio of rows/s, `cpu` that of processor time per row."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -72,66 +73,61 @@ class Comparison(BaseModel):
 
 
 class Tuning(BaseModel):
-    """The choice for a machine, and what it was made of."""
+    """The options chosen for a machine, and the measurements behind the choice."""
 
     model_config = ConfigDict(frozen=True)
 
     machine: Machine
     load: float
-    """Processes that wanted a core before the measurement (average of a minute), over the cores."""
+    """Load average of the minute before the measurement, per core."""
     options: EngineOptions
     screened: tuple[Comparison, ...]
     together: Comparison | None
-    """All faster options at once; None where no option was faster."""
+    """All faster options at once; None if no option was faster."""
     rows_per_s: dict[int, float]
-    """By batch, with the chosen options."""
+    """By batch size, with the chosen options."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Seconds that some rows took, and those that all threads of this process spent on them and in the pause after."""
+    """Seconds that some rows took, and processor time of the whole process for them and during the pause after."""
 
     wall: float
     cpu: float
 
 
 def contenders(native: bool = False) -> list[EngineOptions]:
-    """Every option on its own, beside the defaults, which come first; most have no meaning for the compiled engine."""
+    """The defaults, and every alternative to one option.
+
+    Args:
+        native: of the compiled engine, which uses all cores for every call whatever the number of instances.
+    """
     present = EngineOptions()
-    instances = sorted({1, 2, cores() // 2, cores()} - {0, present.instance_count()})
-    counts = [EngineOptions(instances=count) for count in instances if count <= cores()]
     if native:
-        return [present, *counts, EngineOptions(runtime="onnxruntime")]
-    return [
-        present,
-        *counts,
-        *([EngineOptions(allow_spinning=True)] if present.threads() > 1 else []),
-        EngineOptions(memory_arena=False),
-        EngineOptions(memory_pattern=False),
-        EngineOptions(graph_optimization="BASIC"),
-        EngineOptions(graph_optimization="EXTENDED"),
-    ]
+        return [present, EngineOptions(runtime="onnxruntime")]
+    counts = sorted({1, 2, cores() // 2, cores()} - {0, present.instance_count()})
+    return [present, *(EngineOptions(instances=count) for count in counts if count <= cores())]
 
 
 def changes(options: EngineOptions) -> dict[str, bool | int | str]:
-    """The options that are not the defaults."""
+    """The options that differ from the defaults."""
     return options.model_dump(exclude_defaults=True)
 
 
 def compare(options: EngineOptions, samples: Sequence[Sample], defaults: Sequence[Sample]) -> Comparison:
-    """A contender's rounds beside the defaults' rounds."""
+    """Compare a contender's rounds with those of the defaults."""
     speed = np.median([default.wall / one.wall for one, default in zip(samples, defaults, strict=True)])
     cpu = np.median([one.cpu / default.cpu for one, default in zip(samples, defaults, strict=True)])
     return Comparison(changes=changes(options), speed=float(speed), cpu=float(cpu), rounds=len(samples))
 
 
 def is_better(comparison: Comparison) -> bool:
-    """Faster by enough, for no more processor time than is worth it."""
+    """Whether a contender is faster by enough, without using too much more processor time."""
     return comparison.speed >= MIN_GAIN and comparison.cpu <= MAX_CPU
 
 
 def joined(screened: Sequence[Comparison]) -> EngineOptions:
-    """All better options together; of two values of one option the faster."""
+    """All better options together; of several values of one option the fastest."""
     chosen: dict[str, bool | int | str] = {}
     for comparison in sorted(screened, key=lambda c: c.speed):
         if is_better(comparison):
@@ -156,9 +152,7 @@ def tune(graph: Path, spec: GraphSpec, progress: Callable[[float], None], second
     """
     started, load = time.monotonic(), os.getloadavg()[0] / cores()
     if load > BUSY:
-        _logger.warning(
-            "the machine is busy (load %.1f per core): what is measured now may not hold when it is idle", load
-        )
+        _logger.warning("the machine is busy (load %.1f per core): the result may not hold when it is idle", load)
 
     def until(share: float) -> Callable[[], bool]:
         def left() -> bool:
@@ -194,7 +188,7 @@ def tune(graph: Path, spec: GraphSpec, progress: Callable[[float], None], second
 
 
 class _Case:
-    """A session, and the rows that each of the instances is called with."""
+    """A session, and the rows that each instance is called with."""
 
     def __init__(
         self, graph: Path, spec: GraphSpec, options: EngineOptions, rows: int, session: Any | None = None
@@ -207,7 +201,7 @@ class _Case:
         self.sample()
 
     def sample(self) -> Sample:
-        """Call all instances once; the cost of the rows of one."""
+        """Call all instances at the same time; the cost of one call is its share of the total."""
         count = self.options.instance_count()
         began, cpu = time.perf_counter(), time.process_time()
         with ThreadPoolExecutor(count) as pool:
@@ -218,10 +212,10 @@ class _Case:
 
 
 def _alternate(cases: Sequence[_Case], left: Callable[[], bool]) -> list[list[Sample]]:
-    """One call of each case after the other, forwards and backwards in turn, while there is time; by case."""
+    """Call the cases one after the other, forwards and backwards in turn, while there is time; samples by case."""
     out: list[list[Sample]] = [[] for _ in cases]
     order = list(range(len(cases)))
-    while left() or len(out[0]) < _LEAST_ROUNDS:
+    while left() or len(out[0]) < _MIN_ROUNDS:
         for i in order:
             out[i].append(cases[i].sample())
         order.reverse()

@@ -1,6 +1,7 @@
 """Small generators for the compiled engine, and the engine built from them; needs a compiler."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from choreo.generators.unet.denoiser import Denoiser
 from choreo.generators.unet.graphs import unet_spec
 from choreo.generators.unet.network import MotionUNet
 from export.native.compiling import find_compiler
+from export.native.package import NativePackage, build_native
 
 Inputs = dict[str, NDArray[np.float32]]
 
@@ -52,6 +54,14 @@ def small_denoiser(
         denoiser.gaussian.variances.uniform_(0.01, 2)
         denoiser.gaussian.axes.copy_(torch.linalg.qr(torch.randn(channels, channels))[0])
     return denoiser, spec
+
+
+def build_denoiser(
+    denoiser: torch.nn.Module, spec: GeneratorSpec, folder: Path, processor: str = "native"
+) -> NativePackage:
+    graph = spec.graph("denoiser")
+    samples = partial(sample_inputs, graph)
+    return build_native(denoiser, graph.input_shapes, graph.output_shapes, folder, samples, "unet", processor)
 
 
 def torch_rows(denoiser: torch.nn.Module, inputs: Inputs) -> NDArray[np.float32]:

@@ -174,7 +174,7 @@ class Generator(ABC):
     family: ClassVar[str]
     """Name in the registry."""
     lowerings: ClassVar[Mapping[str, str]] = {}
-    """Graphs that can be compiled: name -> "module:function" (`export.native`)."""
+    """Graphs that can be compiled, and the names of their lowerings (`export.native.lowering`)."""
 
     def __init__(self, spec: GeneratorSpec) -> None:
         self.spec = spec

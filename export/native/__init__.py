@@ -1,1 +1,1 @@
-"""A compiled engine for the denoiser on the CPU, built at export for the machine at hand."""
+"""A compiled engine for graphs on the CPU, built at export for the machine at hand."""

@@ -1,8 +1,8 @@
-"""The compiled engine as a backend of Triton's own, without Python between the server and it.
+"""Serves the compiled engine as a backend of Triton's own, without Python between the server and the engine.
 
-A repository is portable as it was exported: its Python backend takes whichever engine fits the machine. A server on
-this machine is given another one, with the same models as links into it; those whose compiled engine fits are served by
-export/native/triton_backend.cpp.
+An exported repository is portable: its Python backend takes whichever engine fits the machine. A server on this machine
+is given another repository, with links to the same models, in which those with a usable compiled engine are served by
+triton_backend.cpp.
 """
 
 import logging
@@ -18,7 +18,7 @@ BACKEND: Final = "choreo"
 LIBRARY: Final = f"libtriton_{BACKEND}.so"
 LAYOUT: Final = "engine.txt"
 CALLS: Final = 2
-"""Calls in the engine at a time: one is shared out over all cores, the next one waits for parts of it to end."""
+"""Calls in the engine at the same time: one is divided over all cores, the next one fills the gaps at its end."""
 
 _logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ def link_model(root: Path, config: TritonModelConfig, folder: Path) -> None:
 
 
 def _manifest(version: Path, config: TritonModelConfig) -> dict[str, Any] | None:
-    """Manifest of a model's compiled engine, if that is what shall serve it and can."""
+    """The manifest of a model's compiled engine, if the engine is wanted and can be used."""
     options = EngineOptions.from_parameters(config.parameters)
     if config.backend != "python" or options.runtime == "onnxruntime" or not loader.exists(version):
         return None
@@ -52,8 +52,7 @@ def _link(version: Path, model: Path, config: TritonModelConfig, manifest: Mappi
     (model / "1").mkdir(parents=True)
     (model / "1" / LIBRARY).symlink_to(version / manifest["library"]["file"])
     tensors = [("input", *tensor) for tensor in manifest["inputs"]] + [("output", *manifest["output"])]
-    options = EngineOptions.from_parameters(config.parameters)
-    workers = options.instance_count() * options.threads()
+    workers = EngineOptions.from_parameters(config.parameters).workers()
     lines = [f"program {version / manifest['program']['file']}", f"workers {workers}"]
     lines += [" ".join(map(str, (role, name, *shape))) for role, name, shape in tensors]
     (model / "1" / LAYOUT).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -1,22 +1,25 @@
-"""The engine's library, compiled for the processor at hand."""
+"""Compiles the engine's library for a processor."""
 
 import functools
 import os
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from choreo.errors import InvalidArtifact, MissingDependency
 
-SOURCES: Final = tuple(Path(__file__).parent / name for name in ("engine.cpp", "triton_backend.cpp"))
+SOURCES: Final = tuple(sorted(Path(__file__).parent.rglob("*.cpp")))
+"""All of them are compiled: a kernel is added by its file alone, which registers its operators."""
 TIMEOUT_S: Final = 300.0
 FLAGS: Final = (
     "-std=c++17", "-O3", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden",
-    "-shared", "-fPIC", "-pthread", "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL",
+    "-fPIC", "-pthread",
 )  # fmt: skip
+LINK_FLAGS: Final = ("-shared", "-pthread", "-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL")
 
 CPU_FLAGS: Final = {
     "SSE3": "pni", "SSSE3": "ssse3", "SSE4_1": "sse4_1", "SSE4_2": "sse4_2", "AVX": "avx", "AVX2": "avx2", "FMA": "fma",
@@ -27,7 +30,7 @@ CPU_FLAGS: Final = {
     "AVX512BF16": "avx512_bf16", "AVX512FP16": "avx512_fp16", "AVXVNNI": "avx_vnni", "GFNI": "gfni", "VAES": "vaes",
     "VPCLMULQDQ": "vpclmulqdq", "SVE": "sve", "ARM_FEATURE_SVE": "sve", "ARM_NEON": "asimd",
 }  # fmt: skip
-"""Macros of instruction sets, `__NAME__` or `__NAME`, and what Linux calls them in /proc/cpuinfo."""
+"""The compiler's macros for instruction sets, without their underscores, and the names of these in /proc/cpuinfo."""
 
 
 @dataclass(frozen=True)
@@ -40,23 +43,27 @@ class Library:
 
 @functools.cache
 def compiled(processor: str = "native") -> Library:
-    """The library for this machine, made once in a process.
+    """The library for this machine, compiled once per process.
 
     Args:
-        processor: another one of GCC's names, for less than this machine has.
+        processor: GCC's name of a processor with fewer instruction sets than this one.
 
     Raises:
         MissingDependency: there is no GNU C++ compiler.
-        InvalidArtifact: it does not compile.
+        InvalidArtifact: the sources do not compile.
     """
     compiler = find_compiler()
-    target_flag = f"-mcpu={processor}" if os.uname().machine == "aarch64" else f"-march={processor}"
-    macros = _output([compiler, target_flag, "-dM", "-E", "-x", "c++", os.devnull])
+    target = f"-mcpu={processor}" if os.uname().machine == "aarch64" else f"-march={processor}"
+    macros = _output([compiler, target, "-dM", "-E", "-x", "c++", os.devnull])
     defined = {line.split()[1].strip("_") for line in macros.splitlines() if line.startswith("#define __")}
     with tempfile.TemporaryDirectory(prefix="choreo-native-") as folder:
-        target = Path(folder) / "engine.so"
-        _output([compiler, *FLAGS, target_flag, *map(str, SOURCES), "-o", str(target)])
-        return Library(target.read_bytes(), tuple(sorted({flag for m, flag in CPU_FLAGS.items() if m in defined})))
+        library = Path(folder) / "engine.so"
+        objects = [f"{folder}/{number}.o" for number in range(len(SOURCES))]
+        commands = [[compiler, *FLAGS, target, "-c", str(s), "-o", o] for s, o in zip(SOURCES, objects, strict=True)]
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            list(pool.map(_output, commands))
+        _output([compiler, *LINK_FLAGS, *objects, "-o", str(library)])
+        return Library(library.read_bytes(), tuple(sorted({flag for m, flag in CPU_FLAGS.items() if m in defined})))
 
 
 def find_compiler() -> str:
@@ -67,7 +74,7 @@ def find_compiler() -> str:
     """
     for name in (os.environ.get("CXX"), "g++"):
         found = shutil.which(name) if name else None
-        # Others call themselves that as well, and do not know its vectors.
+        # Clang may be installed under this name, and does not support the vector extensions in use.
         if found and "Free Software Foundation" in _output([found, "--version"]):
             return found
     raise MissingDependency("the compiled engine needs the GNU C++ compiler; install g++ or set CXX")

@@ -1,28 +1,56 @@
-// The interface of the engine: see engine.cpp.
+// Evaluates the operators of a program in the thread that calls it.
 #pragma once
 
-#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <vector>
 
-#pragma GCC visibility push(default)
-extern "C" {
+#include "kernels/operator.h"
+#include "program_file.h"
 
-// Of program files; floats per vector that they must be packed for.
-int64_t choreo_native_version();
-int64_t choreo_native_lanes();
+namespace native {
 
-// A handle, or null with a message in `error`. Its calls are one at a time, and each is one thread.
-void* choreo_native_open(const char* path, char* error, int64_t size);
+class Engine {
+ public:
+  // Throws Failure if the file is not a program that this engine can run, and names the operators it does not know.
+  explicit Engine(const char* path);
 
-// Evaluate rows: inputs are (rows, ...) each, one after the other, and so is the output. 0, or 1 with a message.
-int choreo_native_run(void* handle, int64_t rows, const float* const* inputs, float* output, char* error, int64_t size);
+  // Evaluate rows: each input is (rows, ...) and so is the output. Calls from several threads take turns.
+  void run(int64_t rows, const float* const* inputs, float* output);
 
-// Inputs of the program, and rows that go through it together.
-int64_t choreo_native_inputs(void* handle);
-int64_t choreo_native_block_rows(void* handle);
+  int64_t inputs() const { return inputs_; }
+  // Floats per row of an input; of the output for the index behind the last input.
+  int64_t floats(int64_t index) const { return buffers_[index].floats; }
+  // Rows that go through the network together.
+  int64_t block_rows() const { return block_rows_; }
 
-// Seconds that each operator took since the last call of this, which also starts the measuring; how many there are.
-int64_t choreo_native_profile(void* handle, double* seconds, int64_t count);
+  // Add the seconds spent in each operator since the last call to `seconds`. The first call starts the measurement.
+  // Returns the number of operators.
+  int64_t profile(double* seconds, int64_t count);
 
-void choreo_native_close(void* handle);
-}
-#pragma GCC visibility pop
+ private:
+  struct Free {
+    void operator()(float* p) const { std::free(p); }
+  };
+  using Memory = std::unique_ptr<float, Free>;
+  using Operators = std::vector<std::unique_ptr<Operator>>;
+
+  static Memory zeros(int64_t floats);
+  void read_buffers(WordReader& words);
+  Operators read_operators(WordReader& words, bool per_call);
+  void run_rows(int64_t rows, const float* const* inputs, float* output);
+  void run_all(const Operators& operators, const Frame& frame, double* spent);
+
+  ProgramFile file_;
+  int64_t inputs_ = 0, block_floats_ = 0, call_floats_ = 0, block_rows_ = 1;
+  std::vector<Buffer> buffers_;  // inputs, the output, those of blocks and calls
+  SharedState shared_;
+  Operators call_operators_, block_operators_;
+  Memory scratch_, block_, call_;
+  std::mutex mutex_;
+  std::vector<double> spent_;
+  bool profiled_ = false;
+};
+
+}  // namespace native

@@ -1,27 +1,24 @@
 """Loads a compiled engine and calls it.
 
-A copy of this file goes into a model's folder beside what it loads, and Triton's stub process imports it there: it
-needs NumPy and nothing of this program.
+A copy of this file is written to a model's folder next to the engine, where Triton's stub process imports it, so it
+depends on NumPy alone and not on the rest of this program.
 """
 
 import ctypes
 import hashlib
-import itertools
 import json
 import os
 import platform
-import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 MANIFEST: Final = "native.json"
-FORMAT: Final = 1
-"""Of the manifest."""
-_MESSAGE_BYTES: Final = 256
+FORMAT: Final = 2
+"""Version of the manifest and of the library's C interface (interface.h)."""
+_MESSAGE_BYTES: Final = 512
 
 
 class NativeUnavailable(RuntimeError):
@@ -29,15 +26,15 @@ class NativeUnavailable(RuntimeError):
 
 
 def exists(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder has a compiled engine, fit for this machine or not."""
+    """Whether a folder contains a compiled engine, usable on this machine or not."""
     return os.path.isfile(os.path.join(folder, MANIFEST))
 
 
 def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest of the engine in a folder, which is whole and fits this machine.
+    """The manifest of the engine in a folder, after checking that its files are complete and fit this machine.
 
     Raises:
-        NativeUnavailable: it is not, or does not.
+        NativeUnavailable: they are not, or do not.
     """
     manifest = _manifest(folder)
     for part in ("library", "program"):
@@ -46,7 +43,7 @@ def check(folder: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def cpu_flags() -> frozenset[str]:
-    """What this processor can do, in the words of Linux."""
+    """The instruction sets of this processor, by their names in /proc/cpuinfo."""
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
         for line in file:
             name, _, value = line.partition(":")
@@ -56,36 +53,47 @@ def cpu_flags() -> frozenset[str]:
 
 
 class NativeSession:
-    """Evaluates rows of one graph. Rows of a call are shared out over threads; calls may run beside each other."""
+    """Evaluates one graph. Its worker pool divides the rows of every call over cores, so callers need not.
 
-    def __init__(self, folder: str | os.PathLike[str], threads: int = 1) -> None:
+    Calls may be made from several threads at the same time; they share the workers.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], threads: int = 0) -> None:
         """Load the engine in a folder.
 
         Args:
-            threads: of one call, each with a part of its rows.
+            threads: cores to use, the caller's thread included; 0: all that this process may use.
 
         Raises:
-            NativeUnavailable: there is none, it is broken, or it was built for another processor.
+            NativeUnavailable: there is no engine, it is broken, or it was built for another processor.
         """
         manifest = _manifest(folder)
         self._inputs: dict[str, tuple[int, ...]] = {name: tuple(shape) for name, shape in manifest["inputs"]}
         self._name, self._shape = manifest["output"][0], tuple(manifest["output"][1])
         self._operators: list[str] = list(manifest.get("operators", ()))
-        library, self._program = (_checked(folder, manifest[part]) for part in ("library", "program"))
+        library, program = (_checked(folder, manifest[part]) for part in ("library", "program"))
         self._library = _library(library)
-        self._threads = max(1, threads)
-        self._lock = threading.Lock()
-        self._idle = [self._opened()]
-        self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
+        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+        workers = threads or len(os.sched_getaffinity(0))
+        handle = self._library.choreo_native_open(os.fsencode(program), workers, message, _MESSAGE_BYTES)
+        if not handle:
+            raise NativeUnavailable(_text(message))
+        self._handle: ctypes.c_void_p | None = ctypes.c_void_p(handle)
+        self._check_sizes()
 
     def run(
         self, names: Sequence[str] | None, inputs: Mapping[str, NDArray[np.float32]], options: Any = None
     ) -> list[NDArray[np.float32]]:
-        """Like ONNX Runtime's: outputs for inputs (rows, *shape) by name. There is one output; `options` are not used.
+        """Evaluate rows; has the signature of `onnxruntime.InferenceSession.run`.
+
+        Args:
+            names: of the outputs, of which there is one; None for all.
+            inputs: arrays (rows, *shape) by name.
+            options: ignored.
 
         Raises:
-            ValueError: an input is missing or has another shape.
-            RuntimeError: the engine failed.
+            ValueError: an input is missing or has another shape, or there is no such output.
+            RuntimeError: the engine failed or is closed.
         """
         if names is not None and list(names) != [self._name]:
             raise ValueError(f"the only output is {self._name!r}, not {list(names)}")
@@ -94,63 +102,45 @@ class NativeSession:
         shapes = [(rows, *shape) for shape in self._inputs.values()]
         if [array.shape for array in arrays] != shapes:
             raise ValueError(f"inputs must be {dict(zip(self._inputs, shapes, strict=True))}")
+        if self._handle is None:
+            raise RuntimeError("the compiled engine is closed")
         out = np.empty((rows, *self._shape), np.float32)
-        count = min(self._threads, max(rows, 1))
-        bounds = [rows * i // count for i in range(count + 1)]
-        parts = [([a[i:j] for a in arrays], out[i:j]) for i, j in itertools.pairwise(bounds)]
-        if self._pool is None or len(parts) == 1:
-            for part in parts:
-                self._run(*part)
-        else:
-            list(self._pool.map(lambda part: self._run(*part), parts))
+        pointers = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
+        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
+        if self._library.choreo_native_run(self._handle, rows, pointers, out.ctypes.data, message, _MESSAGE_BYTES):
+            raise RuntimeError(f"the compiled engine failed: {_text(message)}")
         return [out]
 
     def profile(self) -> list[tuple[str, float]]:
-        """Operators of one handle by kind, and the seconds that each took since the last call; the first call is none.
+        """Operators by name in the order in which they run, with the seconds spent in each since the last call.
 
-        For sessions of one thread without calls beside each other.
+        The first call starts the measurement. The seconds are summed over all workers.
         """
-        handle, count = self._idle[-1], len(self._operators)
+        count = len(self._operators)
         seconds = (ctypes.c_double * count)()
-        self._library.choreo_native_profile(handle, seconds, count)
+        self._library.choreo_native_profile(self._handle, seconds, count)
         return list(zip(self._operators, seconds, strict=True))
 
     def close(self) -> None:
-        """Give back memory and threads. Calls must have ended."""
-        if self._pool is not None:
-            self._pool.shutdown()
-        with self._lock:
-            handles, self._idle = self._idle, []
-        for handle in handles:
+        """Release memory and threads. Calls must have ended."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
             self._library.choreo_native_close(handle)
 
     def __del__(self) -> None:
-        if hasattr(self, "_idle"):
+        if hasattr(self, "_handle"):
             self.close()
 
-    def _run(self, arrays: list[NDArray[np.float32]], out: NDArray[np.float32]) -> None:
-        with self._lock:
-            handle = self._idle.pop() if self._idle else None
-        # As many handles as calls beside each other: each has working memory of its own, weights are shared.
-        handle = handle or self._opened()
-        pointers = (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
-        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
-        try:
-            status = self._library.choreo_native_run(
-                handle, len(out), pointers, out.ctypes.data, message, _MESSAGE_BYTES
+    def _check_sizes(self) -> None:
+        """A manifest that disagrees with the program would let the engine read past the end of an array."""
+        count = int(self._library.choreo_native_inputs(self._handle))
+        sizes = [int(self._library.choreo_native_floats(self._handle, i)) for i in range(count + 1)]
+        expected = [int(np.prod(shape, dtype=np.int64)) for shape in (*self._inputs.values(), self._shape)]
+        if sizes != expected:
+            self.close()
+            raise NativeUnavailable(
+                "the compiled engine's program has other inputs or another output than the manifest"
             )
-        finally:
-            with self._lock:
-                self._idle.append(handle)
-        if status:
-            raise RuntimeError(f"the compiled engine failed: {_text(message)}")
-
-    def _opened(self) -> ctypes.c_void_p:
-        message = ctypes.create_string_buffer(_MESSAGE_BYTES)
-        handle = self._library.choreo_native_open(os.fsencode(self._program), message, _MESSAGE_BYTES)
-        if not handle:
-            raise NativeUnavailable(_text(message))
-        return ctypes.c_void_p(handle)
 
 
 def lanes(path: str | os.PathLike[str]) -> int:
@@ -162,21 +152,21 @@ def _manifest(folder: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         with open(os.path.join(folder, MANIFEST), encoding="utf-8") as file:
             manifest = json.load(file)
-        found = manifest["format"], manifest["machine"]
+        version, machine = manifest["format"], manifest["machine"]
         missing = sorted(set(manifest["cpu_flags"]) - cpu_flags())
         list(manifest["inputs"]), list(manifest["output"]), dict(manifest["library"]), dict(manifest["program"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise NativeUnavailable(f"the compiled engine's {MANIFEST} cannot be read: {type(error).__name__}") from error
-    if found[0] != FORMAT:
-        raise NativeUnavailable(f"the compiled engine is of format {found[0]}, not {FORMAT}")
-    if found[1] != platform.machine() or missing:
+    if version != FORMAT:
+        raise NativeUnavailable(f"the compiled engine is of format {version}, not {FORMAT}")
+    if machine != platform.machine() or missing:
         lacking = f", and this one lacks {', '.join(missing)}" if missing else ""
-        raise NativeUnavailable(f"the compiled engine was built for another processor ({found[1]}){lacking}")
+        raise NativeUnavailable(f"the compiled engine was built for another processor ({machine}){lacking}")
     return dict(manifest)
 
 
 def _checked(folder: str | os.PathLike[str], entry: Mapping[str, str]) -> str:
-    """Path of a file in the folder, with the bytes that the manifest says: a library cut short would be a crash."""
+    """Path of a file in the folder, after comparing its hash: loading a truncated library would crash the process."""
     try:
         path = os.path.join(folder, os.path.basename(entry["file"]))
         with open(path, "rb") as file:
@@ -189,19 +179,21 @@ def _checked(folder: str | os.PathLike[str], entry: Mapping[str, str]) -> str:
 
 
 def _library(path: str) -> ctypes.CDLL:
+    pointer, integer, text = ctypes.c_void_p, ctypes.c_int64, ctypes.c_char_p
+    signatures: dict[str, tuple[Any, tuple[Any, ...]]] = {
+        "lanes": (integer, ()),
+        "open": (pointer, (text, integer, text, integer)),
+        "inputs": (integer, (pointer,)),
+        "floats": (integer, (pointer, integer)),
+        "run": (ctypes.c_int, (pointer, integer, pointer, pointer, text, integer)),
+        "profile": (integer, (pointer, pointer, integer)),
+        "close": (None, (pointer,)),
+    }
     try:
         library = ctypes.CDLL(path)
-        library.choreo_native_open.restype = ctypes.c_void_p
-        library.choreo_native_open.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_int64)
-        library.choreo_native_run.restype = ctypes.c_int
-        library.choreo_native_run.argtypes = (
-            ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64
-        )  # fmt: skip
-        library.choreo_native_close.restype = None
-        library.choreo_native_close.argtypes = (ctypes.c_void_p,)
-        library.choreo_native_lanes.restype = ctypes.c_int64
-        library.choreo_native_profile.restype = ctypes.c_int64
-        library.choreo_native_profile.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+        for name, (result, arguments) in signatures.items():
+            function = getattr(library, f"choreo_native_{name}")
+            function.restype, function.argtypes = result, arguments
     except (OSError, AttributeError) as error:
         raise NativeUnavailable(f"the compiled engine's library cannot be loaded: {error}") from error
     return library

@@ -1,4 +1,4 @@
-"""The files of a compiled engine: built, and compared with torch before anybody uses them."""
+"""Writes the files of a compiled engine, and compares it with torch before anyone uses it."""
 
 import functools
 import hashlib
@@ -6,63 +6,79 @@ import json
 import platform
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from choreo.errors import InvalidArtifact
 from choreo.files import atomic_write
-from choreo.generators.network import sample_inputs
-from choreo.generators.spec import GraphSpec
 from export.native import loader
 from export.native.compiling import Library, compiled
 from export.native.lowering import lower
-from export.native.program import Program
+from export.native.program import Program, Shape
 from export.onnx_graphs import PARITY_BATCHES, TOLERANCE
 
 PROGRAM: Final = "native.bin"
 LOADER: Final = "native_loader.py"
 """The copy of `loader` that Triton's stub process imports."""
 
+Samples = Callable[[int, int], dict[str, Tensor]]
+"""(rows, seed) -> random valid inputs (rows, *shape) by name."""
+
 
 @dataclass(frozen=True)
 class NativePackage:
-    """Files of one graph, and its largest difference from torch by batch size."""
+    """The files of one graph, and its largest absolute difference from torch by batch size."""
 
     files: tuple[Path, ...]
     parity: dict[int, float]
 
 
-def build_native(denoiser: nn.Module, graph: GraphSpec, folder: Path, processor: str = "native") -> NativePackage:
-    """Compile the engine for this machine, lower the denoiser for it and write both.
+def build_native(
+    module: nn.Module,
+    inputs: dict[str, Shape],
+    outputs: dict[str, Shape],
+    folder: Path,
+    samples: Samples,
+    lowering: str,
+    processor: str = "native",
+) -> NativePackage:
+    """Compile the engine for this machine, lower a module for it and write both.
 
     Args:
-        processor: see `compiled`.
+        module: takes the inputs in order; is in evaluation mode.
+        inputs: shapes by name, without the batch axis.
+        outputs: likewise.
+        folder: is created if missing.
+        samples: random valid inputs, for the comparison with torch.
+        lowering: name of the function that lowers the module, see `export.native.lowering`.
+        processor: see `export.native.compiling.compiled`.
 
     Raises:
         MissingDependency: there is no compiler.
-        CannotLower: the denoiser is made of what the engine does not know.
-        InvalidArtifact: the engine does not compile, or is further from torch than it may be.
+        CannotLower: there is no such lowering, or the module has parts that the engine has no operator for.
+        InvalidArtifact: the engine does not compile, or differs from torch by more than the tolerance.
     """
     library = compiled(processor)
-    files = write_native(library, lower(denoiser, graph, lanes_of(library)), folder)
+    files = write_native(library, lower(module, inputs, outputs, lanes_of(library), lowering), folder)
     try:
-        return NativePackage(files, _parity(denoiser, graph, folder))
+        return NativePackage(files, _parity(module, list(inputs), samples, folder))
     except loader.NativeUnavailable as error:
         raise InvalidArtifact(f"the compiled engine cannot be loaded where it was built: {error}") from error
 
 
 def write_native(library: Library, program: Program, folder: Path) -> tuple[Path, ...]:
-    """The files of a compiled engine: library, program, manifest and loader."""
+    """Write the files of a compiled engine, library, program, manifest and loader, and return their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    # A library that is loaded already is found by its path, whatever has become of the file: the name tells them apart.
+    # The dynamic linker recognises a library that is loaded already by its path, so other content needs another name.
     name = f"native-{hashlib.sha256(library.content).hexdigest()[:12]}.so"
     files = tuple(folder / file for file in (name, PROGRAM, loader.MANIFEST, LOADER))
-    # In new files: what is mapped already keeps its bytes.
+    # As new files, because processes may have the old ones mapped.
     atomic_write(files[0], library.content)
     atomic_write(files[1], program.encode())
     manifest = {
@@ -79,6 +95,12 @@ def write_native(library: Library, program: Program, folder: Path) -> tuple[Path
     return files
 
 
+def sources() -> list[Path]:
+    """All files that a compiled engine depends on: a change in one of them makes existing engines obsolete."""
+    here = Path(__file__).parent
+    return sorted(file for kind in ("*.py", "*.cpp", "*.h") for file in here.rglob(kind))
+
+
 @functools.cache
 def lanes_of(library: Library) -> int:
     """Floats per vector of a library for this machine."""
@@ -93,13 +115,14 @@ def _entry(file: Path) -> dict[str, str]:
 
 
 @torch.no_grad()
-def _parity(denoiser: nn.Module, graph: GraphSpec, folder: Path) -> dict[int, float]:
+def _parity(module: nn.Module, names: list[str], samples: Samples, folder: Path) -> dict[int, float]:
     session, worst = loader.NativeSession(folder), dict[int, float]()
     try:
         for batch in PARITY_BATCHES:
-            inputs = sample_inputs(graph, batch, seed=batch)
+            drawn = samples(batch, batch)
+            inputs = {name: drawn[name] for name in names}
             (actual,) = session.run(None, {name: values.numpy() for name, values in inputs.items()})
-            worst[batch] = float(np.abs(denoiser(*inputs.values()).numpy() - actual).max())
+            worst[batch] = float(np.abs(module(*inputs.values()).numpy() - actual).max())
     finally:
         session.close()
     if not max(worst.values()) <= TOLERANCE["float32"]:

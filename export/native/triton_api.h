@@ -1,6 +1,6 @@
-// The part of Triton's backend interface that is used here (github.com/triton-inference-server/core, tritonbackend.h and
-// tritonserver.h, version 1). Its functions are those of the server that loads this; elsewhere they are not there, and
-// nothing calls them.
+// The part of Triton's backend interface that is used here: tritonbackend.h and tritonserver.h, version 1, of
+// github.com/triton-inference-server/core. The server that loads this library provides the functions; in other processes
+// they are missing, and nothing calls them.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
-// Serves the engine as a backend of Triton: inputs are read, and outputs written, where the client has them in shared
-// memory; nothing is copied but what several requests of one batch must have in one piece.
+// The engine as a backend of Triton: inputs are read from, and outputs written to, the client's shared memory; data is
+// copied only where several requests of a batch are joined.
 //
-// A version's folder names in `engine.txt` the program, the number of threads, and the tensors with their shapes.
+// A file `engine.txt` in the version folder names the program, the number of workers, and the tensors with their shapes.
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -12,12 +12,12 @@
 #include <string>
 #include <vector>
 
-#include "crew.h"
 #include "triton_api.h"
+#include "worker_pool.h"
 
 namespace {
 
-// What a client is told, and with which code.
+// An error whose message and code the client is told.
 struct Refusal : std::runtime_error {
   Refusal(TRITONSERVER_Error_Code code, const std::string& message) : std::runtime_error(message), code(code) {}
   TRITONSERVER_Error_Code code;
@@ -69,7 +69,7 @@ struct Layout {
 
   explicit Layout(const std::string& path) {
     std::ifstream file(path);
-    if (!file) throw std::runtime_error("there is no engine.txt beside the model");
+    if (!file) throw std::runtime_error("there is no engine.txt in the version folder");
     for (std::string line; std::getline(file, line);) {
       std::istringstream words(line);
       std::string kind;
@@ -84,7 +84,7 @@ struct Layout {
         for (int64_t n; words >> n;) tensor.shape.push_back(n);
         (kind == "input" ? inputs : outputs).push_back(tensor);
       } else {
-        throw std::runtime_error("engine.txt has a line that says " + kind);
+        throw std::runtime_error("engine.txt has an unknown line: " + kind);
       }
     }
     if (workers < 1 || workers > 1024 || inputs.empty() || outputs.size() != 1)
@@ -94,23 +94,23 @@ struct Layout {
 
 struct Model {
   Layout layout;
-  native::Crew crew;
+  native::WorkerPool pool;
 
   explicit Model(const std::string& folder)
-      : layout(folder + "/engine.txt"), crew(layout.program.c_str(), layout.workers, floats()) {}
+      : layout(folder + "/engine.txt"), pool(layout.program.c_str(), layout.workers) {
+    if (pool.inputs() != int64_t(layout.inputs.size()))
+      throw std::runtime_error("the program has another number of inputs than engine.txt");
+    for (int64_t i = 0; i <= pool.inputs(); i++) {
+      const Tensor& tensor = i < pool.inputs() ? layout.inputs[i] : output();
+      if (tensor.floats() != pool.floats(i))
+        throw std::runtime_error("'" + tensor.name + "' has another size in the program than in engine.txt");
+    }
+  }
 
   const Tensor& output() const { return layout.outputs[0]; }
-
- private:
-  std::vector<int64_t> floats() const {
-    std::vector<int64_t> all;
-    for (const Tensor& tensor : layout.inputs) all.push_back(tensor.floats());
-    all.push_back(output().floats());
-    return all;
-  }
 };
 
-// One request: where its inputs are, where its output goes, and what went wrong.
+// One request: the addresses of its inputs and of its output, or its error.
 class Request {
  public:
   Request(TRITONBACKEND_Request* request, const Model& model) : request_(request) {
@@ -119,26 +119,26 @@ class Request {
       check(TRITONBACKEND_RequestIsCancelled(request, &cancelled));
       if (cancelled) throw Refusal(kCancelled, "the request was cancelled");
       for (const Tensor& tensor : model.layout.inputs) inputs_.push_back(read(tensor));
-      answer(model.output());
+      prepare_response(model.output());
     });
   }
   Request(const Request&) = delete;
   Request(Request&& other) = delete;
 
-  bool sound() const { return error_ == nullptr; }
+  bool valid() const { return error_ == nullptr; }
   int64_t rows() const { return rows_; }
   const std::vector<const float*>& inputs() const { return inputs_; }
   float* output() const { return output_; }
   void fail() { error_ = TRITONSERVER_ErrorNew(kInternal, "inference failed"); }
 
-  // Answer, count, and give back the request, which is done for then.
+  // Send the response, report statistics and release the request, which must not be used afterwards.
   void finish(TRITONBACKEND_ModelInstance* instance, uint64_t began, uint64_t computing, uint64_t computed) {
-    const bool success = sound();
+    const bool success = valid();
     if (response_ == nullptr) ignore(TRITONBACKEND_ResponseNew(&response_, request_));
     if (response_ != nullptr) ignore(TRITONBACKEND_ResponseSend(response_, kFinalResponse, error_));
     ignore(TRITONBACKEND_ModelInstanceReportStatistics(instance, request_, success, began, computing, computed, now()));
     ignore(TRITONBACKEND_RequestRelease(request_, kReleaseAll));
-    // Sending takes the response, but not the error.
+    // Sending takes ownership of the response, but not of the error.
     ignore(error_);
   }
 
@@ -156,12 +156,12 @@ class Request {
     if (!fits) throw Refusal(kInvalidArgument, "input '" + tensor.name + "' has another type or shape");
     if (rows_ == 0) rows_ = shape[0];
     if (rows_ < 1 || shape[0] != rows_ || bytes != uint64_t(rows_ * tensor.floats()) * sizeof(float))
-      throw Refusal(kInvalidArgument, "input '" + tensor.name + "' has another number of rows, or of bytes");
-    return whole(input, buffers, bytes);
+      throw Refusal(kInvalidArgument, "input '" + tensor.name + "' has another number of rows or bytes");
+    return contiguous(input, buffers, bytes);
   }
 
-  // The input in one piece: where it is, or a copy.
-  const float* whole(TRITONBACKEND_Input* input, uint32_t buffers, uint64_t bytes) {
+  // The input as one contiguous array: in place if it is one, otherwise a copy.
+  const float* contiguous(TRITONBACKEND_Input* input, uint32_t buffers, uint64_t bytes) {
     char* to = nullptr;
     for (uint32_t i = 0; i < buffers; i++) {
       const void* from = nullptr;
@@ -185,7 +185,7 @@ class Request {
     return copies_.back().get();
   }
 
-  void answer(const Tensor& tensor) {
+  void prepare_response(const Tensor& tensor) {
     std::vector<int64_t> shape{rows_};
     shape.insert(shape.end(), tensor.shape.begin(), tensor.shape.end());
     check(TRITONBACKEND_ResponseNew(&response_, request_));
@@ -198,7 +198,7 @@ class Request {
     const uint64_t bytes = uint64_t(rows_ * tensor.floats()) * sizeof(float);
     check(TRITONBACKEND_OutputBuffer(output, &buffer, bytes, &memory, &memory_id));
     if (memory == kGpu || reinterpret_cast<uintptr_t>(buffer) % alignof(float) != 0)
-      throw Refusal(kUnsupported, "outputs on a GPU, or at odd addresses, are not supported");
+      throw Refusal(kUnsupported, "outputs on a GPU or at unaligned addresses are not supported");
     output_ = static_cast<float*>(buffer);
   }
 
@@ -213,7 +213,7 @@ class Request {
 
 using Batch = std::vector<Request*>;
 
-// Rows of several requests in one piece, so that small ones do not pay for all weights alone.
+// Evaluate the rows of several requests as one call, so that the weights are not read for every small request.
 void evaluate_joined(Model& model, const Batch& batch, int64_t rows) {
   std::vector<std::unique_ptr<float[]>> joined;
   std::vector<const float*> inputs;
@@ -226,7 +226,7 @@ void evaluate_joined(Model& model, const Batch& batch, int64_t rows) {
   }
   const int64_t floats = model.output().floats();
   const auto output = std::make_unique<float[]>(size_t(rows * floats));
-  model.crew.run(rows, inputs, output.get());
+  model.pool.run(rows, inputs.data(), output.get());
   const float* from = output.get();
   for (const Request* one : batch) {
     std::copy_n(from, one->rows() * floats, one->output());
@@ -237,11 +237,11 @@ void evaluate_joined(Model& model, const Batch& batch, int64_t rows) {
 void evaluate(Model& model, const Batch& batch, int64_t rows) {
   try {
     if (batch.size() == 1)
-      model.crew.run(rows, batch[0]->inputs(), batch[0]->output());
+      model.pool.run(rows, batch[0]->inputs().data(), batch[0]->output());
     else if (!batch.empty())
       evaluate_joined(model, batch, rows);
   } catch (const std::exception& error) {
-    // Clients are not told what may name this machine's files.
+    // Clients are not told the message, which may name files of this machine.
     ignore(TRITONSERVER_LogMessage(kLogError, __FILE__, __LINE__, error.what()));
     for (Request* one : batch) one->fail();
   }
@@ -264,7 +264,7 @@ TRITONSERVER_Error* TRITONBACKEND_Initialize(TRITONBACKEND_Backend*) {
   return guarded([] {
     uint32_t major = 0, minor = 0;
     check(TRITONBACKEND_ApiVersion(&major, &minor));
-    if (major != kApiMajor || minor < kApiMinor) throw Refusal(kUnsupported, "this Triton has another backend interface");
+    if (major != kApiMajor || minor < kApiMinor) throw Refusal(kUnsupported, "this version of Triton has another backend interface");
   });
 }
 
@@ -291,21 +291,21 @@ TRITONSERVER_Error* TRITONBACKEND_ModelFinalize(TRITONBACKEND_Model* model) {
 
 TRITONSERVER_Error* TRITONBACKEND_ModelInstanceExecute(TRITONBACKEND_ModelInstance* instance,
                                                        TRITONBACKEND_Request** requests, const uint32_t count) {
-  // With an error from here the requests would stay the server's: from now on every one of them is answered.
   const uint64_t began = now();
   Model* model = nullptr;
   if (TRITONSERVER_Error* error = guarded([&] { model = model_of(instance); })) return error;
+  // An error returned above leaves the requests to the server. From here on every request gets a response of its own.
   std::vector<std::unique_ptr<Request>> all;
-  Batch sound;
+  Batch valid;
   int64_t rows = 0;
   for (uint32_t i = 0; i < count; i++) {
     all.push_back(std::make_unique<Request>(requests[i], *model));
-    if (!all.back()->sound()) continue;
-    sound.push_back(all.back().get());
+    if (!all.back()->valid()) continue;
+    valid.push_back(all.back().get());
     rows += all.back()->rows();
   }
   const uint64_t computing = now();
-  evaluate(*model, sound, rows);
+  evaluate(*model, valid, rows);
   const uint64_t computed = now();
   for (const auto& one : all) one->finish(instance, began, computing, computed);
   ignore(TRITONBACKEND_ModelInstanceReportBatchStatistics(instance, uint64_t(rows), began, computing, computed, now()));

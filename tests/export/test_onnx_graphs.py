@@ -66,7 +66,7 @@ def test_convolutions_are_two_dimensional_and_the_batch_axis_is_free(graphs: Pat
         assert value.type.tensor_type.shape.dim[0].dim_param
 
 
-def test_a_graph_of_other_weights_is_found_out(generator: Generator, graphs: Path) -> None:
+def test_a_graph_with_other_weights_is_detected(generator: Generator, graphs: Path) -> None:
     other = Generator(generator.config).eval()
     for p in other.parameters():
         torch.nn.init.normal_(p, std=0.15)
@@ -113,7 +113,7 @@ def test_a_repository_is_built_once_per_checkpoint(checkpoint: Path, tmp_path: P
 
 
 @needs_compiler
-def test_a_compiled_engine_is_built_beside_the_denoiser(checkpoint: Path, tmp_path: Path) -> None:
+def test_a_compiled_engine_is_built_for_the_denoiser(checkpoint: Path, tmp_path: Path) -> None:
     built = build_repository(checkpoint, tmp_path)
     folder = tmp_path / "denoiser" / "1"
     assert max(built.parity["native"].values()) <= TOLERANCE["float32"]
@@ -126,7 +126,7 @@ def test_a_compiled_engine_is_built_beside_the_denoiser(checkpoint: Path, tmp_pa
 
 
 @pytest.mark.parametrize("why", ["no compiler", "half precision"])
-def test_without_one_the_graph_is_served(
+def test_without_a_compiled_engine_the_graph_is_served(
     checkpoint: Path, tmp_path: Path, why: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def missing(*_: object) -> None:

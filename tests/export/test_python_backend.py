@@ -1,9 +1,8 @@
-"""The Python backend model outside Triton: `triton_python_backend_utils` is replaced by the few classes it uses."""
+"""The Python backend model outside of Triton: a fake `triton_python_backend_utils` has the few classes it uses."""
 
 import importlib.util
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -12,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf import json_format, text_format
-from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
+from native_engine import build_denoiser, needs_compiler, small_denoiser, some_inputs, torch_rows
 from numpy.typing import NDArray
 from tiny_generator import tiny_inputs, tiny_repository, tiny_spec, write_graphs
 from tritonclient.grpc import model_config_pb2
 
 from export.engine_options import EngineOptions
-from export.native.package import build_native
 from export.repository import Profile, RepositorySettings, write_config, write_repository
 
 
@@ -105,26 +103,8 @@ def output(response: Response) -> NDArray:
     return tensor.values
 
 
-def test_requests_share_one_run_and_get_their_own_rows(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    session, runs = model._session, []
-
-    class Counting:
-        def run(self, *args: Any) -> Any:
-            runs.append(args)
-            return session.run(*args)
-
-    monkeypatch.setattr(model, "_session", Counting())
-    requests = [request(rows, seed=rows) for rows in (1, 3, 2)]
-    responses = model.execute(requests)
-    assert len(runs) == 1
-    for one, response in zip(requests, responses, strict=True):
-        np.testing.assert_allclose(output(response), np.sqrt(one.inputs["x"]) / 2, rtol=1e-6)
-
-
-@pytest.mark.parametrize(("rows", "runs"), [(1, [1]), (2, [1, 1]), (3, [3])])
-def test_the_two_rows_of_a_lone_window_are_computed_beside_each_other(
-    model: Any, monkeypatch: pytest.MonkeyPatch, rows: int, runs: list[int]
-) -> None:
+@pytest.mark.parametrize("rows", [(2,), (1, 3, 2)])
+def test_all_rows_are_evaluated_in_one_call(model: Any, rows: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     session, seen = model._session, []
 
     class Counting:
@@ -133,11 +113,11 @@ def test_the_two_rows_of_a_lone_window_are_computed_beside_each_other(
             return session.run(names, inputs)
 
     monkeypatch.setattr(model, "_session", Counting())
-    monkeypatch.setattr(model, "_pool", ThreadPoolExecutor(2))
-    one = request(rows)
-    (response,) = model.execute([one])
-    assert seen == runs
-    np.testing.assert_allclose(output(response), np.sqrt(one.inputs["x"]) / 2, rtol=1e-6)
+    requests = [request(count, seed=count) for count in rows]
+    responses = model.execute(requests)
+    assert seen == [sum(rows)]
+    for one, response in zip(requests, responses, strict=True):
+        np.testing.assert_allclose(output(response), np.sqrt(one.inputs["x"]) / 2, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +146,7 @@ def test_cancelled_requests_are_not_computed(model: Any) -> None:
     assert [r.error.code for r in model.execute([cancelled])] == [Error.CANCELLED]
 
 
-def test_a_failing_session_tells_clients_nothing_of_this_machine(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_failed_session_is_not_sent_to_clients(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class Failing:
         def run(self, *_: Any) -> Any:
             raise RuntimeError("cannot read /srv/secret/model.onnx")
@@ -179,11 +159,11 @@ def test_a_failing_session_tells_clients_nothing_of_this_machine(model: Any, mon
 
 @needs_compiler
 @pytest.mark.parametrize("runtime", ["auto", "native", "onnxruntime", "another processor"])
-def test_the_compiled_engine_beside_the_graph(tmp_path: Path, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiled_engine_next_to_the_graph(tmp_path: Path, runtime: str, monkeypatch: pytest.MonkeyPatch) -> None:
     denoiser, spec = small_denoiser()
     graphs, root = write_graphs(tmp_path / "graphs", spec), tmp_path / "model_repo"
     settings = RepositorySettings(engine=EngineOptions(runtime="auto" if " " in runtime else runtime))
-    beside = build_native(denoiser, spec, tmp_path / "native").files
+    beside = build_denoiser(denoiser, spec, tmp_path / "native").files
     write_repository(root, spec, graphs, settings=settings, beside={"denoiser": beside})
     if runtime == "another processor":
         manifest = root / "denoiser" / "1" / "native.json"
@@ -199,7 +179,7 @@ def test_the_compiled_engine_beside_the_graph(tmp_path: Path, runtime: str, monk
     model.finalize()
 
 
-def test_one_that_is_asked_for_and_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_engine_that_is_wanted_and_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tiny_repository(tmp_path / "model_repo")
     settings = RepositorySettings(engine=EngineOptions(runtime="native"))
     write_config(root, tiny_spec(), "denoiser", Profile.CPU, settings)
@@ -208,6 +188,6 @@ def test_one_that_is_asked_for_and_not_there(tmp_path: Path, monkeypatch: pytest
     assert "ONNX Runtime is used" in sys.modules["triton_python_backend_utils"].log[0]
 
 
-def test_finalize_lets_go_of_the_session(model: Any) -> None:
+def test_finalize_releases_the_session(model: Any) -> None:
     model.finalize()
     assert model._session is None

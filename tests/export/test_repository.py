@@ -79,8 +79,7 @@ def test_configuration_of_the_cpu_profile(root: Path, spec: ModelSpec, graphs: G
     assert [w.batch_size for w in read.warmup] == [1, max_batch]
     assert all(set(w.inputs) == set(graph_inputs(spec, graph)) for w in read.warmup)
     assert ModelSpec.model_validate_json(read.parameters["choreo"]) == spec
-    assert read.parameters["allow_spinning"] == "0"
-    assert not read.response_cache
+    assert read.parameters["runtime"] == "auto"
 
 
 def test_a_queue_limit_is_set_only_where_it_is_wanted(root: Path, spec: ModelSpec, graphs: Graphs) -> None:

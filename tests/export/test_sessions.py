@@ -1,4 +1,5 @@
-"""Which engine evaluates a graph. The graph beside the compiled engine computes something else, so that it shows."""
+"""Which engine evaluates a graph. The ONNX graph next to the compiled engine computes something else, to tell which of
+both was used."""
 
 import asyncio
 import json
@@ -7,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
+from native_engine import build_denoiser, needs_compiler, small_denoiser, some_inputs, torch_rows
 from tiny_generator import write_graphs
 
 from choreo.errors import InvalidArtifact
 from export.engine_options import EngineOptions, Runtime
 from export.native.loader import MANIFEST
-from export.native.package import build_native
 from export.repository import Profile, RepositorySettings, write_config, write_repository
 from export.sessions import open_session
 from serving.engines.local import OnnxEngine
@@ -24,7 +24,7 @@ SPEC = small_denoiser()[1]
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
-    package = build_native(*small_denoiser(), folder / "native")
+    package = build_denoiser(*small_denoiser(), folder / "native")
     root = folder / "model_repo"
     written = write_repository(root, SPEC, write_graphs(folder / "graphs", SPEC), beside={"denoiser": package.files})
     assert {root / "denoiser" / "1" / file.name for file in package.files} <= set(written)
@@ -54,7 +54,7 @@ class TestChoice:
         assert evaluated(root, EngineOptions(runtime=runtime, intra_op_threads=2)) == engine
 
     @pytest.mark.parametrize("runtime", ["auto", "native"])
-    def test_one_for_another_processor(
+    def test_an_engine_for_another_processor(
         self, root: Path, runtime: Runtime, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         manifest = root / "denoiser" / "1" / MANIFEST
@@ -87,11 +87,11 @@ class TestChoice:
 @needs_compiler
 @pytest.mark.e2e
 def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a server of somebody else, which is given the repository as it was exported."""
+    """As on a server that is given the repository as it was exported."""
     from serving.engines.triton import TritonEngine
     from serving.triton.supervisor import TritonServer, TritonSettings
 
-    package, root = build_native(*small_denoiser(), tmp_path / "native"), tmp_path / "model_repo"
+    package, root = build_denoiser(*small_denoiser(), tmp_path / "native"), tmp_path / "model_repo"
     write_repository(root, SPEC, write_graphs(tmp_path / "graphs", SPEC), beside={"denoiser": package.files})
     inputs = some_inputs(SPEC, 5, x=np.abs)
 
@@ -107,7 +107,7 @@ def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path, monkeypat
         assert which(inputs, asyncio.run(remote(server.grpc_url))) == "native"
 
 
-def test_where_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_compiled_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path / "model_repo"
     write_repository(root, SPEC, write_graphs(tmp_path / "graphs", SPEC))
     with caplog.at_level(logging.WARNING):
@@ -117,7 +117,7 @@ def test_where_there_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert "compiled engine" in caplog.text
 
 
-def test_a_graph_that_is_none(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_graph(tmp_path: Path) -> None:
     (tmp_path / "denoiser.onnx").write_bytes(b"broken")
     with pytest.raises(InvalidArtifact, match=r"denoiser\.onnx"):
         open_session(tmp_path / "denoiser.onnx", EngineOptions())

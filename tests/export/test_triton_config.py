@@ -15,7 +15,6 @@ from export.triton_config import (
     QueuePolicy,
     TensorConfig,
     TritonModelConfig,
-    VersionPolicy,
     WarmupInput,
     parse,
     render,
@@ -26,36 +25,17 @@ name = st.text(st.characters(codec="utf-8"), min_size=1, max_size=12)
 dims = st.lists(st.integers(-1, 2**40), min_size=1, max_size=4).map(tuple)
 int32 = st.integers(0, 2**31 - 1)
 uint32 = st.integers(0, 2**32 - 1)
-uint64 = st.integers(0, 2**64 - 1)
-dtype = st.sampled_from(["FP32", "FP16", "INT64", "STRING", "BOOL", "BF16"])
 
-tensors = st.lists(st.builds(TensorConfig, name=name, dtype=dtype, dims=dims), unique_by=lambda t: t.name).map(tuple)
-policies = st.builds(
-    QueuePolicy,
-    timeout_action=st.sampled_from(["REJECT", "DELAY"]),
-    default_timeout_microseconds=uint64,
-    allow_timeout_override=st.booleans(),
-    max_queue_size=uint32,
-)
-batchers = st.builds(
-    DynamicBatching,
-    preferred_batch_size=st.lists(int32, max_size=3).map(tuple),
-    max_queue_delay_microseconds=uint64,
-    default_queue_policy=st.none() | policies,
-)
-groups = st.builds(
-    InstanceGroup,
-    kind=st.sampled_from(["AUTO", "CPU", "GPU", "MODEL"]),
-    count=int32,
-    gpus=st.lists(int32, max_size=2).map(tuple),
-)
-warmup_inputs = st.builds(WarmupInput, dtype=dtype, dims=dims, data=st.sampled_from(["zero", "random"]))
+tensors = st.lists(st.builds(TensorConfig, name=name, dims=dims), unique_by=lambda t: t.name).map(tuple)
+policies = st.builds(QueuePolicy, max_queue_size=uint32)
+batchers = st.builds(DynamicBatching, default_queue_policy=st.none() | policies)
+groups = st.builds(InstanceGroup, kind=st.sampled_from(["CPU", "GPU"]), count=int32)
+warmup_inputs = st.builds(WarmupInput, dims=dims)
 warmups = st.builds(
     ModelWarmup,
     name=name,
     batch_size=uint32,
     inputs=st.dictionaries(name, warmup_inputs, min_size=1, max_size=3),
-    count=uint32,
 )
 graph_specs = st.builds(GraphSpec, batch_size=int32, inputs=st.dictionaries(name, dims, max_size=3))
 accelerators = st.lists(
@@ -63,21 +43,8 @@ accelerators = st.lists(
 ).map(tuple)
 optimizations = st.builds(
     Optimization,
-    cuda=st.none()
-    | st.builds(
-        Cuda,
-        graphs=st.booleans(),
-        busy_wait_events=st.booleans(),
-        output_copy_stream=st.booleans(),
-        graph_spec=st.lists(graph_specs, max_size=2).map(tuple),
-    ),
+    cuda=st.none() | st.builds(Cuda, graphs=st.booleans(), graph_spec=st.lists(graph_specs, max_size=2).map(tuple)),
     gpu_accelerators=accelerators,
-    cpu_accelerators=accelerators,
-)
-versions = st.one_of(
-    st.builds(VersionPolicy, kind=st.just("latest"), num_versions=st.integers(1, 2**32 - 1)),
-    st.just(VersionPolicy(kind="all")),
-    st.builds(VersionPolicy, kind=st.just("specific"), versions=st.lists(int32, min_size=1, max_size=3).map(tuple)),
 )
 
 
@@ -91,14 +58,12 @@ def configs(draw: st.DrawFn) -> TritonModelConfig:
         max_batch_size=max_batch_size,
         inputs=draw(tensors),
         outputs=draw(tensors),
-        version_policy=draw(st.none() | versions),
         optimization=draw(st.none() | optimizations),
         dynamic_batching=draw(st.none() | batchers) if max_batch_size else None,
         instance_groups=tuple(draw(st.lists(groups, max_size=2))),
         default_model_filename=draw(text),
         parameters=draw(st.dictionaries(text, text, max_size=4)),
         warmup=tuple(draw(st.lists(warmups, max_size=2))),
-        response_cache=draw(st.booleans()),
     )
 
 
@@ -145,14 +110,38 @@ def test_triton_reads_the_names_it_documents() -> None:
         'name: "m"',
     ],
 )
-def test_text_that_is_no_configuration_is_refused(broken: str) -> None:
+def test_text_that_is_not_a_configuration_is_refused(broken: str) -> None:
     with pytest.raises(InvalidArtifact):
         parse(broken)
 
 
-def test_a_field_that_would_be_lost_is_refused() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sequence_batching { }",
+        "response_cache { enable: true }",
+        "version_policy { latest { num_versions: 2 } }",
+        "dynamic_batching { max_queue_delay_microseconds: 5 }",
+        "dynamic_batching { default_queue_policy { default_timeout_microseconds: 5 } }",
+        "instance_group { kind: KIND_GPU count: 1 gpus: 0 }",
+        "optimization { execution_accelerators { cpu_execution_accelerator { name: 'openvino' } } }",
+        "optimization { cuda { busy_wait_events: true } }",
+        "model_warmup { name: 'w' inputs { key: 'x' value { data_type: TYPE_FP32 dims: 1 random_data: true } } }",
+        "model_warmup { name: 'w' inputs { key: 'x' value { data_type: TYPE_INT8 dims: 1 zero_data: true } } }",
+    ],
+)
+def test_a_field_that_would_be_lost_is_refused(text: str) -> None:
     with pytest.raises(InvalidArtifact, match="does not know"):
-        parse(render(minimal()) + "sequence_batching { }")
+        parse(render(minimal()) + text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["instance_group { kind: KIND_MODEL count: 1 }", "input { name: 'ids' data_type: TYPE_INT64 dims: 1 }"],
+)
+def test_a_value_that_cannot_be_expressed_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArtifact, match="cannot be used"):
+        parse(render(minimal()) + text)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +153,6 @@ def test_a_field_that_would_be_lost_is_refused() -> None:
         {"inputs": ({"name": "x", "dims": (1,)}, {"name": "x", "dims": (2,)})},
         {"name": "../m"},
         {"unknown": 1},
-        {"version_policy": {"kind": "all", "num_versions": 2}},
-        {"version_policy": {"kind": "specific"}},
         {"warmup": ({"name": "w", "batch_size": 1, "inputs": {}},)},
     ],
 )

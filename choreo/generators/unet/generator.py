@@ -18,7 +18,7 @@ class UNetGenerator(WindowedDiffusion):
     """Diffusion over windows with a conditional 1-D U-Net."""
 
     family: ClassVar[str] = FAMILY
-    lowerings: ClassVar[Mapping[str, str]] = {DENOISER: "export.native.lowering:lower"}
+    lowerings: ClassVar[Mapping[str, str]] = {DENOISER: "unet"}
 
     @classmethod
     def recipe_type(cls) -> "type[GeneratorRecipe]":

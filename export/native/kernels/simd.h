@@ -1,4 +1,4 @@
-// Vectors of the widest kind that this machine has, written once for all of them with GCC's vector extension.
+// Vectors of the machine's full width, written once for all instruction sets with GCC's vector extension.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 namespace native {
 
 #if defined(__AVX512F__)
-constexpr int kLanes = 16, kTileRows = 13;  // 26 accumulators, two of weights and one of inputs: 29 of 32 registers
+constexpr int kLanes = 16, kTileRows = 13;  // 26 accumulators, 2 vectors of weights, 1 of inputs: 29 of 32 registers
 #elif defined(__AVX__)
 constexpr int kLanes = 8, kTileRows = 6;
 #else
@@ -25,10 +25,10 @@ typedef float Loose __attribute__((vector_size(4 * kLanes), aligned(4), may_alia
 
 inline Vec load(const float* p) { return *reinterpret_cast<const Loose*>(p); }
 inline void store(float* p, Vec v) { *reinterpret_cast<Loose*>(p) = v; }
-// x - 0 is x whatever its sign, so this is one broadcast; 0 + x would be an addition as well.
+// x in all lanes. x - 0 equals x for both zeros, so this is one broadcast; 0 + x would need an addition.
 inline Vec all(float x) { return x - Vec{}; }
 
-// The first n lanes; the others are zero.
+// The first n floats; the other lanes are zero.
 inline Vec load(const float* p, int64_t n) {
   if (n >= kLanes) return load(p);
   Vec v{};
@@ -41,7 +41,7 @@ inline void store(float* p, Vec v, int64_t n) {
   std::memcpy(p, &v, n * sizeof(float));
 }
 
-// Which lanes a shuffle takes, as a constant in memory: filled in a loop it would be put together lane by lane.
+// The lanes that a shuffle selects, as a constant in memory: filled in a loop it would be assembled lane by lane.
 struct Order {
   int32_t lanes[kLanes];
   Int vector() const {
@@ -69,7 +69,7 @@ inline float sum(Vec v) {
   return reduce(v, [](Vec a, Vec b) { return a + b; });
 }
 
-// Of NaN and a number, either.
+// The larger of both; if one is NaN, either of them.
 inline Vec larger(Vec a, Vec b) {
 #if defined(__AVX512F__)
   return _mm512_max_ps(a, b);
@@ -82,16 +82,16 @@ inline float largest(Vec v) {
   return reduce(v, [](Vec a, Vec b) { return larger(a, b); });
 }
 
-// e^x within 2 ulp for x in [-87, 87], its value at the ends outside; NaN stays NaN. Range reduction and polynomial are
-// those of Cephes' expf.
+// e^x within 2 ulp for x in [-87, 87], clamped to that range outside; NaN stays NaN. Range reduction and polynomial are
+// those of expf in Cephes (Moshier 1989).
 inline Vec exponential(Vec x) {
-#if defined(__AVX512F__)  // of NaN and a number these give the second, which here is x
+#if defined(__AVX512F__)  // if one operand is NaN these return the second, which is x
   x = _mm512_min_ps(all(87.0f), _mm512_max_ps(all(-87.0f), x));
 #else
   x = x < -87.0f ? all(-87.0f) : x;
   x = x > 87.0f ? all(87.0f) : x;
 #endif
-  const Vec magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number, kept in the low bits
+  const Vec magic = all(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer in the low bits
   const Vec shifted = x * 1.44269504088896341f + magic;
   const Vec n = shifted - magic;
   x = x - n * 0.693359375f;
@@ -129,7 +129,7 @@ inline Vec root(Vec x) {
 #endif
 }
 
-// Keeps the compiler from contracting what made x with what is made of it.
+// Keeps the compiler from fusing the operation that computed x with the operations that use it.
 inline void opaque(Vec& x) {
 #if defined(__AVX512F__)
   asm("" : "+v"(x));

@@ -1,4 +1,5 @@
-"""The compiled engine as a backend of a real tritonserver. The graph beside it computes something else, so it shows."""
+"""The compiled engine as a backend of a real tritonserver. The ONNX graph next to it computes something else, to tell
+which of both was used."""
 
 import asyncio
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from native_engine import Inputs, needs_compiler, small_denoiser, some_inputs, torch_rows
+from native_engine import Inputs, build_denoiser, needs_compiler, small_denoiser, some_inputs, torch_rows
 from tiny_generator import write_graphs
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
@@ -20,7 +21,6 @@ from choreo.errors import BackendUnavailable, NonFiniteOutput
 from export.engine_options import EngineOptions
 from export.native.backend import BACKEND, LAYOUT, LIBRARY, for_this_machine
 from export.native.loader import MANIFEST
-from export.native.package import build_native
 from export.repository import Profile, RepositorySettings, read_configs, write_config, write_repository
 from serving.engines.triton import TritonEngine
 from serving.sampling.transports import SharedMemoryTransport, transport_for
@@ -33,9 +33,9 @@ SETTINGS = TritonSettings(poll_s=0.05, canary_period_s=3600, shared_memory_mib=2
 
 
 def repository(folder: Path) -> Path:
-    package, root = build_native(DENOISER, SPEC, folder / "native"), folder / "model_repo"
+    package, root = build_denoiser(DENOISER, SPEC, folder / "native"), folder / "model_repo"
     graphs = write_graphs(folder / "graphs", SPEC)
-    # As many threads as this are more than a row has parts, and not a divisor of what the tests send.
+    # More workers than some requests have rows, and not a divisor of the others.
     settings = RepositorySettings(engine=EngineOptions(instances=1, intra_op_threads=WORKERS))
     write_repository(root, SPEC, graphs, settings=settings, beside={"denoiser": package.files})
     return root
@@ -63,12 +63,12 @@ def through(server: TritonServer, use: Callable[[TritonEngine], Awaitable[None]]
     asyncio.run(main())
 
 
-def assert_right(inputs: Inputs, out: np.ndarray) -> None:
+def assert_correct(inputs: Inputs, out: np.ndarray) -> None:
     np.testing.assert_allclose(out, torch_rows(DENOISER, inputs), atol=1e-4)
 
 
 class TestRepository:
-    def test_links_into_the_exported_one(self, root: Path, tmp_path: Path) -> None:
+    def test_the_served_repository_links_to_the_exported_one(self, root: Path, tmp_path: Path) -> None:
         configs = read_configs(root)
         served = for_this_machine(root, configs, tmp_path / "served")
         assert served == tmp_path / "served"
@@ -87,7 +87,7 @@ class TestRepository:
         ]
 
     @pytest.mark.parametrize("why", ["options", "another processor", "cut short", "none"])
-    def test_where_it_cannot_or_shall_not(
+    def test_without_a_usable_engine_the_repository_is_served_as_it_is(
         self, root: Path, tmp_path: Path, why: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         version = root / "denoiser" / "1"
@@ -111,12 +111,12 @@ class TestRepository:
 @pytest.mark.e2e
 class TestServer:
     @pytest.mark.parametrize("rows", [1, 2, 5, 7, 13, 32, 70])
-    def test_rows_are_those_of_torch(self, server: TritonServer, rows: int) -> None:
+    def test_rows_agree_with_torch(self, server: TritonServer, rows: int) -> None:
         inputs = some_inputs(SPEC, rows, seed=rows)
 
         async def use(engine: TritonEngine) -> None:
             assert await engine.instances() == 1
-            assert_right(inputs, (await engine.infer("denoiser", inputs))["x0"])
+            assert_correct(inputs, (await engine.infer("denoiser", inputs))["x0"])
 
         through(server, use)
 
@@ -127,11 +127,11 @@ class TestServer:
             before = await engine.executions()
             outs = await asyncio.gather(*(engine.infer("denoiser", inputs) for inputs in requests))
             for inputs, out in zip(requests, outs, strict=True):
-                assert_right(inputs, out["x0"])
+                assert_correct(inputs, out["x0"])
             return (await engine.executions())["denoiser"] - before["denoiser"] < len(requests)
 
         async def use(engine: TritonEngine) -> None:
-            # Requests that a quick server has answered before the next one comes share nothing.
+            # A fast server may answer every request before the next one arrives.
             for _ in range(50):
                 if await joined(engine):
                     return
@@ -149,13 +149,13 @@ class TestServer:
                     buffer[name][:9] = values
             outs = await asyncio.gather(*(waves.evaluate(buffer, 9, None) for buffer, _ in buffers))
             for (_, inputs), out in zip(buffers, outs, strict=True):
-                assert_right(inputs, out)
+                assert_correct(inputs, out)
             assert waves._works
             await waves.close()
 
         through(server, use)
 
-    def test_a_row_with_nan_spoils_no_other(self, server: TritonServer) -> None:
+    def test_nan_stays_in_its_row(self, server: TritonServer) -> None:
         inputs = some_inputs(SPEC, 4)
         inputs["x"][2] = np.nan
 
@@ -163,12 +163,12 @@ class TestServer:
             with pytest.raises(NonFiniteOutput):
                 await engine.infer("denoiser", inputs)
             good = {name: values[[0, 1, 3]] for name, values in inputs.items()}
-            assert_right(good, (await engine.infer("denoiser", good))["x0"])
+            assert_correct(good, (await engine.infer("denoiser", good))["x0"])
 
         through(server, use)
 
     @pytest.mark.parametrize("wrong", ["missing", "rows", "shape", "type"])
-    def test_requests_that_do_not_fit(self, server: TritonServer, wrong: str) -> None:
+    def test_requests_of_the_wrong_shape_are_refused(self, server: TritonServer, wrong: str) -> None:
         from tritonclient.grpc import InferInput
 
         arrays = {name: values.astype("<f4") for name, values in some_inputs(SPEC, 2).items()}
@@ -196,7 +196,7 @@ class TestServer:
             assert server.healthy()
         assert server.pid is None
 
-    def test_a_server_that_starts_again_serves_what_is_there_then(self, root: Path) -> None:
+    def test_a_restarted_server_serves_the_current_repository(self, root: Path) -> None:
         inputs = some_inputs(SPEC, 3, x=np.abs)
 
         async def infer() -> np.ndarray:
@@ -207,8 +207,8 @@ class TestServer:
                 await engine.close()
 
         with TritonServer(root, SETTINGS) as server:
-            assert_right(inputs, asyncio.run(infer()))
-            # As after an export without a compiler: the links of the first start lead nowhere.
+            assert_correct(inputs, asyncio.run(infer()))
+            # As after an export without a compiler: the links of the first start are broken.
             for file in (root / "denoiser" / "1").glob("native*"):
                 file.unlink()
             assert server.pid is not None
@@ -219,9 +219,12 @@ class TestServer:
                 time.sleep(0.05)
             np.testing.assert_allclose(asyncio.run(infer()), np.sqrt(inputs["x"]) / 2, atol=1e-5)
 
-    def test_a_layout_that_says_something_else(self, root: Path) -> None:
+    def test_a_layout_that_disagrees_with_the_program(self, root: Path) -> None:
         manifest = root / "denoiser" / "1" / MANIFEST
         document = json.loads(manifest.read_text())
-        manifest.write_text(json.dumps(document | {"inputs": document["inputs"][:-1]}))
-        with pytest.raises(BackendUnavailable, match="another number of inputs"):
-            TritonServer(root, SETTINGS).start()
+        first, *others = document["inputs"]
+        larger = [first[0], [first[1][0] + 1, *first[1][1:]]]
+        for inputs, message in ((others, "another number of inputs"), ([larger, *others], "another size")):
+            manifest.write_text(json.dumps(document | {"inputs": inputs}))
+            with pytest.raises(BackendUnavailable, match=message):
+                TritonServer(root, SETTINGS).start()

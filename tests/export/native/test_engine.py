@@ -1,4 +1,4 @@
-"""The compiled engine beside torch, on whole denoisers."""
+"""The compiled engine against torch, on whole denoisers."""
 
 import platform
 from concurrent.futures import ThreadPoolExecutor
@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
+from native_engine import build_denoiser, needs_compiler, small_denoiser, some_inputs, torch_rows
 
 from choreo.generators.checkpoint import load_generator
 from choreo.generators.spec import Prediction
 from export.native import loader
 from export.native.loader import NativeSession
-from export.native.package import build_native
 
 pytestmark = needs_compiler
 
@@ -40,7 +39,7 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     denoiser, spec = small_denoiser(**CONFIGURATIONS[request.param])
     folder = tmp_path_factory.mktemp("native")
-    build_native(denoiser, spec, folder)
+    build_denoiser(denoiser, spec, folder)
     return denoiser, spec, NativeSession(folder)
 
 
@@ -48,7 +47,7 @@ def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Any:
     generator = load_generator(SHIPPED)
     folder = tmp_path_factory.mktemp("native")
-    package = build_native(generator.denoiser, generator.spec, folder)
+    package = build_denoiser(generator.denoiser, generator.spec, folder)
     assert max(package.parity.values()) < CLOSE
     return generator.denoiser, generator.spec, folder
 
@@ -59,7 +58,7 @@ def evaluate(session: NativeSession, inputs: dict[str, np.ndarray]) -> np.ndarra
 
 
 @pytest.mark.parametrize("rows", ROWS)
-def test_small_networks_are_those_of_torch(small: Any, rows: int) -> None:
+def test_small_networks_agree_with_torch(small: Any, rows: int) -> None:
     denoiser, spec, session = small
     inputs = some_inputs(spec, rows, seed=rows)
     expected = torch_rows(denoiser, inputs)
@@ -67,7 +66,7 @@ def test_small_networks_are_those_of_torch(small: Any, rows: int) -> None:
 
 
 @pytest.mark.parametrize("rows", ROWS)
-def test_the_shipped_network_is_that_of_torch(shipped: Any, rows: int) -> None:
+def test_the_shipped_network_agrees_with_torch(shipped: Any, rows: int) -> None:
     denoiser, spec, folder = shipped
     inputs = some_inputs(spec, rows, seed=rows)
     np.testing.assert_allclose(evaluate(NativeSession(folder), inputs), torch_rows(denoiser, inputs), atol=CLOSE)
@@ -93,7 +92,7 @@ def test_masks_of_all_kinds(shipped: Any, case: str) -> None:
     np.testing.assert_allclose(evaluate(NativeSession(folder), inputs), torch_rows(denoiser, inputs), atol=CLOSE)
 
 
-def test_a_row_does_not_depend_on_who_shares_the_call(small: Any) -> None:
+def test_a_row_is_independent_of_batch_composition(small: Any) -> None:
     _, spec, session = small
     inputs = some_inputs(spec, 70)
     together = evaluate(session, inputs)
@@ -102,7 +101,7 @@ def test_a_row_does_not_depend_on_who_shares_the_call(small: Any) -> None:
 
 
 def test_rows_without_known_frames_or_prior(shipped: Any) -> None:
-    """What is left out of the first layer is what would have been zero."""
+    """Parts of the first layer are skipped if their inputs are zero."""
     denoiser, spec, folder = shipped
     session, inputs = NativeSession(folder), some_inputs(spec, 8)
     inputs["known_mask"][[0, 1, 4]] = 0
@@ -117,12 +116,12 @@ def test_rows_without_known_frames_or_prior(shipped: Any) -> None:
         assert np.array_equal(evaluate(session, {k: v[row : row + 1] for k, v in inputs.items()})[0], out[row])
 
 
-def test_kept_contexts_change_nothing(shipped: Any) -> None:
+def test_cached_contexts_change_nothing(shipped: Any) -> None:
     _, spec, folder = shipped
     inputs = some_inputs(spec, 40)
     inputs["context"][7] = inputs["context"][3]
     fresh, used = NativeSession(folder), NativeSession(folder)
-    for seed in range(3):  # more contexts than are kept
+    for seed in range(3):  # more contexts than are cached
         evaluate(used, some_inputs(spec, 40, seed=100 + seed))
     first = evaluate(used, inputs)
     assert np.array_equal(first, evaluate(used, inputs))
@@ -136,7 +135,7 @@ def test_kept_contexts_change_nothing(shipped: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["x", "t", "context", "context_mask", "prior", "known_mask", "rhythm", "frame_mask"])
-def test_a_row_of_nan_spoils_itself_alone(shipped: Any, name: str) -> None:
+def test_nan_stays_in_its_row(shipped: Any, name: str) -> None:
     _, spec, folder = shipped
     session, inputs = NativeSession(folder), some_inputs(spec, 5, frame_mask=np.ones_like, known_mask=np.zeros_like)
     clean = evaluate(session, inputs)
@@ -149,27 +148,45 @@ def test_a_row_of_nan_spoils_itself_alone(shipped: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("t", [-5.0, 1e9, np.inf, -np.inf])
-def test_timesteps_out_of_range_are_held_within(shipped: Any, t: float) -> None:
+def test_timesteps_are_clamped_to_their_range(shipped: Any, t: float) -> None:
     _, spec, folder = shipped
     session, inputs = NativeSession(folder), some_inputs(spec, 2)
     held = inputs | {"t": np.full((2, 1), 0 if t < 0 else spec.num_train_timesteps - 1, np.float32)}
     assert np.array_equal(evaluate(session, inputs | {"t": np.full((2, 1), t, np.float32)}), evaluate(session, held))
 
 
-def test_sessions_and_calls_beside_each_other(shipped: Any) -> None:
+@pytest.mark.parametrize("threads", [0, 1, 2, 5])
+def test_concurrent_calls_share_the_workers(shipped: Any, threads: int) -> None:
     _, spec, folder = shipped
-    sessions = [NativeSession(folder), NativeSession(folder), NativeSession(folder, threads=2)]
-    cases = [some_inputs(spec, rows, seed=rows) for rows in (3, 1, 7)]
-    expected = [evaluate(sessions[0], inputs) for inputs in cases]
+    one, session = NativeSession(folder, threads=1), NativeSession(folder, threads)
+    cases = [some_inputs(spec, rows, seed=rows) for rows in (3, 1, 14)]
+    expected = [evaluate(one, inputs) for inputs in cases]
     with ThreadPoolExecutor(4) as pool:
-        work = [(session, i) for _ in range(2) for session in sessions for i in range(3)]
-        for (_, i), out in zip(work, pool.map(lambda w: evaluate(w[0], cases[w[1]]), work), strict=True):
+        work = [i for _ in range(4) for i in range(3)]
+        for i, out in zip(work, pool.map(lambda i: evaluate(session, cases[i]), work), strict=True):
             assert np.array_equal(out, expected[i])
-    for session in sessions:
-        session.close()
+    session.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        evaluate(session, cases[0])
 
 
-def test_inputs_are_checked_before_anything_is_read(shipped: Any) -> None:
+@pytest.mark.parametrize("threads", [-1, 1025])
+def test_numbers_of_workers_are_checked(shipped: Any, threads: int) -> None:
+    with pytest.raises(loader.NativeUnavailable, match="number of workers"):
+        NativeSession(shipped[2], threads)
+
+
+def test_a_profile_has_all_operators(shipped: Any) -> None:
+    _, spec, folder = shipped
+    session, inputs = NativeSession(folder, threads=2), some_inputs(spec, 8)
+    session.profile()
+    evaluate(session, inputs)
+    first, second = session.profile(), session.profile()
+    assert {name for name, _ in first} >= {"embedding", "product", "convolution", "restore_known_frames"}
+    assert sum(seconds for _, seconds in first) > 0 == sum(seconds for _, seconds in second)
+
+
+def test_inputs_are_checked(shipped: Any) -> None:
     _, spec, folder = shipped
     session, inputs = NativeSession(folder), some_inputs(spec, 2)
     for broken in (
@@ -187,11 +204,11 @@ def test_inputs_are_checked_before_anything_is_read(shipped: Any) -> None:
     assert np.array_equal(evaluate(session, doubled), evaluate(session, inputs))
 
 
-def test_the_gaussian_model_in_torch_rounds_alike(tmp_path: Path) -> None:
-    """Directions of nearly no variance at the least noise, where little is left of one minus abar."""
+def test_the_gaussian_model_rounds_as_in_torch(tmp_path: Path) -> None:
+    """Directions with almost no variance at the lowest noise, where 1 - abar nearly cancels."""
     denoiser, spec = small_denoiser()
     denoiser.gaussian.variances.fill_(1e-7)
-    build_native(denoiser, spec, tmp_path)
+    build_denoiser(denoiser, spec, tmp_path)
     inputs = some_inputs(spec, 3, t=np.zeros_like)
     expected = torch_rows(denoiser, inputs)
     np.testing.assert_allclose(evaluate(NativeSession(tmp_path), inputs), expected, atol=1e-6)
@@ -204,7 +221,7 @@ def test_lesser_processors(tmp_path: Path, processor: str, flag: str | None) -> 
         pytest.skip(f"this machine has no {flag}")
     for changes in (CONFIGURATIONS["two levels"], CONFIGURATIONS["wide heads"]):
         denoiser, spec = small_denoiser(**changes)
-        build_native(denoiser, spec, tmp_path, processor)
+        build_denoiser(denoiser, spec, tmp_path, processor)
         inputs = some_inputs(spec, 5)
         expected = torch_rows(denoiser, inputs)
         np.testing.assert_allclose(

@@ -1,4 +1,4 @@
-"""Single operators of the compiled engine beside NumPy."""
+"""Single operators of the compiled engine against NumPy."""
 
 import itertools
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from native_engine import needs_compiler
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
+from export.native.blocks import product
 from export.native.compiling import compiled
 from export.native.loader import NativeSession
-from export.native.lowering import product
 from export.native.package import lanes_of, write_native
-from export.native.program import ABSENT, Kind, Layout, Program
+from export.native.program import ABSENT, Layout, Program
 
 pytestmark = needs_compiler
 
@@ -28,7 +28,7 @@ Build = Callable[[Program], None]
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., NDArray[np.float32]]:
-    """Evaluates a program of one output `y` for inputs."""
+    """Evaluates a program with the output `y`."""
     folder, number = tmp_path_factory.mktemp("native"), itertools.count()
 
     def evaluate(build: Build, shape: tuple[int, ...], **inputs: NDArray) -> NDArray[np.float32]:
@@ -63,7 +63,7 @@ class TestProducts:
         positions=st.integers(1, 60), k=st.integers(1, 70), n=st.integers(1, 70), bias=st.booleans(),
         table=st.booleans(), residual=st.booleans(),
     )  # fmt: skip
-    def test_with_all_that_is_added(
+    def test_with_bias_table_and_residual(
         self, run: Callable[..., NDArray], positions: int, k: int, n: int, bias: bool, table: bool, residual: bool
     ) -> None:
         a, w, b, t, r = (
@@ -101,18 +101,18 @@ class TestProducts:
 
     @few
     @given(m=st.integers(1, 40), k=st.integers(1, 40), n=st.integers(1, 70))
-    def test_constant_on_the_left(self, run: Callable[..., NDArray], m: int, k: int, n: int) -> None:
+    def test_a_constant_left_operand(self, run: Callable[..., NDArray], m: int, k: int, n: int) -> None:
         ld = -(-n // lanes_of(compiled())) * lanes_of(compiled())
         left, b = random(m, k), random(ROWS, k, ld)
 
         def build(p: Program) -> None:
-            p.emit(Kind.LEFT_PRODUCT, m, k, p.constant(left), p.input("b"), 0, ld, n, p.result(), 0, n)
+            p.emit("left_product", m, k, p.constant(left), p.input("b"), 0, ld, n, p.result(), 0, n)
 
         close(run(build, (m, n), b=b), left @ b[..., :n])
 
     @few
     @given(positions=st.integers(1, 20), k=st.integers(1, 40), n=st.integers(1, 40), seed=st.integers(0, 99))
-    def test_sparse_rows_stay_as_they_are(
+    def test_sparse_rows_are_left_unchanged(
         self, run: Callable[..., NDArray], positions: int, k: int, n: int, seed: int
     ) -> None:
         a, w, r = random(ROWS, positions, k), random(k, n), random(ROWS, positions, n)
@@ -122,9 +122,9 @@ class TestProducts:
 
         def build(p: Program) -> None:
             out = p.buffer(positions * n)
-            p.emit(Kind.PAD, p.input("r"), positions, n, 0, 0, out)
+            p.emit("pad", p.input("r"), positions, n, 0, 0, out)
             product(p, p.input("a"), 0, k, positions, w, out, 0, n, residual=out, sparse=True)
-            p.emit(Kind.PAD, out, positions, n, 0, 0, p.result())
+            p.emit("pad", out, positions, n, 0, 0, p.result())
 
         close(run(build, (positions, n), a=a, r=r), a @ w + r)
 
@@ -148,7 +148,7 @@ class TestNorms:
             pairs = [value for i, width in enumerate(widths) for value in (p.input(f"x{i}"), width)]
             how = (p.input("s"), 0) if modulated else (ABSENT,)
             p.emit(
-                Kind.NORM_AND_SILU, frames, groups, 1e-5, len(widths), *pairs, p.constant(gain), p.constant(bias), *how,
+                "norm_and_silu", frames, groups, 1e-5, len(widths), *pairs, p.constant(gain), p.constant(bias), *how,
                 layout, 2, p.result(),
             )  # fmt: skip
 
@@ -172,7 +172,7 @@ class TestNorms:
         x = random(ROWS, frames, channels) + 2
 
         def build(p: Program) -> None:
-            p.emit(Kind.LAYER_NORM, p.input("x"), frames, channels, 1e-5, p.result())
+            p.emit("layer_norm", p.input("x"), frames, channels, 1e-5, p.result())
 
         close(run(build, (frames, channels), x=x), F.layer_norm(torch.from_numpy(x), (channels,)).numpy())
 
@@ -180,9 +180,7 @@ class TestNorms:
 class TestConvolution:
     @few
     @given(frames=st.integers(1, 60), channels=st.integers(1, 40), n=st.integers(1, 70), residual=st.booleans())
-    def test_of_three_taps(
-        self, run: Callable[..., NDArray], frames: int, channels: int, n: int, residual: bool
-    ) -> None:
+    def test_three_taps(self, run: Callable[..., NDArray], frames: int, channels: int, n: int, residual: bool) -> None:
         s, w, b = random(ROWS, frames, channels), random(3, channels, n), random(n)
         rest, tiles = random(ROWS, frames, n), (frames + 1) // 2
         padded = np.pad(s, ((0, 0), (1, 3), (0, 0)))
@@ -192,7 +190,7 @@ class TestConvolution:
 
         def build(p: Program) -> None:
             r = p.input("r") if residual else ABSENT
-            p.emit(Kind.CONVOLUTION, p.input("u"), frames, channels, n, p.panels(panels), p.columns(b), r, p.result())
+            p.emit("convolution", p.input("u"), frames, channels, n, p.panels(panels), p.columns(b), r, p.result())
 
         expected = sum(padded[:, i : i + frames] @ w[i] for i in range(3)) + b + rest * residual
         close(run(build, (frames, n), u=transformed, r=rest), expected)
@@ -204,14 +202,14 @@ class TestAttention:
         frames=st.integers(1, 120), heads=st.integers(1, 3), d=st.integers(1, 40), stride=st.integers(1, 3),
         scale=st.sampled_from([0.1, 1.0, 40.0]),
     )  # fmt: skip
-    def test_of_positions_to_each_other(
+    def test_self_attention(
         self, run: Callable[..., NDArray], frames: int, heads: int, d: int, stride: int, scale: float
     ) -> None:
         x = random(ROWS, frames, 3 * heads * d) * scale**0.5
         mask = (random(ROWS, frames * stride - stride // 2) > -0.5).astype(np.float64)
 
         def build(p: Program) -> None:
-            p.emit(Kind.SELF_ATTENTION, p.input("x"), frames, heads, d, p.input("m"), stride, mask.shape[1], p.result())
+            p.emit("self_attention", p.input("x"), frames, heads, d, p.input("m"), stride, mask.shape[1], p.result())
 
         q, k, v = (torch.from_numpy(part).unflatten(2, (heads, d)).transpose(1, 2) for part in np.split(x, 3, axis=2))
         there = np.pad(mask, ((0, 0), (0, stride)))[:, : frames * stride : stride]
@@ -222,13 +220,13 @@ class TestAttention:
 
 @few
 @given(frames=st.integers(1, 40), channels=st.integers(1, 20))
-def test_folding_there_and_back(run: Callable[..., NDArray], frames: int, channels: int) -> None:
+def test_unfolding_inverts_folding(run: Callable[..., NDArray], frames: int, channels: int) -> None:
     x = random(ROWS, frames, channels)
 
     def build(p: Program) -> None:
         folded = p.buffer(frames * channels)
-        p.emit(Kind.FOLD, p.input("x"), frames, channels, channels, folded)
-        p.emit(Kind.UNFOLD, folded, frames, channels, channels, p.result())
+        p.emit("fold", p.input("x"), frames, channels, channels, folded)
+        p.emit("unfold", folded, frames, channels, channels, p.result())
 
     expected = 2 * x
     if frames % 2:
@@ -242,7 +240,7 @@ def test_silu(run: Callable[..., NDArray], values: list[float]) -> None:
     x = np.array([values] * ROWS)
 
     def build(p: Program) -> None:
-        p.emit(Kind.SILU, p.input("x"), len(values), p.result())
+        p.emit("silu", p.input("x"), len(values), p.result())
 
     with np.errstate(over="ignore"):
         expected = silu(x)

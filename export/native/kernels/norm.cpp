@@ -1,17 +1,17 @@
-// Group norm with what surrounds it, and layer norm. Channels lie together, (T, C).
-#pragma once
-
+// Group norm fused with modulation and activation, and layer norm. Channels are contiguous: (T, C).
 #include <cmath>
 
+#include "registry.h"
 #include "simd.h"
 
 namespace native {
+namespace {
 
-// Where group norm writes to.
+// The layout that group norm writes its output in.
 enum class Layout : int64_t {
   kPlain = 0,     // (T, C)
-  kPadded = 1,    // (pad + T + pad, C), zeros around
-  kWinograd = 2,  // (4, (T + 1) / 2, C): the inputs of F(2, 3), Lavin & Gray 2016
+  kPadded = 1,    // (pad + T + pad, C), padded with zeros
+  kWinograd = 2,  // (4, (T + 1) / 2, C): the transformed inputs of F(2, 3), Lavin & Gray 2016
 };
 
 // Sum over t of f(x[t]) for each channel of (T, C).
@@ -32,14 +32,17 @@ inline void channel_sums(const float* x, int64_t frames, int64_t channels, float
   }
 }
 
-// Scale and shift of each channel of one or two maps side by side; `scratch` has 4 * channels + kLanes floats.
+// Group norm of one or two maps with concatenated channels, as a factor a and an offset b for each channel. With `scale`
+// and `shift`: norm(x) * (1 + scale) + shift. `scratch` has 2 * (channels + kLanes) floats.
 struct GroupNorm {
   int64_t frames, channels, groups;
   float eps;
   const float *gamma, *beta;
 
-  void statistics(const float* const* maps, const int64_t* widths, int count, const float* scale, const float* shift,
-                  float* a, float* b, float* scratch) const {
+  // Not inlined: which operations are fused into multiply-adds, and so the last bit, would depend on the caller.
+  __attribute__((noinline)) void statistics(const float* const* maps, const int64_t* widths, int count,
+                                            const float* scale, const float* shift, float* a, float* b,
+                                            float* scratch) const {
     float *mean = scratch, *sums = scratch + channels + kLanes;
     const int64_t width = channels / groups;
     const float share = 1.0f / static_cast<float>(width * frames);
@@ -70,7 +73,7 @@ struct GroupNorm {
   }
 };
 
-// silu(a x + b) of one map (T, width), into columns of an output of `channels`.
+// silu(a x + b) of one map (T, width), into a slice of the columns of an output of `channels`.
 inline void normalise(const float* x, int64_t frames, int64_t width, const float* a, const float* b, Layout layout,
                       int64_t pad, float* out, int64_t channels) {
   for (int64_t c = 0; c < width; c += kLanes) {
@@ -103,7 +106,7 @@ inline void normalise(const float* x, int64_t frames, int64_t width, const float
   }
 }
 
-// (x - mean) / deviation of every position of (T, C); gain and bias are in the weights that follow.
+// (x - mean) / sqrt(variance + eps) of every position of (T, C); gain and bias are part of the weights that follow.
 inline void layer_norm(const float* x, int64_t frames, int64_t channels, float eps, float* out) {
   const float share = 1.0f / static_cast<float>(channels);
   for (int64_t t = 0; t < frames; t++, x += channels, out += channels) {
@@ -122,4 +125,87 @@ inline void layer_norm(const float* x, int64_t frames, int64_t channels, float e
   }
 }
 
+// Group norm of one or two concatenated maps, modulated by an embedding if there is one, and SiLU.
+class NormAndSilu final : public Operator {
+ public:
+  explicit NormAndSilu(Reader& r) {
+    norm_.frames = r.count(1);
+    norm_.groups = r.count(1);
+    norm_.eps = r.number();
+    count_ = r.count(1, 2);
+    for (int64_t i = 0; i < count_; i++) {
+      maps_[i] = r.source();
+      widths_[i] = r.count(1);
+      norm_.channels += widths_[i];
+      fits(maps_[i], 0, norm_.frames * widths_[i]);
+    }
+    const int64_t channels = norm_.channels;
+    require(channels % norm_.groups == 0, "groups do not divide channels");
+    norm_.gamma = r.weights(channels);
+    norm_.beta = r.weights(channels);
+    modulated_ = !r.absent();
+    if (modulated_) {
+      modulation_ = r.source();
+      modulation_at_ = r.count();
+      fits(modulation_, modulation_at_, 2 * channels);
+    }
+    const int64_t layout = r.count(0, 2);
+    layout_ = static_cast<Layout>(layout);
+    pad_ = r.count(0);
+    out_ = r.target();
+    const int64_t written = layout_ == Layout::kWinograd ? 4 * ((norm_.frames + 1) / 2)
+                            : layout_ == Layout::kPadded ? norm_.frames + 2 * pad_
+                                                         : norm_.frames;
+    fits(out_, 0, written * channels);
+  }
+
+  int64_t scratch() const override { return 4 * (norm_.channels + kLanes); }
+
+  void run(const Frame& frame) override {
+    const Rows out = frame.rows_of(out_);
+    const Rows modulation = modulated_ ? frame.rows_of(modulation_) : Rows{};
+    const int64_t channels = norm_.channels;
+    float *a = frame.scratch, *b = a + channels + kLanes, *sums = b + channels + kLanes;
+    for (int64_t r = 0; r < frame.rows; r++) {
+      const float* maps[2];
+      for (int64_t i = 0; i < count_; i++) maps[i] = frame.rows_of(maps_[i]).row(r);
+      const float* scale = modulated_ ? modulation.row(r) + modulation_at_ : nullptr;
+      norm_.statistics(maps, widths_, int(count_), scale, scale ? scale + channels : nullptr, a, b, sums);
+      for (int64_t i = 0, c = 0; i < count_; c += widths_[i++])
+        normalise(maps[i], norm_.frames, widths_[i], a + c, b + c, layout_, pad_, out.row(r) + c, channels);
+    }
+  }
+
+ private:
+  GroupNorm norm_{};
+  int64_t count_ = 0, widths_[2] = {};
+  Buffer maps_[2], modulation_, out_;
+  bool modulated_ = false;
+  int64_t modulation_at_ = 0, pad_ = 0;
+  Layout layout_ = Layout::kPlain;
+};
+
+class LayerNorm final : public Operator {
+ public:
+  explicit LayerNorm(Reader& r)
+      : in_(r.source()), frames_(r.count(1)), channels_(r.count(1)), eps_(r.number()), out_(r.target()) {
+    fits(in_, 0, frames_ * channels_);
+    fits(out_, 0, frames_ * channels_);
+  }
+  void run(const Frame& frame) override {
+    const Rows in = frame.rows_of(in_), out = frame.rows_of(out_);
+    for (int64_t r = 0; r < frame.rows; r++) layer_norm(in.row(r), frames_, channels_, eps_, out.row(r));
+  }
+
+ private:
+  Buffer in_;
+  int64_t frames_, channels_;
+  float eps_;
+  Buffer out_;
+};
+
+REGISTER_OPERATOR("norm_and_silu", NormAndSilu)
+REGISTER_OPERATOR("layer_norm", LayerNorm)
+
+}  // namespace
 }  // namespace native

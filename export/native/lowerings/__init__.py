@@ -1,0 +1,1 @@
+"""Lowerings of the networks of this program, one module each."""
