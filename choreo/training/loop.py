@@ -159,7 +159,7 @@ class TrainingRun:
             terms = self.task.loss(batch, self.model)
             if not torch.isfinite(terms["total"]):
                 raise NonFiniteOutput(
-                    f"the loss is {float(terms['total'])} at step {self.step}; lower the learning rate"
+                    f"the loss is {terms['total'].item()} at step {self.step}; lower the learning rate"
                 )
             self.accelerator.backward(terms["total"])
             if self.accelerator.sync_gradients:

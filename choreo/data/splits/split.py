@@ -18,13 +18,11 @@ class Split:
 
     Attributes:
         parts: name (`train`, `val`, `test`) to keys, in the data set's order.
-        origin: `published` or `hash`.
-        unused: keys in no part; a published split may leave some out so that its parts share nothing.
+        origin: `published` or `hash`. A published split may leave out recordings so that its parts share nothing.
     """
 
     parts: Mapping[str, tuple[str, ...]]
     origin: str
-    unused: tuple[str, ...] = ()
 
 
 def published_split(parts: Mapping[str, tuple[str, ...]], groups: Mapping[str, str]) -> Split:
@@ -43,7 +41,7 @@ def published_split(parts: Mapping[str, tuple[str, ...]], groups: Mapping[str, s
         for key in keys:
             if seen.setdefault(key, part) != part:
                 raise InvalidInput("split", f"{key} is listed for {seen[key]} and for {part}")
-    return _checked(Split(MappingProxyType(kept), "published", tuple(key for key in groups if key not in seen)))
+    return _checked(Split(MappingProxyType(kept), "published"))
 
 
 def hashed_split(groups: Mapping[str, str], shares: Mapping[str, float] = SHARES, seed: int = 0) -> Split:

@@ -9,27 +9,11 @@ from choreo.data.synthetic.choreography import Arm
 
 Array = NDArray[np.float64]
 
-ARMS = MappingProxyType(
-    {
-        "swing": "with the arms swinging",
-        "pump": "pumping the fists",
-        "cross": "crossing the arms",
-        "hips": "with hands on the hips",
-        "circle": "with rounded arms",
-        "open": "with arms opening wide",
-        "clap": "clapping",
-        "jacks": "with arms swinging overhead",
-        "wave": "with waves running through the arms",
-        "overhead": "with the arms held high",
-        "bent": "with bent elbows",
-    }
-)
-"""Pattern to its description in captions."""
-
 
 def arms(pattern: str, beats: Array, accent: float) -> tuple[Arm, Arm]:
     """Left and right arm over beats (T,); `accent`, about 1, scales how much they move."""
-    left, right = (_PATTERNS[pattern](beats, side, accent) for side in (1.0, -1.0))
+    pose, _ = _PATTERNS[pattern]
+    left, right = (pose(beats, side, accent) for side in (1.0, -1.0))
     return left, right
 
 
@@ -111,16 +95,18 @@ def _bent(b: Array, side: float, a: float) -> Arm:
 
 _PATTERNS = MappingProxyType(
     {
-        "swing": _swing,
-        "pump": _pump,
-        "cross": _cross,
-        "hips": _hips,
-        "circle": _circle,
-        "open": _open,
-        "clap": _clap,
-        "jacks": _jacks,
-        "wave": _wave,
-        "overhead": _overhead,
-        "bent": _bent,
+        "swing": (_swing, "with the arms swinging"),
+        "pump": (_pump, "pumping the fists"),
+        "cross": (_cross, "crossing the arms"),
+        "hips": (_hips, "with hands on the hips"),
+        "circle": (_circle, "with rounded arms"),
+        "open": (_open, "with arms opening wide"),
+        "clap": (_clap, "clapping"),
+        "jacks": (_jacks, "with arms swinging overhead"),
+        "wave": (_wave, "with waves running through the arms"),
+        "overhead": (_overhead, "with the arms held high"),
+        "bent": (_bent, "with bent elbows"),
     }
 )
+ARMS = MappingProxyType({name: words for name, (_, words) in _PATTERNS.items()})
+"""Pattern to its description in captions."""

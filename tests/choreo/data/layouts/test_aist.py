@@ -87,7 +87,6 @@ def test_published_cross_modal_split(tmp_path: Path) -> None:
     split = open_dataset(tmp_path).split()
     assert split.origin == "published"
     assert split.parts == {"train": names[:2], "val": names[2:3], "test": names[3:4]}
-    assert split.unused == names[4:]
     (tmp_path / "splits" / "crossmodal_test.txt").write_text("")
     with pytest.raises(InvalidInput, match="'test' is empty"):
         open_dataset(tmp_path).split()
