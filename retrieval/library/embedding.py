@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.text.encoders import TextEncoder
 from retrieval.library.phrases import STATS, Phrase
 from retrieval.library.song_summary import PATTERN, SUMMARY, TIMBRE
 
@@ -253,11 +252,6 @@ class QueryEmbedder:
                 f"the phrase library was built with the text encoder {self.config.text_encoder} "
                 f"({self.config.text_dim} numbers), but {encoder} ({dim}) is in use; build it again"
             )
-
-    def text_query(self, encoder: TextEncoder, text: str) -> Query:
-        """A query of words only."""
-        self.require(encoder.name, encoder.dim)
-        return Query(text=encoder.encode([text])[0])
 
     def phrases(self, phrases: Sequence[Phrase] | PhraseColumns, texts: NDArray[np.floating]) -> Vectors:
         """Embeddings float32 (N, D), of length 1 or less, of phrases with text vectors (N, E).

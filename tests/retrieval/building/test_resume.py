@@ -16,8 +16,9 @@ from retrieval.building.build import PhraseSource, Recording, build_library
 from retrieval.building.build_folder import BuildFolder
 from retrieval.building.cutting import Cutting
 from retrieval.building.sources import open_sources
-from retrieval.building.stored_vectors import stored_vectors
 from retrieval.building.writer import LibraryWriter
+from retrieval.indices.index import stored_vectors
+from retrieval.library.embedding import Query
 from retrieval.library.library import PhraseLibrary
 
 MOVES = ("bounce", "kick", "turn", "sway")
@@ -157,7 +158,7 @@ class TestAppend:
             assert np.array_equal(after.motion(after[i]), before.motion(before[i]))
         assert [after[i].source for i in (4, 5)] == ["walk-120", "twist-120"]
         assert np.array_equal(np.concatenate(list(stored_vectors(out / "index.faiss")))[:4], vectors)
-        assert after.search(after.embedder.text_query(words, after[4].words), 1)[0].phrase.id == after[4].id
+        assert after.search(Query(words.encode([after[4].words])[0]), 1)[0].phrase.id == after[4].id
 
     def test_nothing_new_changes_nothing(self, tmp_path: Path, words: WordEncoder) -> None:
         first = build_library([dance("kick")], tmp_path / "lib", words)
