@@ -98,8 +98,8 @@ def motion_file(root: Path, name: str, tags: Tags) -> Recording:
 
 def _load(path: Path, base: Path, name: str, tags: Tags) -> PhraseSource:
     motion = _motion(path)
-    meta = read_meta(base.parent / (base.name + META), motion.seconds)
-    notes = list(meta.notes)
+    notes: list[str] = []
+    meta = read_meta(base.parent / (base.name + META), motion.seconds, notes)
     sentences = read_captions(base.parent / (base.name + ".txt"), notes)
     tags = meta.tags.over(tags)
     if meta.tags.caption or not sentences:

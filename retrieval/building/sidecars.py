@@ -64,13 +64,11 @@ class Meta:
         tags: of the recording.
         beats: (n,) seconds from the first frame; None without beats.
         audio_offset: start of the motion within the song, seconds.
-        notes: what could not be used.
     """
 
     tags: Tags = Tags()
     beats: NDArray[np.float64] | None = None
     audio_offset: float = 0.0
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,8 +90,8 @@ def check_tag(value: object, name: str) -> str:
     return check_text(value, name, MAX_TAG_CHARS)
 
 
-def read_meta(path: Path, seconds: float) -> Meta:
-    """Metadata of a motion of `seconds` duration; the defaults without such a file.
+def read_meta(path: Path, seconds: float, notes: list[str]) -> Meta:
+    """Metadata of a motion of `seconds` duration; the defaults without such a file. Adds what is unusable to `notes`.
 
     Raises:
         InvalidInput: not a JSON object, a malformed tag, or an offset outside the song.
@@ -108,17 +106,16 @@ def read_meta(path: Path, seconds: float) -> Meta:
     if not isinstance(values, dict):
         raise InvalidInput("meta.json", "must be a JSON object")
     tags = _tags(values)
-    notes: list[str] = []
     caption = _sentence(values["caption"], notes) if values.get("caption") else ""
     offset = values.get("audio_offset", 0.0)
     if isinstance(offset, bool) or not isinstance(offset, int | float) or not 0 <= offset <= MAX_SECONDS:
         raise InvalidInput("audio_offset", f"must be between 0 and {MAX_SECONDS:g} seconds into the song")
     beats = _beats(values["beats"], seconds, notes) if "beats" in values else None
-    return Meta(Tags(caption, **tags), beats, float(offset), tuple(notes))
+    return Meta(Tags(caption, **tags), beats, float(offset))
 
 
 def read_captions(path: Path, notes: list[str]) -> list[str]:
-    """Captions, one per line; none without such a file. What cannot be used is added to `notes`."""
+    """Captions, one per line; none without such a file. Adds what is unusable to `notes`."""
     try:
         data = _content(path, MAX_TEXT_BYTES)
     except InvalidInput as error:
