@@ -3,7 +3,7 @@
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ _MAX_DRIFT: Final = 0.5
 """Drift of a mean, in standard deviations, above which appending adds a note."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class BuildReport:
     """Result of a build.
 
@@ -44,9 +44,9 @@ class BuildReport:
         resumed: number of recordings that an unfinished build had finished.
     """
 
-    phrases: int
-    frames: int
-    version: str
+    phrases: int = 0
+    frames: int = 0
+    version: str = ""
     skipped: list[Remark] = field(default_factory=list)
     notes: list[Remark] = field(default_factory=list)
     recordings: int = 0
@@ -90,30 +90,31 @@ def build_library(
     encoder = (embedder_text.name, embedder_text.dim)
     with LibraryWriter(out, extend=encoder if append else None) as writer:
         journal = Journal(writer.journal, {"cutting": asdict(cutting), "encoder": encoder})
-        builder = _Builder(writer, journal, _TextVectors(embedder_text), cutting, list(skipped))
-        for done, item in enumerate(items, 1):
+        builder = _Builder(writer, journal, _TextVectors(embedder_text), cutting, BuildReport(skipped=list(skipped)))
+        report, announce = builder.report, progress or (lambda done, step: None)
+        for item in items:
             name = builder.take(item)
-            if progress is not None:
-                progress(done, name)
+            announce(report.recordings, name)
         if writer.base and not writer.added and builder.equal:
-            return builder.report(writer.base)  # the library has all of them
+            return _finished(report, writer.base)  # the library has all of them
         if not writer.added:
-            raise InvalidInput("source", f"holds no usable phrase; {_first_reasons(builder.skipped)}")
+            raise InvalidInput("source", f"holds no usable phrase; {_first_reasons(report.skipped)}")
         if writer.base:
             config = writer.base.embedding
-            if drift := _drift(config, config.fitted(writer.sample)):
-                builder.notes.append(Remark(str(out), drift))
+            if drift := _drift(config, config.fitted(writer.sample[0])):
+                report.notes.append(Remark(str(out), drift))
         else:
-            config = EmbeddingConfig(*encoder).fitted(writer.sample, writer.sample_texts)
-        report = {name: [asdict(r) for r in getattr(builder, name)[:_MAX_REMARKS]] for name in ("skipped", "notes")}
-        document = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        manifest = writer.commit(
-            config,
-            index,
-            {REPORT: document.encode(), **(extras or {})},
-            lambda step: None if progress is None else progress(builder.recordings, step),
-        )
-        return builder.report(manifest)
+            config = EmbeddingConfig(*encoder).fitted(*writer.sample)
+        remarks = {name: [asdict(r) for r in getattr(report, name)[:_MAX_REMARKS]] for name in ("skipped", "notes")}
+        document = json.dumps(remarks, indent=1, ensure_ascii=False) + "\n"
+        files = {REPORT: document.encode(), **(extras or {})}
+        manifest = writer.commit(config, index, files, lambda step: announce(report.recordings, step))
+        report.added = writer.added
+        return _finished(report, manifest)
+
+
+def _finished(report: BuildReport, manifest: Manifest) -> BuildReport:
+    return replace(report, phrases=manifest.phrases, frames=manifest.frames, version=manifest.content)
 
 
 @dataclass
@@ -124,54 +125,36 @@ class _Builder:
     journal: Journal
     texts: "_TextVectors"
     cutting: Cutting
-    skipped: list[Remark]
-    notes: list[Remark] = field(default_factory=list)
-    recordings: int = 0
-    resumed: int = 0
+    report: BuildReport
     equal: int = 0
 
     def take(self, item: PhraseSource | Recording) -> str:
         """Add the phrases of a recording; returns its name."""
-        name = item.name if isinstance(item, Recording) else item.source
-        self.recordings += 1
+        name, report = item.name if isinstance(item, Recording) else item.source, self.report
+        report.recordings += 1
         try:
             extracted, texts = self._extracted(item)
         except (ChoreoError, OSError) as error:
-            self.skipped.append(Remark(name, str(error)))
+            report.skipped.append(Remark(name, str(error)))
             return name
-        self.skipped += extracted.skipped
-        self.notes += extracted.notes
+        report.skipped += extracted.skipped
+        report.notes += extracted.notes
         for phrase, rows, text in zip(extracted.phrases, extracted.rows, texts, strict=True):
             if not self.writer.add(phrase, rows, text):
                 self.equal += 1
                 reason = "an equal phrase is in the library already"
-                self.skipped.append(Remark(f"{name}@{phrase.start:.2f}s", reason))
+                report.skipped.append(Remark(f"{name}@{phrase.start:.2f}s", reason))
         return name
-
-    def report(self, manifest: Manifest) -> BuildReport:
-        """The report on all recordings so far, for the manifest of the library."""
-        return BuildReport(
-            manifest.phrases,
-            manifest.frames,
-            manifest.content,
-            self.skipped,
-            self.notes,
-            self.recordings,
-            self.writer.added,
-            self.resumed,
-        )
 
     def _extracted(self, item: PhraseSource | Recording) -> tuple[Extracted, NDArray[np.float32]]:
         """Phrases and text vectors (N, E), from the journal if it has them."""
-        if isinstance(item, PhraseSource):
-            extracted = extract(item, self.cutting)
-            return extracted, self.texts.encode([phrase.words for phrase in extracted.phrases])
-        if (entry := self.journal.get(item.identity)) is not None:
-            self.resumed += 1
+        if isinstance(item, Recording) and (entry := self.journal.get(item.identity)) is not None:
+            self.report.resumed += 1
             return entry
-        extracted = extract(item.load(), self.cutting)
+        extracted = extract(item.load() if isinstance(item, Recording) else item, self.cutting)
         texts = self.texts.encode([phrase.words for phrase in extracted.phrases])
-        self.journal.put(item.identity, extracted, texts)
+        if isinstance(item, Recording):
+            self.journal.put(item.identity, extracted, texts)
         return extracted, texts
 
 

@@ -43,11 +43,7 @@ class Journal:
 
     def put(self, identity: str, extracted: Extracted, texts: NDArray[np.float32]) -> None:
         """Record the phrases and text vectors (N, E) of a recording."""
-        document = {
-            "phrases": [asdict(phrase) for phrase in extracted.phrases],
-            "skipped": [asdict(remark) for remark in extracted.skipped],
-            "notes": [asdict(remark) for remark in extracted.notes],
-        }
+        document = {name: [asdict(it) for it in getattr(extracted, name)] for name in ("phrases", "skipped", "notes")}
         rows = np.concatenate([np.zeros((0, NUM_JOINTS, 3), np.int16), *extracted.rows])
         buffer = io.BytesIO()
         encoded = np.frombuffer(json.dumps(document).encode(), np.uint8)

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -92,7 +93,7 @@ def motion_file(root: Path, name: str, tags: Tags) -> Recording:
     path = root / name
     base = path.parent / path.name[: -len(_suffix(name)) or None]
     files = [path, *(base.parent / (base.name + suffix) for suffix in _SIDECARS)]
-    identity = json.dumps([name, [_identity(file) for file in files], tags.to_json()])
+    identity = json.dumps([name, [_identity(file) for file in files], asdict(tags)])
     return Recording(printable(name), identity, partial(_load, path, base, printable(name), tags))
 
 

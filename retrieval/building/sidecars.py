@@ -13,7 +13,7 @@ import csv
 import io
 import json
 import stat
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,10 +50,6 @@ class Tags:
     def over(self, others: "Tags") -> "Tags":
         """These tags, completed by the others'."""
         return Tags(*(getattr(self, f.name) or getattr(others, f.name) for f in fields(self)))
-
-    def to_json(self) -> dict[str, str]:
-        """JSON-serialisable form."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

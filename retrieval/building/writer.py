@@ -3,10 +3,9 @@
 import heapq
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Final, Self
 
 import numpy as np
@@ -75,9 +74,7 @@ class LibraryWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._close()
 
     @property
@@ -86,15 +83,11 @@ class LibraryWriter:
         return self._count - self._kept
 
     @property
-    def sample(self) -> Sequence[Phrase]:
-        """At most `SAMPLE` of the phrases so far, in their order, for the embedding's statistics."""
-        return [phrase for _, _, phrase, _ in sorted(self._sample, key=lambda entry: entry[1])]
-
-    @property
-    def sample_texts(self) -> NDArray[np.float32]:
-        """Text vectors (n, E) of the new phrases in `sample`."""
+    def sample(self) -> tuple[list[Phrase], NDArray[np.float32]]:
+        """At most `SAMPLE` of the phrases so far, in their order, and the text vectors (n, E) of the new ones."""
         by_row = sorted(self._sample, key=lambda entry: entry[1])
-        return np.array([text for _, _, _, text in by_row if text is not None])
+        texts = np.array([text for _, _, _, text in by_row if text is not None])
+        return [phrase for _, _, phrase, _ in by_row], texts
 
     def add(self, phrase: Phrase, rows: NDArray[np.int16], text: NDArray[np.floating]) -> bool:
         """Append a phrase, its motion (T, 22, 3) in millimetres and the vector (E,) of its words.

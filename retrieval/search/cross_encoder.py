@@ -44,7 +44,7 @@ class CrossEncoderReranker:
             return self._default.scores(query, text, hits)
         pairs = [(text, hit.phrase.words) for hit in hits]
         logits = np.asarray(self.load().predict(pairs, batch_size=_BATCH, show_progress_bar=False), np.float64)
-        return self._default.combined(query, text, hits, {"text": _SIGMOID(logits.reshape(-1, 1))})
+        return self._default.scores(query, text, hits, {"text": _SIGMOID(logits.reshape(-1, 1))})
 
     def load(self) -> Any:
         """The model, read at the first call.

@@ -238,10 +238,10 @@ def test_many_phrases_go_to_disk_in_groups_and_come_back_in_order(
         for i, text in enumerate(texts):
             rows[0, 0, 0] = i
             assert out.add(replace(phrase, id=f"{i * 7919 % 100:016x}", source=str(i)), rows, text)
-        assert len(out.sample) == 20
-        assert sorted(int(p.id, 16) for p in out.sample) == list(range(20))
-        assert np.array_equal(out.sample_texts, texts[[int(p.source) for p in out.sample]])
-        config = EmbeddingConfig("words", 48).fitted(out.sample, out.sample_texts)
+        sample, sample_texts = out.sample
+        assert sorted(int(p.id, 16) for p in sample) == list(range(20))
+        assert np.array_equal(sample_texts, texts[[int(p.source) for p in sample]])
+        config = EmbeddingConfig("words", 48).fitted(sample, sample_texts)
         out.commit(config)
     made = PhraseLibrary.open(tmp_path / "lib")
     assert [made[i].source for i in range(100)] == [str(i) for i in range(100)]
