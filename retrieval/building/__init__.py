@@ -1,1 +1,1 @@
-"""From recordings to a phrase library on disk."""
+"""Building phrase libraries from recordings."""

@@ -1,9 +1,9 @@
-"""Building a library: recordings in, phrases out, and a report of what could not be used."""
+"""Building a library from recordings, with a report of what could not be used."""
 
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,36 +17,36 @@ from retrieval.building.extraction import Extracted, PhraseSource, Recording, Re
 from retrieval.building.journal import Journal
 from retrieval.building.writer import LibraryWriter
 from retrieval.indices.index import AUTO
-from retrieval.library.embedding import EmbeddingConfig, Weights
+from retrieval.library.embedding import EmbeddingConfig
 from retrieval.library.manifest import Manifest
 
 __all__ = ["REPORT", "BuildReport", "PhraseSource", "Recording", "Remark", "build_library"]
 
 REPORT: Final = "skipped.json"
-"""File in a library that says what was left out and why; no part of its content."""
+"""File in a library that lists what was left out and why; its hash does not count for the library's version."""
 _MAX_REMARKS: Final = 10_000
-_REMEMBERED_TEXTS: Final = 16_384
+_MAX_KNOWN_TEXTS: Final = 16_384
 _MAX_DRIFT: Final = 0.5
-"""Standard deviations that a mean may move before appending says so."""
+"""Drift of a mean, in standard deviations, above which appending adds a note."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class BuildReport:
-    """What a build made.
+    """Result of a build.
 
     Attributes:
-        phrases, frames: in the library.
+        phrases, frames: number in the library.
         version: content hash of the library.
         skipped: recordings and stretches that were left out.
         notes: what of the others could not be used.
-        recordings: how many were read.
-        added: phrases that are new in the library.
-        resumed: recordings that an unfinished build had done already.
+        recordings: number of recordings.
+        added: number of phrases that are new in the library.
+        resumed: number of recordings that an unfinished build had finished.
     """
 
-    phrases: int
-    frames: int
-    version: str
+    phrases: int = 0
+    frames: int = 0
+    version: str = ""
     skipped: list[Remark] = field(default_factory=list)
     notes: list[Remark] = field(default_factory=list)
     recordings: int = 0
@@ -60,7 +60,6 @@ def build_library(
     embedder_text: TextEncoder,
     cutting: Cutting = Cutting(),
     progress: Callable[[int, str], None] | None = None,
-    weights: Weights = Weights(),
     *,
     append: bool = False,
     index: str = AUTO,
@@ -69,23 +68,22 @@ def build_library(
 ) -> BuildReport:
     """Cut recordings into phrases and write them as a library, whole or not at all.
 
-    A build that was killed goes on where it was when it is called again: every `Recording` that was done is in a
-    journal beside `out`, and is taken from there unless it or an option has changed since.
+    A build that was interrupted resumes when it is called again: finished `Recording`s are in a journal next to `out`
+    and are taken from there unless they or an option have changed.
 
     Args:
         items: recordings, read one at a time.
-        out: folder to make; an older library there is replaced, or extended.
+        out: folder to create; an older library there is replaced, or extended.
         embedder_text: sentence encoder of the captions; queries must come from the same.
         cutting: where recordings are cut.
-        progress: called with (recordings done, source) after each; what it raises cancels the build.
-        weights: of the embedding's blocks.
+        progress: called with (recordings done, source) after each; an exception it raises cancels the build.
         append: keep the phrases of the library at `out` and its embedding's statistics; equal phrases are not added
             again.
-        index: kind of index, see `retrieval.indices.index.build_index`.
-        skipped: what was left out before it came here, for the report.
-        extras: more files to lie in the library, by name.
+        index: kind of index, one of `retrieval.indices.index.KINDS`.
+        skipped: remarks on what was left out earlier, for the report.
+        extras: contents of further files in the library, by name.
     Raises:
-        InvalidInput: no recording gave a phrase, another process builds `out`, or `out` is something else.
+        InvalidInput: no recording gives a phrase, another process builds `out`, or `out` is not a library.
         InvalidArtifact: the library to extend is broken, or was built with another text encoder.
         MissingDependency: the text encoder is not on this machine.
         OSError: `out` cannot be written.
@@ -95,112 +93,95 @@ def build_library(
     embedder_text.encode(["a person dances"])
     with LibraryWriter(out, extend=encoder if append else None) as writer:
         journal = Journal(writer.journal, {"cutting": asdict(cutting), "encoder": encoder})
-        builder = _Builder(writer, journal, _TextVectors(embedder_text), cutting, list(skipped))
-        for done, item in enumerate(items, 1):
+        builder = _Builder(writer, journal, _TextVectors(embedder_text), cutting, BuildReport(skipped=list(skipped)))
+        report, announce = builder.report, progress or (lambda done, step: None)
+        for item in items:
             name = builder.take(item)
-            if progress is not None:
-                progress(done, name)
+            announce(report.recordings, name)
         if writer.base and not writer.added and builder.equal:
-            return builder.report(writer.base)  # all of it is there already
+            return _finished(report, writer.base)  # the library has all of them
         if not writer.added:
-            raise InvalidInput("source", f"holds no usable phrase; {_first_reasons(builder.skipped)}")
+            raise InvalidInput("source", f"holds no usable phrase; {_first_reasons(report.skipped)}")
         if writer.base:
             config = writer.base.embedding
-            if drift := _drift(config, config.fitted(writer.sample)):
-                builder.notes.append(Remark(str(out), drift))
+            if drift := _drift(config, config.fitted(writer.sample[0])):
+                report.notes.append(Remark(str(out), drift))
         else:
-            config = EmbeddingConfig(*encoder, weights).fitted(writer.sample, writer.sample_texts)
-        report = {name: [asdict(r) for r in getattr(builder, name)[:_MAX_REMARKS]] for name in ("skipped", "notes")}
-        document = json.dumps(report, indent=1, ensure_ascii=False) + "\n"
-        manifest = writer.commit(
-            config,
-            index,
-            {REPORT: document.encode(), **(extras or {})},
-            lambda step: None if progress is None else progress(builder.recordings, step),
-        )
-        return builder.report(manifest)
+            config = EmbeddingConfig(*encoder).fitted(*writer.sample)
+        remarks = {name: [asdict(r) for r in getattr(report, name)[:_MAX_REMARKS]] for name in ("skipped", "notes")}
+        document = json.dumps(remarks, indent=1, ensure_ascii=False) + "\n"
+        files = {REPORT: document.encode(), **(extras or {})}
+        manifest = writer.commit(config, index, files, lambda step: announce(report.recordings, step))
+        report.added = writer.added
+        return _finished(report, manifest)
+
+
+def _finished(report: BuildReport, manifest: Manifest) -> BuildReport:
+    return replace(report, phrases=manifest.phrases, frames=manifest.frames, version=manifest.content)
 
 
 @dataclass
 class _Builder:
-    """Takes recordings one at a time."""
+    """Adds recordings to a library one at a time, and collects the report."""
 
     writer: LibraryWriter
     journal: Journal
     texts: "_TextVectors"
     cutting: Cutting
-    skipped: list[Remark]
-    notes: list[Remark] = field(default_factory=list)
-    recordings: int = 0
-    resumed: int = 0
+    report: BuildReport
     equal: int = 0
 
     def take(self, item: PhraseSource | Recording) -> str:
         """Add the phrases of a recording; returns its name."""
-        name = item.name if isinstance(item, Recording) else item.source
-        self.recordings += 1
+        name, report = item.name if isinstance(item, Recording) else item.source, self.report
+        report.recordings += 1
         try:
             extracted, texts = self._extracted(item)
         except (ChoreoError, OSError) as error:
-            self.skipped.append(Remark(name, str(error)))
+            report.skipped.append(Remark(name, str(error)))
             return name
-        self.skipped += extracted.skipped
-        self.notes += extracted.notes
+        report.skipped += extracted.skipped
+        report.notes += extracted.notes
         for phrase, rows, text in zip(extracted.phrases, extracted.rows, texts, strict=True):
             if not self.writer.add(phrase, rows, text):
                 self.equal += 1
                 reason = "an equal phrase is in the library already"
-                self.skipped.append(Remark(f"{name}@{phrase.start:.2f}s", reason))
+                report.skipped.append(Remark(f"{name}@{phrase.start:.2f}s", reason))
         return name
 
-    def report(self, manifest: Manifest) -> BuildReport:
-        """What was made of all that was taken."""
-        return BuildReport(
-            manifest.phrases,
-            manifest.frames,
-            manifest.content,
-            self.skipped,
-            self.notes,
-            self.recordings,
-            self.writer.added,
-            self.resumed,
-        )
-
     def _extracted(self, item: PhraseSource | Recording) -> tuple[Extracted, NDArray[np.float32]]:
-        """Phrases and text vectors (N, E), from the journal where it has them."""
-        if isinstance(item, PhraseSource):
-            extracted = extract(item, self.cutting)
-            return extracted, self.texts.encode([phrase.words for phrase in extracted.phrases])
-        if (entry := self.journal.get(item.identity)) is not None:
-            self.resumed += 1
+        """Phrases and text vectors (N, E), from the journal if it has them."""
+        if isinstance(item, Recording) and (entry := self.journal.get(item.identity)) is not None:
+            self.report.resumed += 1
             return entry
-        extracted = extract(item.load(), self.cutting)
+        extracted = extract(item.load() if isinstance(item, Recording) else item, self.cutting)
         texts = self.texts.encode([phrase.words for phrase in extracted.phrases])
-        self.journal.put(item.identity, extracted, texts)
+        if isinstance(item, Recording):
+            self.journal.put(item.identity, extracted, texts)
         return extracted, texts
 
 
 class _TextVectors:
-    """Text vectors of phrases; of the last different texts, each is encoded once."""
+    """Text vectors of phrases, with a cache of the most recent texts."""
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
         self._known: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Vectors float32 (N, E); an empty text says nothing."""
+        """Vectors float32 (N, E); zeros for an empty text."""
         new = sorted({text for text in texts if text and text not in self._known})
         if new:
             self._known.update(zip(new, self._encoder.encode(new), strict=True))
-        nothing = np.zeros(self._encoder.dim, np.float32)
-        vectors = [self._known.get(text, nothing) for text in texts]
-        while len(self._known) > _REMEMBERED_TEXTS:
+        zeros = np.zeros(self._encoder.dim, np.float32)
+        vectors = [self._known.get(text, zeros) for text in texts]
+        while len(self._known) > _MAX_KNOWN_TEXTS:
             self._known.popitem(last=False)
         return np.array(vectors, np.float32).reshape(len(texts), self._encoder.dim)
 
 
 def _drift(kept: EmbeddingConfig, fitted: EmbeddingConfig) -> str:
-    """What to say if statistics that an extended library keeps are no longer those of its phrases."""
+    """A note if the phrases of an extended library have drifted from the statistics it keeps, else nothing."""
     spread = np.array(kept.stats_std)
     moved = np.abs(np.array(fitted.stats_mean) - kept.stats_mean) / spread
     worst = int(np.argmax(moved))

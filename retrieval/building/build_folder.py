@@ -1,4 +1,4 @@
-"""The folder `.NAME.build` beside a library that is being built: one builder's lock, its parts and its journal."""
+"""The folder `.NAME.build` next to a library under construction: a lock, the unfinished files and the journal."""
 
 import fcntl
 import os
@@ -12,18 +12,18 @@ _TRIES: Final = 10
 
 
 class BuildFolder:
-    """Held by one builder at a time, across processes; a killed one lets go of it and leaves its journal behind.
+    """Work folder of a build, held by one process at a time; one that is killed releases it and leaves its journal.
 
     Attributes:
         part: folder of the unfinished library, empty at first.
-        scratch: folder for what is only needed meanwhile, empty at first.
+        scratch: folder of temporary files, empty at first.
         journal: folder of finished recordings, kept from a build that did not finish.
 
     Args:
         target: folder that the library will be.
     Raises:
         InvalidInput: another process builds the same library.
-        OSError: the folder above cannot be written.
+        OSError: the parent folder cannot be written.
     """
 
     def __init__(self, target: Path) -> None:
@@ -41,7 +41,7 @@ class BuildFolder:
             raise
 
     def close(self, keep_journal: bool) -> None:
-        """Let go. The folder stays only if its journal is worth keeping."""
+        """Release the lock and remove the folder, except for a journal that is to be kept and has entries."""
         try:
             shutil.rmtree(self.part, ignore_errors=True)
             shutil.rmtree(self.scratch, ignore_errors=True)
@@ -51,7 +51,7 @@ class BuildFolder:
             os.close(self._lock)
 
     def _locked(self) -> int:
-        """Descriptor of the lock file, whose lock ends with this process."""
+        """Descriptor of the lock file; the lock ends with this process."""
         path = self._root / "lock"
         for _ in range(_TRIES):
             self._root.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,7 @@ class BuildFolder:
                 continue  # the builder before has just removed the folder
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A lock on a file that was removed meanwhile keeps nobody out.
+                # A lock on a file that has been removed meanwhile excludes nobody.
                 if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                     return descriptor
             except BlockingIOError as error:

@@ -1,4 +1,4 @@
-"""The library that comes with the program: made by its own choreographer and its own model, from no recording."""
+"""The bundled library: synthetic dances and samples of the shipped model, without any recording."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -19,10 +19,10 @@ from retrieval.building.build import BuildReport, PhraseSource, build_library
 TEMPOS: Final = (80.0, 90.0, 100.0, 110.0, 120.0, 130.0, 140.0, 150.0)
 LICENCE: Final = "apache-2.0"
 SONG_SECONDS: Final = 16.0
-"""Long enough for what a summary of the music measures."""
+"""Long enough for a song summary."""
 _METERS: Final = {"box": 3}
 _SONGS: Final = {"waltz": "waltz", "hip hop": "breakbeat"}
-"""Style of song by genre of dance; house goes with the rest."""
+"""Style of song by genre of dance; house for all others."""
 README: Final = """# Bundled phrase library
 
 Motion phrases with their beats and captions, made by the program itself:
@@ -37,11 +37,11 @@ again. Licence: Apache-2.0, like the program.
 
 
 def build_bundled(out: Path, encoder: TextEncoder | None = None, samples: Iterable[PhraseSource] = ()) -> BuildReport:
-    """Write the bundled library: every move at every tempo, one phrase each, and the phrases of `samples`.
+    """Write the bundled library: one phrase for every move at every tempo, and the phrases of `samples`.
 
     Args:
-        out: folder to make.
-        encoder: of captions; None: the embedded default.
+        out: folder to create.
+        encoder: of captions; None: `minilm`.
         samples: dances of a model.
     """
     readme = README.format(moves=len(MOVES), tempos=len(TEMPOS))
@@ -54,12 +54,12 @@ def build_bundled(out: Path, encoder: TextEncoder | None = None, samples: Iterab
 
 
 def synthetic_sources() -> Iterator[PhraseSource]:
-    """Recordings of one phrase each, to a song that goes on after it."""
+    """Recordings of one phrase each, to a song that is longer than the phrase."""
     songs: dict[tuple[str, float], NDArray[np.float32]] = {}
     for i, move in enumerate(MOVES):
         genre, meter = MOVES[move].genre, _METERS.get(move, 4)
         for j, tempo in enumerate(TEMPOS):
-            # A whole number of frames that reaches the closing beat.
+            # A whole number of frames that includes the closing beat.
             seconds = (round(2 * meter * 60 / tempo * FPS) + 1) / FPS
             motion, _, caption = synthesize_dance(move, tempo, seconds, seed=100 * i + j)
             style = _SONGS.get(genre, "house")
@@ -78,6 +78,6 @@ def synthetic_sources() -> Iterator[PhraseSource]:
 
 
 def bundled_song(style: str, tempo: float, seed: int) -> NDArray[np.float32]:
-    """Features (N, 35) of a song whose first beat is its first sample."""
+    """Features (N, 35) of a synthetic song whose first beat is at its start."""
     samples, rate, _ = synthesize_song(tempo, SONG_SECONDS, seed, style)
     return dsp35(Audio(samples, rate, SONG_SECONDS, ""))

@@ -1,4 +1,4 @@
-"""Where a recording is cut into phrases: at counts of eight, where something new begins, or where the body pauses."""
+"""Cutting recordings into phrases: at counts of eight beats, at novelty peaks, or where the body pauses."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,16 +18,16 @@ Frames = NDArray[np.int64]
 Boundaries = Literal["auto", "counts", "novelty", "pauses"]
 
 PHRASE_FRAMES: Final = (64, 240)
-"""Shortest and longest phrase of up to eight counts."""
+"""Minimum and maximum length of a phrase of up to eight counts."""
 COUNTS: Final = (8, 4, 16, 32)
-"""Beats per phrase, the best first."""
+"""Beats per phrase, in order of preference."""
 MAX_PHRASE_FRAMES: Final = 960
-"""Longest phrase of any number of counts: thirty-two beats at 60 BPM."""
+"""Maximum length of a phrase of any number of counts: 32 beats at 60 BPM."""
 STRETCH_SECONDS: Final = (2.0, 4.0, 6.0)
-"""Shortest, best and longest stretch between boundaries that no count decides, for phrases of up to eight counts."""
+"""Minimum, preferred and maximum distance of boundaries by novelty or pauses, for phrases of up to eight counts."""
 BOUNDARIES: Final[tuple[Boundaries, ...]] = ("auto", "counts", "novelty", "pauses")
 _UNEVEN: Final = 1.6
-"""A gap between beats of so many median periods is a beat that was missed."""
+"""A gap between beats of more median periods than this is a missed beat."""
 _SMOOTH_SECONDS: Final = 0.15
 
 
@@ -37,9 +37,11 @@ class Cutting:
 
     Attributes:
         beats: of a phrase: 8, 16 or 32; None takes 8, or the nearest number that fits a very fast or slow song.
-        boundaries: `counts` of beats; `novelty` of the music, or of the motion where there is none; `pauses` of the
-            body; `auto` is counts where there are beats, else pauses. Counts without beats fall back to pauses.
-        phrase_frames: shortest and longest phrase; None: what suits `beats`.
+        boundaries: `counts` of beats; `novelty` of the music, or of the motion without music; `pauses` of the body;
+            `auto` is counts if there are beats, else pauses. Counts without beats fall back to pauses.
+        phrase_frames: minimum and maximum length; None: derived from `beats`.
+    Raises:
+        InvalidInput: an option has another value.
     """
 
     beats: int | None = None
@@ -59,25 +61,25 @@ class Cutting:
 
     @property
     def limits(self) -> tuple[int, int]:
-        """Shortest and longest phrase, frames."""
+        """Minimum and maximum length of a phrase, frames."""
         if self.phrase_frames is not None:
             return self.phrase_frames
-        return PHRASE_FRAMES[0], min(self.longer * PHRASE_FRAMES[1], MAX_PHRASE_FRAMES)
+        return PHRASE_FRAMES[0], min(self.eights * PHRASE_FRAMES[1], MAX_PHRASE_FRAMES)
 
     @property
-    def longer(self) -> int:
-        """How many times eight counts a phrase has."""
+    def eights(self) -> int:
+        """Number of eight-counts per phrase."""
         return (self.beats or 8) // 8
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Numbers of beats per phrase, the best first."""
+        """Numbers of beats per phrase, in order of preference."""
         return COUNTS if self.beats is None else (self.beats, *(c for c in COUNTS if c != self.beats))
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Frames first..last - 1 of a recording."""
+    """Frames first to last - 1 of a recording."""
 
     first: int
     last: int
@@ -90,11 +92,12 @@ def cut(
     meter: int = 4,
     music: NDArray[np.floating] | None = None,
 ) -> list[Cut]:
-    """Cuts of positions (T, 22, 3) at 30 fps that are all within the limits, in order, without overlap.
+    """Phrases of a recording, all within the limits of `cutting`, in order and without overlap.
 
     Args:
+        positions: (T, 22, 3) at 30 fps.
         beats: seconds from the first frame; may be empty.
-        cutting: how.
+        cutting: where to cut.
         meter: beats per bar; with 3, dancers count sixes instead of eights.
         music: features (T, 35) of the recording, for boundaries by novelty.
     """
@@ -112,15 +115,15 @@ def cut(
 
 
 def _at_counts(frames: Frames, cutting: Cutting, meter: int) -> list[Cut]:
-    """Stretches of the first count whose usual length fits; what is left at the end may be half a count or less."""
+    """Phrases of the first count whose length fits, and of half, a quarter or an eighth of it at the end."""
     low, high = cutting.limits
     period = float(np.median(np.diff(frames)))
     counts = [count * meter // 4 for count in cutting.counts]
     fitting = [c for c in counts if low <= c * period <= high]
     if not fitting:
         return []
-    shortest = min(COUNTS) * meter // 4
-    halves = [fitting[0] // part for part in (1, 2, 4, 8) if fitting[0] // part >= shortest]
+    minimum = min(COUNTS) * meter // 4
+    halves = [fitting[0] // part for part in (1, 2, 4, 8) if fitting[0] // part >= minimum]
     cuts, at = [], 0
     while at < len(frames) - 1:
         count = next((c for c in halves if at + c < len(frames)), None)
@@ -139,11 +142,13 @@ def _at_counts(frames: Frames, cutting: Cutting, meter: int) -> list[Cut]:
 def _at_novelty(
     positions: NDArray[np.floating], frames: Frames, cutting: Cutting, music: NDArray[np.floating] | None
 ) -> list[Cut]:
-    """Stretches that end where most is new, on a beat where there are beats (`frames`)."""
-    heard = music is not None and len(music) >= len(positions)
-    novelty = music_novelty(music[: len(positions)]) if heard and music is not None else pose_novelty(positions)
+    """Phrases that end where novelty is highest, on a beat if there are beats (`frames`)."""
+    if music is not None and len(music) >= len(positions):
+        novelty = music_novelty(music[: len(positions)])
+    else:
+        novelty = pose_novelty(positions)
     first, last = (int(frames[0]), int(frames[-1])) if len(frames) else (0, len(positions))
-    # A beat hears what happens around it: the peak lies up to half a beat away.
+    # Smoothed, because the peak is up to half a beat away from its beat.
     if len(frames):
         novelty = gaussian_filter1d(novelty, float(np.median(np.diff(frames))) / 4, mode="nearest")
     candidates = frames if len(frames) else argrelmax(novelty)[0]
@@ -151,7 +156,7 @@ def _at_novelty(
 
 
 def _at_pauses(positions: NDArray[np.floating], cutting: Cutting) -> list[Cut]:
-    """Stretches that end at the deepest pauses."""
+    """Phrases that end where the body is slowest."""
     body = np.asarray(positions, np.float64)
     speed = np.linalg.norm(np.diff(body - 0.5 * body[:, [PELVIS]], axis=0), axis=-1).mean(1)
     speed = gaussian_filter1d(np.append(speed, speed[-1:]), _SMOOTH_SECONDS * FPS, mode="nearest")
@@ -159,29 +164,29 @@ def _at_pauses(positions: NDArray[np.floating], cutting: Cutting) -> list[Cut]:
 
 
 def _cheapest(cost: Array, candidates: Frames, first: int, last: int, cutting: Cutting, strict: bool) -> list[Cut]:
-    """Stretches from `first` to `last` whose ends and lengths together cost least.
+    """Phrases from `first` to `last` whose ends and lengths have the lowest total cost.
 
-    An end costs standard deviations above the average, a length the square of its relative distance from the best.
+    An end costs its standard score in `cost`, a length the square of its relative distance from the preferred one.
 
     Args:
-        strict: end nowhere but at a candidate, even if something is left over; else anywhere, where candidates are
-            too far apart.
+        strict: end phrases at candidates only, even if frames are left over; else at any frame if candidates are too
+            far apart.
     """
     limits = cutting.limits
-    low, best, high = (round(s * FPS * cutting.longer) for s in STRETCH_SECONDS)
+    low, best, high = (round(s * FPS * cutting.eights) for s in STRETCH_SECONDS)
     low, high = max(low, limits[0]), min(high, limits[1])
     if low > high:
         low, high = limits
     spread = float(cost.std())
-    above = np.append((cost - cost.mean()) / (spread if spread > 0 else 1.0), 0.0)  # the last end is no choice
+    score = np.append((cost - cost.mean()) / (spread if spread > 0 else 1.0), 0.0)  # the last end is no choice
     nodes = np.unique(np.append(candidates[(candidates > first) & (candidates < last)], (first, last)))
     cuts: list[Cut] = []
     while nodes[-1] - nodes[0] >= low:
-        ends = _path(nodes, above, low, best, high)
+        ends = _path(nodes, score, low, best, high)
         if ends[-1] != last and not strict:
-            ends = _path(np.arange(nodes[0], last + 1), above, low, best, high)
+            ends = _path(np.arange(nodes[0], last + 1), score, low, best, high)
         cuts += [Cut(at, end) for at, end in pairwise(ends)]
-        # Beats may stop for a while and then go on.
+        # Beats may pause for a while and then continue.
         nodes = nodes[nodes > ends[-1]]
         if not len(nodes) or not strict:
             break
@@ -189,7 +194,10 @@ def _cheapest(cost: Array, candidates: Frames, first: int, last: int, cutting: C
 
 
 def _path(nodes: Frames, cost: Array, low: int, best: int, high: int) -> list[int]:
-    """From the first node in steps of `low` to `high` as far as they lead, the cheapest way (dynamic programming)."""
+    """The cheapest path from the first node to the farthest reachable one, in steps of `low` to `high` frames.
+
+    By dynamic programming; `cost` is that of ending a step at a frame.
+    """
     total = np.full(len(nodes), np.inf)
     before = np.zeros(len(nodes), np.int64)
     total[0] = 0.0
@@ -201,7 +209,7 @@ def _path(nodes: Frames, cost: Array, low: int, best: int, high: int) -> list[in
             before[j] = begin[j] + int(np.argmin(reached))
             total[j] = reached.min() + cost[min(nodes[j], len(cost) - 1)]
     at = int(np.flatnonzero(np.isfinite(total))[-1])
-    way = [at]
-    while way[-1]:
-        way.append(int(before[way[-1]]))
-    return [int(nodes[j]) for j in reversed(way)]
+    path = [at]
+    while path[-1]:
+        path.append(int(before[path[-1]]))
+    return [int(nodes[j]) for j in reversed(path)]

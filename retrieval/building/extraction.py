@@ -1,4 +1,4 @@
-"""One recording in, its phrases out, with the reasons for what was left out."""
+"""Extraction of a recording's phrases, with the reasons for what is left out."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ from retrieval.library.song_summary import song_summary
 Array = NDArray[np.float64]
 
 MIN_SPEED: Final = 0.04
-"""Mean joint speed below which nobody dances, m/s."""
+"""Mean joint speed below which a phrase is no dance, m/s."""
 MAX_SPEED: Final = 20.0
-"""A joint that is faster was lost by the tracking, m/s."""
+"""Joint speed above which tracking has failed, m/s."""
 MAX_RESIDUAL: Final = 0.15
-"""A body whose joints are farther from the canonical skeleton's on average was mapped wrongly, metres."""
+"""Mean distance of joints from the canonical skeleton's above which they were mapped wrongly, metres."""
 COVERED: Final = 0.5
-"""A caption speaks of a phrase if its stretch covers this share of it."""
+"""A caption describes a phrase if its stretch covers this share of it."""
 
 
 @dataclass(frozen=True)
@@ -38,17 +38,17 @@ class PhraseSource:
     Attributes:
         motion: at any rate, of an actor of any size, y up.
         caption: a sentence about all of it, or empty.
-        genre: or empty.
-        beats: seconds from the first frame; empty where there is no music.
+        genre: kind of dance, or empty.
+        beats: seconds from the first frame; empty without music.
         source: name of the recording, for provenance.
         licence: tag of its terms.
-        music: dsp35 features (N, 35) at 30 fps from the motion's first frame on, not normalised; longer or shorter
-            than the motion as the song is; None without music.
+        music: dsp35 features (N, 35) at 30 fps from the motion's first frame on, not normalised, of the length of the
+            song; None without music.
         style: manner of dancing, or empty.
         meter: beats per bar.
-        captions: sentences about stretches of it, frames at 30 fps; a phrase takes one of those that cover it, and
-            `caption` where none does.
-        notes: what could not be used of it, for the report.
+        captions: sentences about stretches of it, in frames at 30 fps; a phrase takes one of those that cover it, and
+            `caption` if none does.
+        notes: what of it could not be used, for the report.
     """
 
     motion: Motion
@@ -66,12 +66,12 @@ class PhraseSource:
 
 @dataclass(frozen=True)
 class Recording:
-    """A recording that is not loaded yet, so that they need not all be in memory.
+    """A recording that is loaded when needed, so that they need not all be in memory.
 
     Attributes:
         name: for provenance and reports.
-        identity: changes with everything that `load` reads; an unfinished build goes on with what it had of the same.
-        load: what it raises (`ChoreoError`, `OSError`) skips this recording only.
+        identity: changes with everything that `load` reads; a resumed build reuses the phrases of the same identity.
+        load: reads it; an error it raises (`ChoreoError`, `OSError`) skips this recording only.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Remark:
-    """Something about a recording, or a stretch of one: why it was left out, or what of it was."""
+    """Why a recording, or a stretch of one, was left out, or which part of it was."""
 
     source: str
     reason: str
@@ -89,7 +89,7 @@ class Remark:
 
 @dataclass
 class Extracted:
-    """Phrases of one recording and their rows, and what there is to say about the rest."""
+    """Phrases of one recording, their motion in millimetres, and remarks on what was left out."""
 
     phrases: list[Phrase] = field(default_factory=list)
     rows: list[NDArray[np.int16]] = field(default_factory=list)
@@ -101,7 +101,7 @@ def extract(item: PhraseSource, cutting: Cutting) -> Extracted:
     """Cut one recording and describe its phrases.
 
     Raises:
-        InvalidInput: nothing of it can be used.
+        InvalidInput: it gives no phrase.
     """
     positions = _canonical(item, cutting.limits[0])
     beats = np.asarray(item.beats, np.float64).reshape(-1)
@@ -134,13 +134,13 @@ def extract(item: PhraseSource, cutting: Cutting) -> Extracted:
     return out
 
 
-def _canonical(item: PhraseSource, shortest: int) -> Array:
+def _canonical(item: PhraseSource, min_frames: int) -> Array:
     """Positions at 30 fps on the canonical skeleton and on a level floor."""
-    # Again, although `Motion` does: the array may have been written to since.
+    # `Motion` checks them, too, but its array may have been written to since.
     check_positions(item.motion.positions, "motion")
     positions = resample(item.motion.positions, item.motion.fps, FPS)
-    if len(positions) < shortest:
-        raise InvalidInput("motion", f"has {len(positions)} frames at {FPS} fps, a phrase needs {shortest}")
+    if len(positions) < min_frames:
+        raise InvalidInput("motion", f"has {len(positions)} frames at {FPS} fps, a phrase needs {min_frames}")
     if not is_canonical(positions):
         fitted = retarget(positions)
         if not fitted.residual <= MAX_RESIDUAL:
@@ -160,7 +160,7 @@ def _checked_music(music: NDArray[np.floating] | None) -> NDArray[np.floating] |
 
 
 def _caption(item: PhraseSource, piece: Cut, number: int) -> str:
-    """The caption of the shortest stretch that covers a phrase; equals take turns."""
+    """The caption of the shortest stretch that covers a phrase; captions of equal stretches take turns."""
     needed = COVERED * (piece.last - piece.first)
     covering = [c for c in item.captions if min(c.end, piece.last) - max(c.start, piece.first) >= needed]
     if not covering:
@@ -171,7 +171,7 @@ def _caption(item: PhraseSource, piece: Cut, number: int) -> str:
 
 
 def _fault(positions: Array) -> str:
-    """Why a stretch is of no use, or nothing."""
+    """Why a stretch cannot be used, or nothing."""
     speed = np.linalg.norm(np.diff(positions, axis=0), axis=-1) * FPS
     if speed.mean() < MIN_SPEED:
         return "hardly moves"

@@ -1,4 +1,4 @@
-"""What an unfinished build has done already, one file per recording, so that the next one goes on from there."""
+"""The journal of an unfinished build: one file per finished recording, so that the next build continues from there."""
 
 import hashlib
 import io
@@ -17,15 +17,15 @@ from retrieval.library.phrases import KINETIC, STATS, Phrase
 from retrieval.library.song_summary import SUMMARY
 
 VERSION: Final = 1
-"""Of how phrases are made; counted up when the same recording gives other phrases."""
+"""Of the extraction; incremented when the same recording gives other phrases."""
 
 
 class Journal:
-    """Finished recordings in a folder, each written whole and forced to disk before the next begins.
+    """Finished recordings in a folder, each written atomically and forced to disk before the next begins.
 
     Args:
-        folder: where; it exists.
-        options: everything besides the recording itself that its phrases depend on, JSON-serialisable.
+        folder: an existing folder.
+        options: everything that phrases depend on besides the recording, JSON-serialisable.
     """
 
     def __init__(self, folder: Path, options: dict[str, Any]) -> None:
@@ -34,24 +34,16 @@ class Journal:
         self._options = json.dumps([formulas, options], sort_keys=True)
 
     def get(self, identity: str) -> tuple[Extracted, NDArray[np.float32]] | None:
-        """Phrases and text vectors (N, E) of a recording, or None if it must be done (again)."""
+        """Phrases and text vectors (N, E) of a recording; None if it has to be extracted (again)."""
         try:
             with np.load(self._path(identity), allow_pickle=False) as entry:
-                document = json.loads(bytes(entry["document"]))
-                rows, texts = entry["rows"], entry["texts"]
-            return _restored(document, rows), texts
-        except FileNotFoundError:
-            return None
-        except Exception:  # a damaged entry is nothing worse than a missing one, whatever its bytes make numpy raise
+                return _restored(json.loads(bytes(entry["document"])), entry["rows"]), entry["texts"]
+        except Exception:  # missing or damaged: numpy raises anything for damaged bytes
             return None
 
     def put(self, identity: str, extracted: Extracted, texts: NDArray[np.float32]) -> None:
-        """Note that a recording is done."""
-        document = {
-            "phrases": [asdict(phrase) for phrase in extracted.phrases],
-            "skipped": [asdict(remark) for remark in extracted.skipped],
-            "notes": [asdict(remark) for remark in extracted.notes],
-        }
+        """Record the phrases and text vectors (N, E) of a recording."""
+        document = {name: [asdict(it) for it in getattr(extracted, name)] for name in ("phrases", "skipped", "notes")}
         rows = np.concatenate([np.zeros((0, NUM_JOINTS, 3), np.int16), *extracted.rows])
         buffer = io.BytesIO()
         encoded = np.frombuffer(json.dumps(document).encode(), np.uint8)
@@ -64,18 +56,16 @@ class Journal:
 
 
 def _restored(document: dict[str, Any], rows: NDArray[np.int16]) -> Extracted:
-    phrases = [_phrase(values) for values in document["phrases"]]
-    ends = np.cumsum([phrase.num_frames for phrase in phrases])
-    if rows.dtype != np.int16 or len(rows) != (int(ends[-1]) if phrases else 0):
+    phrases = []
+    for values in document["phrases"]:
+        lists: dict[str, Any] = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        phrases.append(Phrase(**(values | lists)))
+    ends = np.cumsum([0, *(phrase.num_frames for phrase in phrases)])
+    if rows.dtype != np.int16 or len(rows) != ends[-1]:
         raise ValueError("rows and phrases disagree")
     return Extracted(
         phrases,
-        np.split(rows, ends[:-1]) if phrases else [],
+        np.split(rows, ends[1:-1]) if phrases else [],
         [Remark(**remark) for remark in document["skipped"]],
         [Remark(**remark) for remark in document["notes"]],
     )
-
-
-def _phrase(values: dict[str, Any]) -> Phrase:
-    lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
-    return Phrase(**(values | lists))

@@ -1,9 +1,11 @@
-"""Motion files of a folder: finding them, and reading one with what lies beside it."""
+"""Finding the motion files of a folder, and reading one with its sidecar files."""
 
 import json
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,26 +22,26 @@ from retrieval.building.extraction import PhraseSource, Recording, Remark
 from retrieval.building.sidecars import AUDIO, META, Tags, read_captions, read_meta, read_song
 
 READERS: Final = {".npz": read_npz, ".json": read_json, ".bvh": read_bvh}
-"""By suffix; of several files of one name, the first of these is read."""
+"""By suffix; of several files with the same name, the first suffix is read."""
 MAX_FILES: Final = 1_000_000
 MAX_DEPTH: Final = 64
 _SIDECARS: Final = (META, ".txt", *AUDIO)
 
 
 def find_motion(root: Path) -> tuple[list[str], list[Remark]]:
-    """Motion files below a folder, by their path in it, in order, and what was passed over.
+    """Motion files below a folder as sorted relative paths, and what was skipped and why.
 
-    Links to folders are not followed, so there are no loops; hidden files and folders are passed over.
+    Links to folders are not followed, so there are no loops; hidden files and folders are skipped.
 
     Raises:
         InvalidInput: more than a million files.
     """
     names: list[str] = []
     skipped: list[Remark] = []
-    for entry, name, reason in _entries(root, "", 0):
+    for name, reason in _entries(root, "", 0):
         if reason:
             skipped.append(Remark(printable(name), reason))
-        elif entry is not None:
+        else:
             names.append(name)
         if len(names) + len(skipped) > MAX_FILES:
             raise InvalidInput("source", f"holds more than {MAX_FILES} files")
@@ -53,53 +55,52 @@ def find_motion(root: Path) -> tuple[list[str], list[Remark]]:
     return sorted(first.values()), skipped
 
 
-def _entries(folder: Path, prefix: str, depth: int) -> Iterator[tuple[os.DirEntry[str] | None, str, str]]:
-    """(file, name, "") of motion files, and (None, name, reason) of what is passed over."""
+def _entries(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, str]]:
+    """(path, "") for each motion file, and (path, reason) for what is skipped."""
     if depth > MAX_DEPTH:
-        yield None, prefix, f"lies more than {MAX_DEPTH} folders deep"
+        yield prefix, f"lies more than {MAX_DEPTH} folders deep"
         return
     try:
         with os.scandir(folder) as scan:
             entries = sorted(scan, key=lambda entry: entry.name)
     except OSError as error:
-        yield None, prefix or ".", f"cannot be read: {error.strerror}"
+        yield prefix or ".", f"cannot be read: {error.strerror}"
         return
     for entry in entries:
         name = f"{prefix}{entry.name}"
-        known = _suffix(name) in READERS and not name.lower().endswith(META)
         if entry.is_dir(follow_symlinks=False):
             if entry.name.startswith("."):
-                yield None, name, "is hidden"
+                yield name, "is hidden"
             else:
                 yield from _entries(folder / entry.name, f"{name}/", depth + 1)
         elif entry.is_symlink() and entry.is_dir():
-            yield None, name, "is a link to a folder"
-        elif known:
-            reason = "is hidden" if entry.name.startswith(".") else _unreadable(entry)
-            yield (None if reason else entry), name, reason
+            yield name, "is a link to a folder"
+        elif _suffix(name) in READERS and not name.lower().endswith(META):
+            yield name, "is hidden" if entry.name.startswith(".") else _unreadable(entry)
 
 
 def _unreadable(entry: os.DirEntry[str]) -> str:
+    """Why a file cannot be read, or nothing."""
     try:
-        # Opening a pipe would wait for whoever writes to it.
+        # Opening a pipe would block until somebody writes to it.
         return "" if stat.S_ISREG(entry.stat().st_mode) else "is not a regular file"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 
 
 def motion_file(root: Path, name: str, tags: Tags) -> Recording:
-    """The recording in a motion file `name` below `root`; `tags` hold where its own metadata say nothing."""
+    """The recording in a motion file `name` below `root`; `tags` complete its own metadata."""
     path = root / name
     base = path.parent / path.name[: -len(_suffix(name)) or None]
-    read = [path, *(base.parent / (base.name + suffix) for suffix in _SIDECARS)]
-    identity = json.dumps([name, [_identity(p) for p in read], tags.to_json()])
-    return Recording(printable(name), identity, lambda: _load(path, base, printable(name), tags))
+    files = [path, *(base.parent / (base.name + suffix) for suffix in _SIDECARS)]
+    identity = json.dumps([name, [_identity(file) for file in files], asdict(tags)])
+    return Recording(printable(name), identity, partial(_load, path, base, printable(name), tags))
 
 
 def _load(path: Path, base: Path, name: str, tags: Tags) -> PhraseSource:
     motion = _motion(path)
-    meta = read_meta(base.parent / (base.name + META), motion.seconds)
-    notes = list(meta.notes)
+    notes: list[str] = []
+    meta = read_meta(base.parent / (base.name + META), motion.seconds, notes)
     sentences = read_captions(base.parent / (base.name + ".txt"), notes)
     tags = meta.tags.over(tags)
     if meta.tags.caption or not sentences:
@@ -129,7 +130,7 @@ def _motion(path: Path) -> Motion:
 
 
 def _identity(path: Path) -> list[int] | None:
-    """What changes when a file does; None where there is none."""
+    """Numbers that change when a file does; None without a file."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -142,5 +143,5 @@ def _suffix(name: str) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as text: what is not Unicode, or no character that shows, becomes a question mark."""
+    """A file name with a question mark for every character that is not printable Unicode."""
     return "".join(c if c.isprintable() else "?" for c in name.encode("utf-8", "replace").decode())

@@ -15,17 +15,17 @@ from choreo.music.features import CHROMA, MFCC, ONSET
 Array = NDArray[np.float64]
 
 KERNEL_SECONDS: Final = 3.0
-"""What is compared: so much before an instant with so much after it."""
+"""Half width of the kernel: so much before an instant is compared with so much after it."""
 _SMOOTH_SECONDS: Final = 0.3
 _EPS: Final = 1e-9
 
 
 def novelty(features: NDArray[np.floating], fps: float = FPS) -> Array:
-    """Novelty (T,) of features (T, D), each column in its own units: 0 where before is like after, at most 1.
+    """Novelty (T,) of features (T, D), columns standardised: 0 if before and after are alike, at most 1.
 
     The correlation of the features' self-similarity matrix (cosines) with a checkerboard kernel under a Gaussian taper,
     along the diagonal (Foote 2000). The kernel is g(i) sgn(i) g(j) sgn(j) and a cosine is an inner product, so the sum
-    over the square is the squared length of one filtered sequence: the matrix is never made, and memory is linear.
+    over the square is the squared length of one filtered sequence; without the matrix, memory is linear in T.
     """
     x = np.asarray(features, np.float64)
     z = (x - x.mean(0)) / np.maximum(x.std(0), _EPS)
@@ -48,8 +48,8 @@ def music_novelty(features: NDArray[np.floating]) -> Array:
 
 
 def pose_novelty(positions: NDArray[np.floating]) -> Array:
-    """Novelty (T,) of poses and speeds of positions (T, 22, 3) at 30 fps, wherever the dancer is and faces."""
+    """Novelty (T,) of poses and speeds of positions (T, 22, 3) at 30 fps, invariant to place and heading."""
     p = np.asarray(positions, np.float64)
     body = (p - p[:, [PELVIS]]) @ rot.yaw(heading(p))  # rows times R is the inverse rotation of each point
-    moving = np.linalg.norm(np.gradient(p, axis=0), axis=-1) if len(p) > 1 else np.zeros(p.shape[:2])
-    return novelty(np.concatenate([body[:, 1:].reshape(len(p), -1), moving, p[:, PELVIS, 1:2]], axis=1))
+    speed = np.linalg.norm(np.gradient(p, axis=0), axis=-1) if len(p) > 1 else np.zeros(p.shape[:2])
+    return novelty(np.concatenate([body[:, 1:].reshape(len(p), -1), speed, p[:, PELVIS, 1:2]], axis=1))

@@ -1,19 +1,19 @@
-"""What may lie beside a motion file: a song, sentences, metadata, and a table for a whole folder.
+"""Sidecar files of motion files: a song, captions, metadata, and one table for a whole folder.
 
-Of `dance.npz`: `dance.ogg` (or wav, mp3, flac), `dance.txt` (a sentence; further lines are alternatives) and
+`dance.npz` may come with `dance.ogg` (or wav, mp3, flac), `dance.txt` (a caption; further lines are alternatives) and
 `dance.meta.json` (`caption`, `genre`, `style`, `licence`, `beats`, `audio_offset`). `phrases.csv` in the folder that is
-read has the columns file, caption, genre, style, licence. What a file's own metadata say goes before the table, and
-the table before what is said of the whole build.
+read has the columns file, caption, genre, style, licence. A file's own metadata override the table, and the table
+overrides the options of the build.
 
-A sentence, a beat or a song that cannot be used is left out with a note; metadata that cannot be read skip the
-recording, because they may hold its licence.
+A caption, beat or song that cannot be used is left out with a note. If the metadata cannot be read the recording is
+skipped, because they may hold its licence.
 """
 
 import csv
 import io
 import json
 import stat
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ MAX_SENTENCES: Final = 16
 
 @dataclass(frozen=True)
 class Tags:
-    """What is said of a recording; empty where nothing is."""
+    """Descriptions of a recording; empty if unknown."""
 
     caption: str = ""
     genre: str = ""
@@ -48,41 +48,35 @@ class Tags:
     licence: str = ""
 
     def over(self, others: "Tags") -> "Tags":
-        """These, and the others' where these are empty."""
+        """These tags, completed by the others'."""
         return Tags(*(getattr(self, f.name) or getattr(others, f.name) for f in fields(self)))
-
-    def to_json(self) -> dict[str, str]:
-        """JSON-serialisable form."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
 class Meta:
-    """What `META` says.
+    """Content of a metadata file.
 
     Attributes:
         tags: of the recording.
-        beats: seconds from the first frame (n,), None where it names none.
-        audio_offset: where in the song the motion begins, seconds.
-        notes: what of it could not be used.
+        beats: (n,) seconds from the first frame; None without beats.
+        audio_offset: start of the motion within the song, seconds.
     """
 
     tags: Tags = Tags()
     beats: NDArray[np.float64] | None = None
     audio_offset: float = 0.0
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Song:
-    """Features (N, 35) of a song from the motion's first frame on, and its beats in seconds from that frame."""
+    """Features (N, 35) of a song and its beats in seconds, both from the motion's first frame on."""
 
     features: NDArray[np.float32] | None = None
     beats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 def check_tag(value: object, name: str) -> str:
-    """A genre, style or licence without surrounding white space; empty is fine.
+    """A genre, style or licence without surrounding white space; may be empty.
 
     Raises:
         InvalidInput: not text, longer than 64 characters, or with control characters.
@@ -92,11 +86,11 @@ def check_tag(value: object, name: str) -> str:
     return check_text(value, name, MAX_TAG_CHARS)
 
 
-def read_meta(path: Path, seconds: float) -> Meta:
-    """Metadata of a motion of so many seconds; nothing where there is no such file.
+def read_meta(path: Path, seconds: float, notes: list[str]) -> Meta:
+    """Metadata of a motion of `seconds` duration; the defaults without such a file. Adds what is unusable to `notes`.
 
     Raises:
-        InvalidInput: no JSON object, a tag that is none, or an offset outside the song.
+        InvalidInput: not a JSON object, a malformed tag, or an offset outside the song.
     """
     data = _content(path, MAX_META_BYTES)
     if data is None:
@@ -107,18 +101,17 @@ def read_meta(path: Path, seconds: float) -> Meta:
         raise InvalidInput("meta.json", "is not JSON") from error
     if not isinstance(values, dict):
         raise InvalidInput("meta.json", "must be a JSON object")
-    tags = {name: check_tag(values.get(name), name) for name in ("genre", "style", "licence")}
-    notes: list[str] = []
+    tags = _tags(values)
     caption = _sentence(values["caption"], notes) if values.get("caption") else ""
     offset = values.get("audio_offset", 0.0)
     if isinstance(offset, bool) or not isinstance(offset, int | float) or not 0 <= offset <= MAX_SECONDS:
         raise InvalidInput("audio_offset", f"must be between 0 and {MAX_SECONDS:g} seconds into the song")
     beats = _beats(values["beats"], seconds, notes) if "beats" in values else None
-    return Meta(Tags(caption, **tags), beats, float(offset), tuple(notes))
+    return Meta(Tags(caption, **tags), beats, float(offset))
 
 
 def read_captions(path: Path, notes: list[str]) -> list[str]:
-    """Sentences, one to a line; none where there is no such file, or none that can be used."""
+    """Captions, one per line; none without such a file. Adds what is unusable to `notes`."""
     try:
         data = _content(path, MAX_TEXT_BYTES)
     except InvalidInput as error:
@@ -129,10 +122,10 @@ def read_captions(path: Path, notes: list[str]) -> list[str]:
 
 
 def read_table(root: Path) -> dict[str, Tags]:
-    """What the folder's table says, by file; empty without a table.
+    """Tags by file from the table of a folder; empty without a table.
 
     Raises:
-        InvalidInput: no table with a column `file`, too large, or a tag that is none; the message names the line.
+        InvalidInput: not a table with a column `file`, too large, or a malformed tag; the message names the line.
     """
     data = _content(root / TABLE, MAX_TABLE_BYTES)
     if data is None:
@@ -150,7 +143,11 @@ def read_table(root: Path) -> dict[str, Tags]:
 
 
 def read_song(base: Path, offset: float, notes: list[str]) -> Song:
-    """The song beside a motion that begins `offset` seconds into it."""
+    """The song of a motion that starts `offset` seconds into it; empty, with a note, if it cannot be used.
+
+    Args:
+        base: path of the motion file without its suffix.
+    """
     path = next((p for suffix in AUDIO if (p := base.parent / (base.name + suffix)).is_file()), None)
     if path is None:
         return Song()
@@ -167,11 +164,14 @@ def read_song(base: Path, offset: float, notes: list[str]) -> Song:
     return Song(song.features[first:], beats[beats >= 0])
 
 
+def _tags(values: dict[str, Any]) -> dict[str, str]:
+    return {name: check_tag(values.get(name), name) for name in ("genre", "style", "licence")}
+
+
 def _row_tags(row: dict[str, Any], line: int) -> Tags:
     try:
-        tags = {name: check_tag(row.get(name), name) for name in ("genre", "style", "licence")}
         caption = row.get("caption") or ""
-        return Tags(check_text(caption, "caption") if caption.strip() else "", **tags)
+        return Tags(check_text(caption, "caption") if caption.strip() else "", **_tags(row))
     except InvalidInput as error:
         raise InvalidInput(TABLE, f"line {line}: {error}") from error
 
@@ -185,7 +185,7 @@ def _sentence(value: object, notes: list[str]) -> str:
 
 
 def _beats(value: object, seconds: float, notes: list[str]) -> NDArray[np.float64] | None:
-    """Beat times within the motion; None, with a note, if they are none."""
+    """Beat times within the motion; None, with a note, if they are malformed."""
     try:
         beats = np.asarray(value, np.float64)
     except (ValueError, TypeError, OverflowError):
@@ -197,10 +197,10 @@ def _beats(value: object, seconds: float, notes: list[str]) -> NDArray[np.float6
 
 
 def _content(path: Path, limit: int) -> bytes | None:
-    """Bytes of a file, None where there is none.
+    """Bytes of a file; None without a file.
 
     Raises:
-        InvalidInput: too large, or not a regular file that can be read.
+        InvalidInput: larger than `limit` bytes, or not a readable regular file.
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):

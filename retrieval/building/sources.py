@@ -1,4 +1,4 @@
-"""What a library is built from: the data pack, a folder of motion files with what lies beside them, or one file."""
+"""Finding the recordings of a library: in the data pack, in a folder of motion files, or in one file."""
 
 import json
 from collections.abc import Callable
@@ -15,30 +15,28 @@ from retrieval.building.sidecars import Tags, check_tag, read_table
 
 @dataclass(frozen=True)
 class Sources:
-    """Recordings to read, and what was found and will not be."""
+    """Recordings to read, and files that were found but cannot be used."""
 
     recordings: list[Recording]
     skipped: list[Remark] = field(default_factory=list)
 
 
 def open_sources(path: Path, licence: str = "", genre: str = "") -> Sources:
-    """Find the recordings at a path; nothing of them is read yet.
+    """Find the recordings at a path without reading them.
 
     Args:
-        path: a data pack (`choreo.data.layouts.packs`), a folder that is searched to its depths, or a motion file.
-        licence, genre: of recordings that do not say.
+        path: a data pack (`choreo.data.layouts.packs`), a folder that is searched recursively, or a motion file.
+        licence, genre: defaults for recordings that have none.
     Raises:
-        InvalidInput: there is nothing there, a tag is no tag, or the table of a folder or pack is broken.
+        InvalidInput: there is nothing there, a tag is malformed, or the table of a folder or pack is broken.
     """
     tags = Tags(licence=check_tag(licence, "licence"), genre=check_tag(genre, "genre"))
     try:
-        is_folder = path.is_dir()
-        if not is_folder and not path.exists():
-            raise InvalidInput("source", f"there is nothing at {path}")
+        is_folder, exists = path.is_dir(), path.exists()
     except (OSError, ValueError) as error:
-        if isinstance(error, InvalidInput):
-            raise
         raise InvalidInput("source", f"cannot be read: {error}") from error
+    if not exists:
+        raise InvalidInput("source", f"there is nothing at {path}")
     if is_folder and DataPack.recognised(path):
         return Sources(_pack_recordings(path))
     root = path if is_folder else path.parent

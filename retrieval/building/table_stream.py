@@ -1,4 +1,4 @@
-"""Writing and reading phrase tables row group by row group, so that a table may be larger than memory."""
+"""Writing and reading phrase tables by row groups, so that a table may be larger than memory."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ ROWS: Final = 4096
 
 
 class TableWriter:
-    """Appends phrases to a Parquet file; equal phrases in equal order give equal files."""
+    """Appends phrases to a Parquet file; the same phrases in the same order give the same bytes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,7 +30,7 @@ class TableWriter:
             self._flush()
 
     def close(self) -> None:
-        """Write what is left and the file's end; a second time does nothing.
+        """Write the remaining rows and the footer; a second call does nothing.
 
         Raises:
             OSError: the file cannot be written.
@@ -40,7 +40,7 @@ class TableWriter:
         self.abandon()
 
     def abandon(self) -> None:
-        """Let go of the file, whatever it then holds."""
+        """Close the file without the buffered rows."""
         self._buffer.clear()
         if self._file is not None:
             self._file.close()

@@ -1,6 +1,6 @@
 """Choosing, building and opening the index of a library."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ _INDICES: Final[dict[str, type[FlatIndex] | type[IvfIndex]]] = {index.kind: inde
 KINDS: Final = (AUTO, *_INDICES)
 MAX_FLAT: Final = 20_000
 """Up to so many vectors are searched exactly, in some ten milliseconds and without training."""
+_BATCH: Final = 65_536
 
 
 def build_index(
@@ -63,3 +64,21 @@ def load_index(path: Path, kind: str, parameters: Mapping[str, Any] | None = Non
             "build the library again"
         )
     return _INDICES[kind].load(path, parameters)
+
+
+def stored_vectors(path: Path) -> Iterator[NDArray[np.float32]]:
+    """The vectors float32 (n, D) of a saved index in insertion order, some at a time.
+
+    Raises:
+        InvalidArtifact: the file is not a readable index, or does not keep its vectors.
+    """
+    import faiss
+
+    try:
+        index = faiss.read_index(str(path))
+        if (inverted := faiss.try_extract_index_ivf(index)) is not None:
+            inverted.make_direct_map()
+        for first in range(0, index.ntotal, _BATCH):
+            yield index.reconstruct_n(first, min(_BATCH, index.ntotal - first))
+    except (OSError, RuntimeError, MemoryError, AssertionError) as error:
+        raise InvalidArtifact(f"{path.name} does not give its vectors back: {str(error)[:200]}") from error

@@ -8,13 +8,13 @@ the blocks it has, so that its scores fill [-1, 1] whichever those are; a block 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields, replace
-from typing import Any, Final, Self
+from typing import Annotated, Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, FiniteFloat, PositiveInt, TypeAdapter
 
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.text.encoders import TextEncoder
 from retrieval.library.phrases import STATS, Phrase
 from retrieval.library.song_summary import PATTERN, SUMMARY, TIMBRE
 
@@ -32,7 +32,10 @@ TEXT_CENTRING: Final = 0.75
 _SIDE_GAIN: Final = 0.5
 _MIN_STD: Final = 1e-4
 _EPS: Final = 1e-6
-_CHUNK: Final = 65536
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_PER_STAT = Field(min_length=len(STATS), max_length=len(STATS))
+_PER_SUMMARY = Field(min_length=len(SUMMARY), max_length=len(SUMMARY))
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,6 @@ class PhraseColumns:
     def __len__(self) -> int:
         return len(self.tempo)
 
-    def part(self, rows: slice) -> Self:
-        """A range of rows."""
-        return type(self)(*(getattr(self, f.name)[rows] for f in fields(self)))
-
 
 @dataclass(frozen=True)
 class EmbeddingConfig:
@@ -109,18 +108,20 @@ class EmbeddingConfig:
         version: of the formulas.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     text_encoder: str
-    text_dim: int
+    text_dim: PositiveInt
     weights: Weights = Weights()
-    text_mean: tuple[float, ...] = ()
+    text_mean: tuple[FiniteFloat, ...] = ()
     stats: tuple[str, ...] = STATS
-    stats_mean: tuple[float, ...] = (0.0,) * len(STATS)
-    stats_std: tuple[float, ...] = (1.0,) * len(STATS)
+    stats_mean: Annotated[tuple[FiniteFloat, ...], _PER_STAT] = (0.0,) * len(STATS)
+    stats_std: Annotated[tuple[_Positive, ...], _PER_STAT] = (1.0,) * len(STATS)
     summary: tuple[str, ...] = SUMMARY
-    summary_mean: tuple[float, ...] = (0.0,) * len(SUMMARY)
-    summary_std: tuple[float, ...] = (1.0,) * len(SUMMARY)
-    energy_mean: float = 0.0
-    energy_std: float = 1.0
+    summary_mean: Annotated[tuple[FiniteFloat, ...], _PER_SUMMARY] = (0.0,) * len(SUMMARY)
+    summary_std: Annotated[tuple[_Positive, ...], _PER_SUMMARY] = (1.0,) * len(SUMMARY)
+    energy_mean: FiniteFloat = 0.0
+    energy_std: _Positive = 1.0
     version: int = VERSION
 
     @property
@@ -172,33 +173,22 @@ class EmbeddingConfig:
             InvalidArtifact: fields are missing or malformed, or the version is another one.
         """
         try:
-            found = dict(values)
-            if found.get("version") != VERSION:
+            if (version := values.get("version")) != VERSION:
                 raise InvalidArtifact(
-                    f"phrase embeddings are of version {found.get('version')}, this program's are of {VERSION}; "
+                    f"phrase embeddings are of version {version}, this program's are of {VERSION}; "
                     "build the library again"
                 )
-            found["weights"] = Weights(**found["weights"])
-            for name in ("text_mean", "stats", "stats_mean", "stats_std", "summary", "summary_mean", "summary_std"):
-                found[name] = tuple(found[name])
-            config = cls(**found)
-            config._check()
-        except (TypeError, KeyError, ValueError) as error:
+            config = _ADAPTER.validate_python(values)
+            if len(config.text_mean) not in (0, config.text_dim):
+                raise ValueError(f"text_mean has {len(config.text_mean)} numbers, not {config.text_dim}")
+        except (AttributeError, ValueError) as error:
             raise InvalidArtifact(f"the embedding's configuration is broken: {error}") from error
+        if config.stats != STATS or config.summary != SUMMARY:
+            raise InvalidArtifact("the library's statistics of motion or music are not this program's; build it again")
         return config
 
-    def _check(self) -> None:
-        if self.stats != STATS or self.summary != SUMMARY:
-            raise InvalidArtifact("the library's statistics of motion or music are not this program's; build it again")
-        means = np.array([*self.stats_mean, *self.summary_mean, *self.text_mean, self.energy_mean], np.float64)
-        stds = np.array([*self.stats_std, *self.summary_std, self.energy_std], np.float64)
-        lengths = (len(self.stats_mean), len(self.stats_std), len(self.summary_mean), len(self.summary_std))
-        if lengths != 2 * (len(STATS),) + 2 * (len(SUMMARY),) or len(self.text_mean) not in (0, self.text_dim):
-            raise ValueError("statistics are missing")
-        if not (np.isfinite(means).all() and np.isfinite(stds).all()):
-            raise ValueError("statistics are not finite")
-        if stds.min() <= 0 or self.text_dim < 1:
-            raise ValueError("standard deviations and text_dim must be positive")
+
+_ADAPTER: Final = TypeAdapter(EmbeddingConfig)
 
 
 @dataclass(frozen=True)
@@ -256,11 +246,6 @@ class QueryEmbedder:
                 f"choreo phrases build SOURCE --out LIBRARY --text-encoder {encoder}"
             )
 
-    def text_query(self, encoder: TextEncoder, text: str) -> Query:
-        """A query of words only."""
-        self.require(encoder.name, encoder.dim)
-        return Query(text=encoder.encode([text])[0])
-
     def phrases(self, phrases: Sequence[Phrase] | PhraseColumns, texts: NDArray[np.floating]) -> Vectors:
         """Embeddings float32 (N, D), of length 1 or less, of phrases with text vectors (N, E).
 
@@ -270,18 +255,12 @@ class QueryEmbedder:
         columns = phrases if isinstance(phrases, PhraseColumns) else PhraseColumns.of(phrases)
         if texts.shape != (len(columns), self.config.text_dim):
             raise InvalidInput("texts", f"must have shape {(len(columns), self.config.text_dim)}, got {texts.shape}")
-        out = np.zeros((len(columns), self.config.dim), np.float32)
-        for first in range(0, len(columns), _CHUNK):
-            rows = slice(first, first + _CHUNK)
-            part = columns.part(rows)
-            energy = (_log_energy(part.energy) - self.config.energy_mean) / self.config.energy_std
-            out[rows] = self._embed(
-                _finite(texts[rows], "texts"),
-                _rhythm(part.tempo, part.beat_strength, energy),
-                self._z_music(part.music),
-                self._z_stats(part.stats),
-            )
-        return out
+        energy = (_log_energy(columns.energy) - self.config.energy_mean) / self.config.energy_std
+        rhythm = _rhythm(columns.tempo, columns.beat_strength, energy)
+        vectors = self._embed(
+            _finite(texts, "texts"), rhythm, self._z_music(columns.music), self._z_stats(columns.stats)
+        )
+        return vectors.astype(np.float32)
 
     def queries(self, queries: Sequence[Query]) -> Vectors:
         """Embeddings float32 (N, D) of queries; zeros for an empty query.

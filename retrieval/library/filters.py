@@ -49,7 +49,7 @@ class PhraseFilter:
                 lower = {text.casefold() for text in wanted}
                 out &= np.array([text.casefold() in lower for text in texts], np.bool_)[codes]
         if self.min_tempo is not None or self.max_tempo is not None:
-            tempo = table.tempo
+            tempo = table.numbers("tempo")
             out &= (tempo > 0) & (tempo >= (self.min_tempo or 0)) & (tempo <= (self.max_tempo or math.inf))
         return out
 

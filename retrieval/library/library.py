@@ -147,7 +147,7 @@ class PhraseLibrary:
                 f"table, index and manifest disagree: {len(self._table)}, {self._index.size} and "
                 f"{self.manifest.phrases} phrases, {self._index.dim} and {self.manifest.embedding.dim} dimensions"
             )
-        first, count = self._table.first_row, self._table.num_frames
+        first, count = self._table.numbers("first_row"), self._table.numbers("num_frames")
         inside = (first >= 0) & (count >= 2) & (first + count <= len(self._motion))
         if len(self._motion) != self.manifest.frames or not inside.all():
             raise InvalidArtifact(f"{MOTION} does not hold the frames that the table names")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,29 +90,15 @@ class PhraseTable:
         columns = [cells(wanted) for cells in self._cells.values()]
         return [Phrase(**dict(zip(self._cells, row, strict=True))) for row in zip(*columns, strict=True)]
 
-    @cached_property
-    def num_frames(self) -> NDArray[np.int64]:
-        """Number of frames of each phrase (N,)."""
-        return self._numbers("num_frames").astype(np.int64)
-
-    @cached_property
-    def first_row(self) -> NDArray[np.int64]:
-        """First frame of each phrase in the motion array (N,)."""
-        return self._numbers("first_row").astype(np.int64, copy=False)
-
-    @cached_property
-    def tempo(self) -> NDArray[np.float64]:
-        """Beats per minute of each phrase (N,), 0 where unknown."""
-        return self._numbers("tempo")
+    def numbers(self, name: str) -> NDArray[Any]:
+        """A numeric column without empty cells as an array (N,)."""
+        out: NDArray[Any] = _chunk(self._table.column(name)).to_numpy(zero_copy_only=False)
+        return out
 
     def codes(self, name: str) -> tuple[NDArray[np.int32], list[str]]:
         """One of the `REPEATED` columns: each phrase's index (N,) into the distinct texts, and those."""
         column = _chunk(self._table.column(name).dictionary_encode())
         return column.indices.to_numpy(zero_copy_only=False), column.dictionary.to_pylist()
-
-    def _numbers(self, name: str) -> NDArray[Any]:
-        out: NDArray[Any] = _chunk(self._table.column(name)).to_numpy(zero_copy_only=False)
-        return out
 
 
 def _chunk(column: Any) -> Any:

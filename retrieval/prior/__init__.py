@@ -1,1 +1,1 @@
-"""From ranked phrases to a motion prior."""
+"""Motion priors: phrases chained into one continuous motion on the beats of a song."""

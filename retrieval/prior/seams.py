@@ -1,7 +1,7 @@
-"""One body from many phrases: each is put where the one before leaves off and eased into."""
+"""Joining phrases into one motion: each is placed where the one before ends, and eased in."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -17,10 +17,10 @@ from retrieval.prior.chaining import Segment
 Array = NDArray[np.float64]
 
 SEAM_SECONDS: Final = 0.47
-"""Time in which what is left of the phrase before has faded."""
-FASTEST_FADE: Final = 7.5
-"""Cap on the difference of angular velocities that a seam carries over, rad/s: beyond it a limb would overshoot."""
-FASTEST_SHIFT: Final = 1.5
+"""Time over which the difference from the phrase before fades."""
+MAX_FADE_SPEED: Final = 7.5
+"""Cap on the difference of angular velocities that is carried over a seam, rad/s: beyond it a limb would overshoot."""
+MAX_SHIFT_SPEED: Final = 1.5
 """The same for root and feet, m/s."""
 
 _RIGID: Final = [PELVIS, CHEST]
@@ -36,20 +36,25 @@ class Body:
     Attributes:
         root: (T, 3) pelvis, metres.
         world: (T, 22, 3, 3) world rotations.
-        toes: (T, 2, 3) where the toes are, as far as they are down; else where the rotations put them.
-        stands: (T, 2) how far each does.
+        toes: (T, 2, 3) toe positions: measured near the floor, from the rotations elsewhere.
+        contact: (T, 2) contact weights of the toes.
     """
 
     root: Array
     world: Array
     toes: Array
-    stands: Array
+    contact: Array
+
+    @classmethod
+    def joined(cls, bodies: Sequence["Body"]) -> "Body":
+        """The frames of several bodies, one after the other."""
+        return cls(*(np.concatenate([getattr(body, f.name) for body in bodies]) for f in fields(cls)))
 
     def __getitem__(self, frames: slice | NDArray[np.int64]) -> "Body":
-        return Body(self.root[frames], self.world[frames], self.toes[frames], self.stands[frames])
+        return Body(self.root[frames], self.world[frames], self.toes[frames], self.contact[frames])
 
     def positions(self) -> Array:
-        """(T, 22, 3) by the rotations alone."""
+        """Joint positions (T, 22, 3) from root and rotations."""
         out = np.empty((len(self.root), NUM_JOINTS, 3))
         out[:, PELVIS] = self.root
         out[:, 1:] = np.einsum("tjab,jb->tja", self.world[:, PARENTS[1:]], REST_OFFSETS[1:])
@@ -66,51 +71,56 @@ class Body:
 
 
 @dataclass(frozen=True)
-class Recording:
-    """A phrase's body, and the rotation vectors (T - 1, 22, 3) from each frame to the next."""
+class PhraseMotion:
+    """The body of a phrase, and the rotation vectors (T - 1, 22, 3) from each frame to the next."""
 
     body: Body
     steps: Array
 
     @classmethod
-    def of(cls, positions: NDArray[np.floating]) -> "Recording":
-        """The phrase of positions (T, 22, 3) at 30 fps."""
+    def of(cls, positions: NDArray[np.floating]) -> "PhraseMotion":
+        """The phrase with positions (T, 22, 3) at 30 fps."""
         fit = kinematics.fit(positions)
-        world = fit.world
         toes = np.asarray(positions, np.float64)[:, support.TOES]
-        return cls(Body(fit.root, world, toes, support.standing(toes)), _difference(world[:-1], world[1:]))
+        body = Body(fit.root, fit.world, toes, support.contact_weight(toes))
+        return cls(body, _difference(fit.world[:-1], fit.world[1:]))
 
 
-def join(segments: Sequence[Segment], recordings: Mapping[int, Recording], fps: float) -> Array:
-    """Positions (T, 22, 3) of all segments one after the other, beginning at the origin and facing +z."""
-    whole = _sampled(segments, recordings)
-    count = sum(len(segment.times) for segment in segments)
-    keep = np.empty(count, np.int64)
+def join(segments: Sequence[Segment], phrases: Mapping[int, PhraseMotion], fps: float) -> Array:
+    """Positions (T, 22, 3) of all segments in sequence, starting at the origin and facing +z.
+
+    Args:
+        segments: of `retrieval.prior.chaining.chain`.
+        phrases: motion by number, of all that the segments name.
+        fps: frame rate of the segments.
+    """
+    whole = _sampled(segments, phrases)
+    keep = np.empty(sum(len(segment.times) for segment in segments), np.int64)
     for number, segment in enumerate(segments):
-        # In `whole` each segment has one frame more at its front.
+        # In `whole` each segment is preceded by one more frame.
         at = segment.first + number + 1
         here = slice(at, at + len(segment.times))
         keep[segment.first : segment.first + len(segment.times)] = np.arange(here.start, here.stop)
         if number == 0:
-            _begin(whole[here])
+            _start(whole[here])
         else:
             tail = whole[keep[max(segment.first - 2, 0) : segment.first]]
-            _ease(whole[at - 1 : here.stop], tail, fps)
+            _ease_in(whole[at - 1 : here.stop], tail, fps)
     whole = whole[keep]
-    held = _held(support.low(whole.toes), [segment.first for segment in segments[1:]], fps)
-    return support.stood(whole.positions(), whole.toes, whole.stands, held)
+    pull = _pull(support.floor_weight(whole.toes), [segment.first for segment in segments[1:]], fps)
+    return support.place_feet(whole.positions(), whole.toes, whole.contact, pull)
 
 
-def _sampled(segments: Sequence[Segment], recordings: Mapping[int, Recording]) -> Body:
-    """All segments' frames, each with the one before it in front, as the phrases have them.
+def _sampled(segments: Sequence[Segment], phrases: Mapping[int, PhraseMotion]) -> Body:
+    """The frames of all segments, each preceded by one more, as they are in the phrases.
 
-    Between frames it goes by rotation; just beyond either end of a phrase it goes on.
+    Between frames rotations are interpolated; just beyond either end of a phrase they are extrapolated.
     """
     used = sorted({segment.choice for segment in segments})
-    tape = Body(*(np.concatenate([getattr(recordings[i].body, f) for i in used]) for f in _FIELDS))
+    source = Body.joined([phrases[i].body for i in used])
     # No step from the last frame of one phrase to the first of the next.
-    steps = np.concatenate([np.pad(recordings[i].steps, ((0, 1), (0, 0), (0, 0))) for i in used])
-    lengths = {i: len(recordings[i].body.root) for i in used}
+    steps = np.concatenate([np.pad(phrases[i].steps, ((0, 1), (0, 0), (0, 0))) for i in used])
+    lengths = {i: len(phrases[i].body.root) for i in used}
     starts = dict(zip(used, np.cumsum([0, *lengths.values()]), strict=False))
     at, weights = [], []
     for segment in segments:
@@ -120,15 +130,14 @@ def _sampled(segments: Sequence[Segment], recordings: Mapping[int, Recording]) -
         at.append(starts[segment.choice] + frame)
         weights.append(x - frame)
     frames, weight = np.concatenate(at), np.concatenate(weights)[:, None, None]
-    between = np.clip(weight[..., 0], 0, 1)
     body = Body(
-        _mixed(tape.root, frames, weight[..., 0]),
-        _rotation(weight * steps[frames]) @ tape.world[frames],
-        _mixed(tape.toes, frames, weight),
-        _mixed(tape.stands, frames, between),
+        _mixed(source.root, frames, weight[..., 0]),
+        _rotation(weight * steps[frames]) @ source.world[frames],
+        _mixed(source.toes, frames, weight),
+        _mixed(source.contact, frames, np.clip(weight[..., 0], 0, 1)),
     )
     by_rotations = body.positions()[:, support.TOES]
-    body.toes[:] = by_rotations + support.low(body.toes)[..., None] * (body.toes - by_rotations)
+    body.toes[:] = by_rotations + support.floor_weight(body.toes)[..., None] * (body.toes - by_rotations)
     return body
 
 
@@ -136,30 +145,27 @@ def _mixed(values: Array, frames: NDArray[np.int64], weight: Array) -> Array:
     return values[frames] + weight * (values[frames + 1] - values[frames])
 
 
-_FIELDS: Final = ("root", "world", "toes", "stands")
-
-
-def _begin(body: Body) -> None:
-    """Put a body's first frame at the origin, facing +z, in place."""
+def _start(body: Body) -> None:
+    """Move a body so that its first frame is at the origin and faces +z, in place."""
     angle = -float(kinematics.heading(body[:1].positions())[0])
     body.move(angle, -(rot.yaw(angle) @ body.root[0]) * (1, 0, 1))
 
 
-def _ease(body: Body, tail: Body, fps: float) -> None:
-    """Put a body where `tail`, the last two frames before it, leaves off, in place.
+def _ease_in(body: Body, tail: Body, fps: float) -> None:
+    """Move a body so that it continues `tail`, the last two frames before it, in place.
 
-    The difference between the two at the seam fades by a cubic that also starts with its velocity, that of the feet as
-    they travel.
+    The difference between the two at the seam fades by a cubic that starts with the velocity of the difference; that
+    of the feet decays as they travel.
 
     Args:
         body: its first frame is the one before the seam.
         tail: one or two frames.
+        fps: frame rate.
     """
-    now = _carried_on(tail)
-    both = tail.stands[-1] * body.stands[1]
-    old, new = Body(*(np.concatenate([getattr(b, f) for b in (now, body[1:2])]) for f in _FIELDS)).positions()
+    now = _extrapolated(tail)
+    old, new = Body.joined([now, body[1:2]]).positions()
     old[support.TOES], new[support.TOES] = now.toes[0], body.toes[1]
-    body.move(*support.placement(old, new, both))
+    body.move(*support.placement(old, new, tail.contact[-1] * body.contact[1]))
 
     frames = max(round(SEAM_SECONDS * fps), 1)
     u = np.arange(min(frames, len(body.root) - 1)) / frames
@@ -168,36 +174,36 @@ def _ease(body: Body, tail: Body, fps: float) -> None:
     turned, turned_before = _difference(
         np.stack([body.world[1], body.world[0]]), np.stack([now.world[0], tail.world[-1]])
     )
-    drift = _capped(turned - turned_before, FASTEST_FADE / fps)
+    drift = _capped(turned - turned_before, MAX_FADE_SPEED / fps)
     fade = value[:, None, None] * turned + slope[:, None, None] * drift
     body.world[part] = _rotation(fade) @ body.world[part]
 
     moved = now.root[0] - body.root[1]
-    drift = _capped(moved - (tail.root[-1] - body.root[0]), FASTEST_SHIFT / fps)
+    drift = _capped(moved - (tail.root[-1] - body.root[0]), MAX_SHIFT_SPEED / fps)
     body.root[part] += value[:, None] * moved + slope[:, None] * drift
 
-    left = support.fading(body.toes[1:], fps)
+    remaining = support.offset_decay(body.toes[1:], fps)
     moved = now.toes[0] - body.toes[1]
-    drift = _capped(moved - (tail.toes[-1] - body.toes[0]), FASTEST_SHIFT / fps)
-    body.toes[1:] += left[..., None] * moved * (1, 0, 1)
+    drift = _capped(moved - (tail.toes[-1] - body.toes[0]), MAX_SHIFT_SPEED / fps)
+    body.toes[1:] += remaining[..., None] * moved * (1, 0, 1)
     body.toes[part] += value[:, None, None] * moved * (0, 1, 0) + slope[:, None, None] * drift
-    body.stands[part] += value[:, None] * (tail.stands[-1] - body.stands[part])
+    body.contact[part] += value[:, None] * (tail.contact[-1] - body.contact[part])
 
 
-def _held(low: Array, seams: Sequence[int], fps: float) -> Array:
-    """How far (T, 2) legs bring toes to their places: all the way about seams, elsewhere as far as feet are down."""
-    about = np.zeros(len(low))
-    about[list(seams)] = 1
+def _pull(floor_weight: Array, seams: Sequence[int], fps: float) -> Array:
+    """How far (T, 2) legs move toes to their targets: fully around seams, elsewhere by the toes' floor weight."""
+    near = np.zeros(len(floor_weight))
+    near[list(seams)] = 1
     # Full for the time of the fade, and a smooth ramp of the same length on either side.
     half = max(round(SEAM_SECONDS * fps), 1)
-    full = maximum_filter1d(about, 4 * half + 1, mode="constant", origin=0)
+    full = maximum_filter1d(near, 4 * half + 1, mode="constant", origin=0)
     ramp = np.hanning(2 * half + 3)[1:-1]
-    about = np.convolve(np.pad(full, half, mode="edge"), ramp / ramp.sum(), mode="valid")
-    return low + (1 - low) * about[:, None]
+    near = np.convolve(np.pad(full, half, mode="edge"), ramp / ramp.sum(), mode="valid")
+    return floor_weight + (1 - floor_weight) * near[:, None]
 
 
-def _carried_on(tail: Body) -> Body:
-    """One frame after the last of `tail` at constant velocity."""
+def _extrapolated(tail: Body) -> Body:
+    """The frame after the last of `tail`, at constant velocity."""
     last = tail[-1:]
     if len(tail.root) < 2:
         return last
@@ -205,7 +211,7 @@ def _carried_on(tail: Body) -> Body:
         2 * tail.root[-1:] - tail.root[-2:-1],
         _rotation(_difference(tail.world[-2:-1], tail.world[-1:])) @ tail.world[-1:],
         2 * tail.toes[-1:] - tail.toes[-2:-1],
-        last.stands,
+        last.contact,
     )
 
 
@@ -214,35 +220,29 @@ def _capped(vectors: Array, longest: float) -> Array:
 
 
 def _difference(a: Array, b: Array) -> Array:
-    """Rotation vectors (..., 22, 3), in world axes, that take world rotations a (..., 22, 3, 3) to b.
+    """Rotation vectors (..., 22, 3), in world axes, from world rotations a (..., 22, 3, 3) to b.
 
-    Whole rotations for pelvis and chest, twist-free ones for joints with one child, nothing for the others.
+    Whole rotations for pelvis and chest, twist-free ones for joints with one child, zeros for the others.
     """
     out = np.zeros((*a.shape[:-2], 3))
     out[..., _RIGID, :] = _vector(b[..., _RIGID, :, :] @ np.swapaxes(a[..., _RIGID, :, :], -1, -2))
     old = (a[..., _JOINTS, :, :] @ _OFFSETS[..., None])[..., 0]
     new = (b[..., _JOINTS, :, :] @ _OFFSETS[..., None])[..., 0]
-    out[..., _JOINTS, :] = _scaled(_cross(old, new), (old * new).sum(-1, keepdims=True))
+    out[..., _JOINTS, :] = _scaled(rot.cross(old, new), (old * new).sum(-1, keepdims=True))
     return out
 
 
 def _vector(rotation: Array) -> Array:
-    """Rotation vectors (..., 3) of matrices (..., 3, 3); of half a turn, which may go either way, zero."""
+    """Rotation vectors (..., 3) of matrices (..., 3, 3); zero for half a turn, whose direction is undefined."""
     r = rotation
     skew = np.stack([r[..., 2, 1] - r[..., 1, 2], r[..., 0, 2] - r[..., 2, 0], r[..., 1, 0] - r[..., 0, 1]], axis=-1)
     return _scaled(skew / 2, (np.trace(r, axis1=-2, axis2=-1)[..., None] - 1) / 2)
 
 
 def _scaled(vectors: Array, cosine: Array) -> Array:
-    """Vectors (..., 3) as long as the sine of an angle made as long as the angle."""
+    """Vectors (..., 3) whose length is the sine of an angle, rescaled to the angle itself."""
     sine = np.sqrt((vectors**2).sum(-1, keepdims=True))
     return np.arctan2(sine, cosine) / np.maximum(sine, rot.EPS) * vectors
-
-
-def _cross(a: Array, b: Array) -> Array:
-    x, y, z = (a[..., i] for i in range(3))
-    u, v, w = (b[..., i] for i in range(3))
-    return np.stack([y * w - z * v, z * u - x * w, x * v - y * u], axis=-1)
 
 
 def _rotation(vectors: Array) -> Array:

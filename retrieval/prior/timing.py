@@ -1,4 +1,4 @@
-"""Warping the beats of a phrase onto the beats of a song."""
+"""Time warping: the beats of a phrase are moved onto the beats of a song."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -12,13 +12,11 @@ from retrieval.library.phrases import Phrase
 Array = NDArray[np.float64]
 
 MAX_WARP: Final = 0.15
-"""A phrase plays at 1 - MAX_WARP to 1 + MAX_WARP of its own speed."""
+"""A phrase plays at 1 - MAX_WARP to 1 + MAX_WARP of its original speed."""
 MAX_OCTAVES: Final = 2
 """A phrase may have up to four beats to one of the song, and the reverse."""
 ROUNDING: Final = 0.55 / FPS
-"""A phrase is cut at whole frames, so its closing beat may lie half a frame before its end, seconds."""
-
-
+"""Tolerance for beats, seconds: phrases are cut at whole frames, so a closing beat may be half a frame off."""
 STEP_SECONDS: Final = 0.25
 """Distance of the knots of a phrase without beats."""
 
@@ -28,9 +26,9 @@ class Clock:
     """Piecewise-linear map from the timeline to a phrase.
 
     Attributes:
-        song: (n,) seconds on the timeline, rising.
-        phrase: (n,) seconds within the phrase, rising.
-        beat: (n,) which beat of the phrase each knot is, -1 for one that is none.
+        song: (n,) seconds on the timeline, ascending.
+        phrase: (n,) seconds within the phrase, ascending.
+        beat: (n,) number of the phrase's beat at each knot, -1 for a knot that is not on a beat.
     """
 
     song: Array
@@ -40,14 +38,14 @@ class Clock:
 
 @dataclass(frozen=True)
 class Match:
-    """A phrase against the beats of a song.
+    """How a phrase fits the beats of a song.
 
     Attributes:
-        own: beats of the phrase, seconds; empty where phrase or song have no grid.
-        end: the phrase's length, seconds.
-        grid: the song's beats, subdivided if the phrase has several to one, seconds.
-        rate: speed at which the phrase is on the song's beats; 1 where it has to keep its own.
-        locks: whether its beats can be on the song's.
+        own: beats of the phrase, seconds; empty if phrase or song have none.
+        end: length of the phrase, seconds.
+        grid: beats of the song, seconds, subdivided if the phrase has several to one.
+        rate: playback speed at which the phrase has the song's tempo; 1 if it keeps its own.
+        locks: whether its beats can be moved onto the song's within `MAX_WARP`.
     """
 
     own: Array
@@ -56,37 +54,35 @@ class Match:
     rate: float
     locks: bool
 
-    def leads(self, now: Array) -> Array:
-        """Seconds from `now` to the song's next beat; 0 for one that has only just passed."""
+    def until_beat(self, now: Array) -> Array:
+        """Seconds from `now` to the song's next beat; 0 for a beat that has only just passed."""
         period = float(np.median(np.diff(self.grid)))
         due = np.searchsorted(self.grid, now - MAX_WARP * period)
         return np.maximum(self.grid[np.minimum(due, len(self.grid) - 1)] - now, 0)
 
     def clock(self, now: float, entry: float) -> Clock:
-        """The map that begins `entry` seconds into the phrase at `now` on the timeline and goes on to its end.
+        """The map that starts `entry` seconds into the phrase, `now` on the timeline, and continues to its end.
 
-        Each beat of the phrase goes to the nearest beat of the song, as far as MAX_WARP lets it. A phrase whose tempo
-        is too far off even after octave folding keeps its speed.
+        Each beat of the phrase goes to the nearest beat of the song, as far as MAX_WARP permits. A phrase whose tempo
+        is too different even after octave folding keeps its speed.
         """
         if not len(self.own):
             within = np.arange(entry + STEP_SECONDS, self.end - STEP_SECONDS / 2, STEP_SECONDS)
             steps = np.concatenate([[entry], within, [self.end]])
             return Clock(now + steps - entry, steps, np.full(len(steps), -1))
-        knots = [(now, entry, int(np.argmin(np.abs(self.own - entry))) if self._on_beat(entry) else -1)]
+        distance = np.abs(self.own - entry)
+        knots = [(now, entry, int(np.argmin(distance)) if distance.min() <= ROUNDING else -1)]
         for number in np.flatnonzero(self.own > entry + ROUNDING):
             closing = self.own[number] > self.end - ROUNDING
             beat = self.end if closing else float(self.own[number])
-            knots.append((self._reached(knots[-1], beat, self.locks), beat, int(number)))
+            knots.append((self._due(knots[-1], beat, self.locks), beat, int(number)))
         if knots[-1][1] < self.end - 1e-9:
-            knots.append((self._reached(knots[-1], self.end, False), self.end, -1))
+            knots.append((self._due(knots[-1], self.end, False), self.end, -1))
         song, phrase, beats = zip(*knots, strict=True)
         return Clock(np.array(song), np.array(phrase), np.array(beats))
 
-    def _on_beat(self, entry: float) -> bool:
-        return len(self.own) > 0 and float(np.abs(self.own - entry).min()) <= ROUNDING
-
-    def _reached(self, knot: tuple[float, float, int], time: float, locks: bool) -> float:
-        """When `time` of the phrase is due, coming from a knot."""
+    def _due(self, knot: tuple[float, float, int], time: float, locks: bool) -> float:
+        """Timeline seconds at which `time` of the phrase is due, coming from a knot."""
         start, span = knot[0], time - knot[1]
         due = start + span / self.rate
         if locks:
@@ -95,7 +91,7 @@ class Match:
 
 
 def match(phrase: Phrase, grid: Array) -> Match:
-    """How a phrase goes with the beats of a song, `grid` from `beat_grid`."""
+    """How a phrase fits the beats of a song, `grid` of `beat_grid`."""
     own, end = np.asarray(phrase.beats, np.float64), phrase.num_frames / FPS
     if len(own) < 2 or len(grid) < 2:
         return Match(np.zeros(0), end, np.zeros(0), 1.0, False)
@@ -111,7 +107,7 @@ def match(phrase: Phrase, grid: Array) -> Match:
 
 
 def beat_grid(beats: ArrayLike, seconds: float) -> Array:
-    """Beat times in rising order, continued with the median period from before 0 to beyond `seconds`.
+    """Ascending beat times, extrapolated by the median period from before 0 to beyond `seconds`.
 
     Empty without at least two beats that are 0.15 to 3 s apart.
     """

@@ -1,7 +1,7 @@
-"""How well one moment of a dance goes over into another: the distance of two poses and of their velocities.
+"""The cost of a transition between two frames: the distance of their poses and velocities.
 
-The cost of motion graphs (Kovar et al. 2002; Lee et al. 2002), with the feet weighted up: a pose may ease into another
-one while the dancer moves, but a foot that stands cannot.
+As in motion graphs (Kovar et al. 2002; Lee et al. 2002), with a higher weight for the feet: a pose may ease into
+another one while the dancer moves, but a foot in contact with the floor cannot.
 """
 
 from typing import Final
@@ -28,10 +28,10 @@ def _weights() -> Array:
     return np.sqrt(weights / weights.sum())
 
 
-def poses(positions: NDArray[np.floating]) -> Array:
-    """Moments (T, 132) of positions (T, 22, 3) at 30 fps, whose Euclidean distance is in metres.
+def pose_vectors(positions: NDArray[np.floating]) -> Array:
+    """Vectors (T, 132) of positions (T, 22, 3) at 30 fps, whose Euclidean distance is a transition cost in metres.
 
-    None depends on where the dancer is or faces; heights over the floor count.
+    They are invariant to the dancer's place and heading, but not to heights over the floor.
     """
     p = np.asarray(positions, np.float64)
     turn = rot.yaw(-heading(p)).swapaxes(-1, -2)
@@ -42,6 +42,6 @@ def poses(positions: NDArray[np.floating]) -> Array:
 
 
 def distances(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Distances (N, M) of moments (N, 132) and (M, 132), metres."""
+    """Distances (N, M) of pose vectors (N, 132) and (M, 132), metres."""
     square = (a**2).sum(-1)[:, None] + (b**2).sum(-1) - 2 * a @ b.T
     return np.sqrt(np.maximum(square, 0))

@@ -4,7 +4,7 @@ Its weights are not part of this program and are never downloaded while it serve
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,18 +26,11 @@ class CrossEncoderReranker:
 
     Args:
         default: for queries without a prompt, and for the music of those with both.
-        source: name of the weights, or the folder that holds them.
-        load: makes the model of a source, at the first use; default: sentence-transformers, from local files only.
+        source: name of the weights in the local cache, or the folder that holds them.
     """
 
-    def __init__(
-        self,
-        default: FeatureReranker,
-        source: str | Path = REPOSITORY,
-        load: Callable[[str | Path], Any] | None = None,
-    ) -> None:
+    def __init__(self, default: FeatureReranker, source: str | Path = REPOSITORY) -> None:
         self._default, self._source = default, source
-        self._read = load or _from_sentence_transformers
         self._lock = threading.Lock()
         self._model: Any = None
 
@@ -51,7 +44,7 @@ class CrossEncoderReranker:
             return self._default.scores(query, text, hits)
         pairs = [(text, hit.phrase.words) for hit in hits]
         logits = np.asarray(self.load().predict(pairs, batch_size=_BATCH, show_progress_bar=False), np.float64)
-        return self._default.combined(query, text, hits, {"text": _SIGMOID(logits.reshape(-1, 1))})
+        return self._default.scores(query, text, hits, {"text": _SIGMOID(logits.reshape(-1, 1))})
 
     def load(self) -> Any:
         """The model, read at the first call.
@@ -61,7 +54,7 @@ class CrossEncoderReranker:
         """
         with self._lock:
             if self._model is None:
-                self._model = self._read(self._source)
+                self._model = _from_sentence_transformers(self._source)
             return self._model
 
 

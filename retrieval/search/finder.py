@@ -48,15 +48,11 @@ class PhraseFinder:
 
     Args:
         library: to search.
-        candidates: number of phrases that the dense search passes to the reranker.
         reranker: None: the default one, `FeatureReranker`.
     """
 
-    def __init__(self, library: PhraseLibrary, candidates: int = CANDIDATES, reranker: Reranker | None = None) -> None:
-        if candidates < 1:
-            raise InvalidInput("candidates", f"must be at least 1, got {candidates}")
+    def __init__(self, library: PhraseLibrary, reranker: Reranker | None = None) -> None:
         self.library = library
-        self._candidates = candidates
         self._reranker = reranker or FeatureReranker(library.embedder)
 
     def find(self, requests: Sequence[PhraseRequest]) -> list[list[Hit]]:
@@ -66,13 +62,13 @@ class PhraseFinder:
             InvalidInput: a block of a query has the wrong size or is not finite.
             MissingDependency: the reranker's weights are not on this machine.
         """
-        fetch = max([self._candidates, *(request.top_n for request in requests)])
+        fetch = max([CANDIDATES, *(request.top_n for request in requests)])
         found = self.library.search_many(
             [request.query for request in requests], fetch, filters=[request.filter for request in requests]
         )
         return [
             # The candidates of a request must not depend on the other requests of the batch.
-            self._ranked(request, hits[: max(self._candidates, request.top_n)])
+            self._ranked(request, hits[: max(CANDIDATES, request.top_n)])
             for request, hits in zip(requests, found, strict=True)
         ]
 

@@ -65,12 +65,8 @@ class FeatureReranker:
         self._embedder, self._scorers = embedder, scorers
         self._weights = np.array(astuple(embedder.config.weights))
 
-    def scores(self, query: Query, text: str, hits: Sequence[Hit]) -> Array:
-        """Probabilities (n,) that the hits fit."""
-        return self.combined(query, text, hits, {})
-
-    def combined(self, query: Query, text: str, hits: Sequence[Hit], given: Mapping[str, Array]) -> Array:
-        """`scores`, with another model's probabilities (n,) `given` for some kinds of query."""
+    def scores(self, query: Query, text: str, hits: Sequence[Hit], given: Mapping[str, Array] = {}) -> Array:
+        """Probabilities (n,) that the hits fit; another model may have `given` those of some kinds of query."""
         fitted = {
             kind: self._scorers[kind](columns)
             for kind, columns in self.features(query, text, hits).items()

@@ -16,8 +16,9 @@ from retrieval.building.build import PhraseSource, Recording, build_library
 from retrieval.building.build_folder import BuildFolder
 from retrieval.building.cutting import Cutting
 from retrieval.building.sources import open_sources
-from retrieval.building.stored_vectors import stored_vectors
 from retrieval.building.writer import LibraryWriter
+from retrieval.indices.index import stored_vectors
+from retrieval.library.embedding import Query
 from retrieval.library.library import PhraseLibrary
 
 MOVES = ("bounce", "kick", "turn", "sway")
@@ -157,7 +158,7 @@ class TestAppend:
             assert np.array_equal(after.motion(after[i]), before.motion(before[i]))
         assert [after[i].source for i in (4, 5)] == ["walk-120", "twist-120"]
         assert np.array_equal(np.concatenate(list(stored_vectors(out / "index.faiss")))[:4], vectors)
-        assert after.search(after.embedder.text_query(words, after[4].words), 1)[0].phrase.id == after[4].id
+        assert after.search(Query(words.encode([after[4].words])[0]), 1)[0].phrase.id == after[4].id
 
     def test_nothing_new_changes_nothing(self, tmp_path: Path, words: WordEncoder) -> None:
         first = build_library([dance("kick")], tmp_path / "lib", words)
@@ -237,10 +238,10 @@ def test_many_phrases_go_to_disk_in_groups_and_come_back_in_order(
         for i, text in enumerate(texts):
             rows[0, 0, 0] = i
             assert out.add(replace(phrase, id=f"{i * 7919 % 100:016x}", source=str(i)), rows, text)
-        assert len(out.sample) == 20
-        assert sorted(int(p.id, 16) for p in out.sample) == list(range(20))
-        assert np.array_equal(out.sample_texts, texts[[int(p.source) for p in out.sample]])
-        config = EmbeddingConfig("words", 48).fitted(out.sample, out.sample_texts)
+        sample, sample_texts = out.sample
+        assert sorted(int(p.id, 16) for p in sample) == list(range(20))
+        assert np.array_equal(sample_texts, texts[[int(p.source) for p in sample]])
+        config = EmbeddingConfig("words", 48).fitted(sample, sample_texts)
         out.commit(config)
     made = PhraseLibrary.open(tmp_path / "lib")
     assert [made[i].source for i in range(100)] == [str(i) for i in range(100)]

@@ -47,9 +47,8 @@ def test_there_is_no_other_row(path: Path, row: int) -> None:
 
 def test_columns_are_arrays(path: Path, phrases: list[Phrase]) -> None:
     table = PhraseTable.read(path)
-    assert table.num_frames.tolist() == [p.num_frames for p in phrases]
-    assert table.first_row.tolist() == [p.first_row for p in phrases]
-    assert table.tempo.tolist() == [p.tempo for p in phrases]
+    for name in ("num_frames", "first_row", "tempo"):
+        assert table.numbers(name).tolist() == [getattr(p, name) for p in phrases]
     for name in REPEATED:
         codes, texts = table.codes(name)
         assert len(texts) == len(set(texts))

@@ -11,14 +11,14 @@ from retrieval.prior.chaining import MIN_BEATS, Segment, chain
 from retrieval.prior.timing import MAX_WARP, beat_grid
 
 
-def moments(phrases: list[Phrase], seed: int = 0) -> list[np.ndarray]:
+def poses(phrases: list[Phrase], seed: int = 0) -> list[np.ndarray]:
     """A random walk of poses per phrase."""
     rng = np.random.default_rng(seed)
     return [np.cumsum(rng.normal(0, 0.002, (p.num_frames, 132)), axis=0) for p in phrases]
 
 
 def chained(phrases: list[Phrase], num_frames: int, beats: object, fps: float = 30) -> list[Segment]:
-    return chain(phrases, moments(phrases), num_frames, beats, fps)  # type: ignore[arg-type]
+    return chain(phrases, poses(phrases), num_frames, beats, fps)  # type: ignore[arg-type]
 
 
 def regular(period: float, start: float) -> list[float]:
@@ -50,7 +50,7 @@ def test_every_phrase_of_a_chain_is_on_the_beat(tempos, start, seed) -> None:
     phrases = [phrase(tempo) for tempo in tempos]
     song = start + np.arange(0, 70, 60 / 117)
     grid = beat_grid(song, 60)
-    for segment in chain(phrases, moments(phrases, seed), 1800, song, 30)[1:]:
+    for segment in chain(phrases, poses(phrases, seed), 1800, song, 30)[1:]:
         own = np.array(phrases[segment.choice].beats)
         own = own[(own >= segment.times[0]) & (own <= segment.times[-1])]
         if not len(own):

@@ -58,7 +58,7 @@ def test_without_beats_phrases_play_as_they_are() -> None:
 
 def test_the_next_beat_is_waited_for_unless_one_has_just_passed() -> None:
     it = match(phrase(120), beat_grid(np.arange(0, 20, 0.5), 20))
-    assert np.allclose(it.leads(np.array([1.0, 1.05, 1.1, 1.4])), [0, 0, 0.4, 0.1])
+    assert np.allclose(it.until_beat(np.array([1.0, 1.05, 1.1, 1.4])), [0, 0, 0.4, 0.1])
 
 
 def test_the_grid_goes_on_on_both_sides() -> None:

@@ -10,6 +10,7 @@ from synthetic_phrases import phrase
 from choreo.errors import MissingDependency
 from retrieval.library.embedding import EmbeddingConfig, Music, Query, QueryEmbedder
 from retrieval.library.library import Hit
+from retrieval.search import cross_encoder
 from retrieval.search.cross_encoder import CrossEncoderReranker
 from retrieval.search.rerank import FeatureReranker
 
@@ -32,16 +33,28 @@ def hits(*words: str) -> list[Hit]:
     return [Hit(replace(phrase(tempo=100.0 + 20 * i), words=w), 0.5, i, 0.5) for i, w in enumerate(words)]
 
 
-def test_logits_become_probabilities() -> None:
-    model = FakeCrossEncoder()
-    scores = CrossEncoderReranker(EMBEDDED, load=lambda source: model).scores(TEXT, "b", hits("a", "b"))
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Sources that a fake model was loaded from."""
+    sources: list[object] = []
+
+    def fake_load(source: object) -> FakeCrossEncoder:
+        sources.append(source)
+        return FakeCrossEncoder()
+
+    monkeypatch.setattr(cross_encoder, "_from_sentence_transformers", fake_load)
+    return sources
+
+
+def test_logits_become_probabilities(loads: list[object]) -> None:
+    reranker = CrossEncoderReranker(EMBEDDED)
+    scores = reranker.scores(TEXT, "b", hits("a", "b"))
     assert scores == pytest.approx([1 / (1 + np.exp(10)), 1 / (1 + np.exp(-10))])
-    assert model.pairs == [("b", "a"), ("b", "b")]
+    assert reranker.load().pairs == [("b", "a"), ("b", "b")]
 
 
-def test_it_is_loaded_once_and_only_for_prompts() -> None:
-    loads: list[object] = []
-    reranker = CrossEncoderReranker(EMBEDDED, "there", load=lambda source: loads.append(source) or FakeCrossEncoder())
+def test_it_is_loaded_once_and_only_for_prompts(loads: list[object]) -> None:
+    reranker = CrossEncoderReranker(EMBEDDED, "there")
     song = Query(music=Music(100.0))
     assert np.array_equal(reranker.scores(song, "", hits("a", "b")), EMBEDDED.scores(song, "", hits("a", "b")))
     assert len(reranker.scores(TEXT, "x", [])) == 0
@@ -51,8 +64,8 @@ def test_it_is_loaded_once_and_only_for_prompts() -> None:
     assert loads == ["there"]
 
 
-def test_the_song_counts_beside_the_prompt() -> None:
-    reranker = CrossEncoderReranker(EMBEDDED, load=lambda source: FakeCrossEncoder())
+def test_the_song_counts_in_addition_to_the_prompt(loads: list[object]) -> None:
+    reranker = CrossEncoderReranker(EMBEDDED)
     scores = reranker.scores(Query(np.ones(2), Music(100.0)), "a", hits("a", "a"))
     assert scores[0] > scores[1]
 

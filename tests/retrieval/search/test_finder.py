@@ -8,6 +8,7 @@ from choreo.errors import InvalidInput
 from retrieval.library.embedding import Music, Query
 from retrieval.library.filters import PhraseFilter
 from retrieval.library.library import Hit, PhraseLibrary
+from retrieval.search import finder as finder_module
 from retrieval.search.finder import PhraseFinder, PhraseRequest
 
 
@@ -57,10 +58,13 @@ def test_the_reranker_decides_and_the_similarity_stays(library: PhraseLibrary) -
     assert [hit.score for hit in hits] == pytest.approx([1.0, 0.9])
 
 
-def test_no_more_candidates_are_scored_than_asked_for_or_needed(library: PhraseLibrary) -> None:
+def test_no_more_candidates_are_scored_than_asked_for_or_needed(
+    library: PhraseLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for candidates, top_n, scored in ((4, 2, 4), (2, 5, 5), (100, 1, 6)):
         reranker = FakeReranker()
-        PhraseFinder(library, candidates, reranker).find([PhraseRequest(Query(music=Music(90.0)), top_n=top_n)])
+        monkeypatch.setattr(finder_module, "CANDIDATES", candidates)
+        PhraseFinder(library, reranker).find([PhraseRequest(Query(music=Music(90.0)), top_n=top_n)])
         assert reranker.seen == [scored]
 
 
@@ -79,10 +83,11 @@ def test_requests_do_not_disturb_each_other(finder: PhraseFinder, words) -> None
     assert finder.find([]) == []
 
 
-def test_a_greedy_neighbour_changes_no_answer(library: PhraseLibrary) -> None:
+def test_a_greedy_neighbour_changes_no_answer(library: PhraseLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(finder_module, "CANDIDATES", 2)
     reranker = FakeReranker()
     modest = PhraseRequest(Query(music=Music(110.0)), top_n=1)
-    finder = PhraseFinder(library, 2, reranker)
+    finder = PhraseFinder(library, reranker)
     alone = finder.find([modest])[0]
     assert finder.find([modest, replace(modest, top_n=6)])[0] == alone
     assert reranker.seen == [2, 2, 6]
@@ -102,8 +107,3 @@ def test_a_phrase_asked_by_all_it_is_comes_first_with_similarity_one(finder: Phr
 def test_senseless_requests_are_refused(fields: dict) -> None:
     with pytest.raises(InvalidInput, match=next(iter(fields))):
         PhraseRequest(Query(), **fields)
-
-
-def test_at_least_one_candidate(library: PhraseLibrary) -> None:
-    with pytest.raises(InvalidInput, match="candidates"):
-        PhraseFinder(library, 0)
