@@ -1,6 +1,6 @@
-"""Songs from outside: checked, decoded block by block, mixed down and resampled, never trusted.
+"""Decoding of untrusted audio: block by block, checked against limits, mixed down to mono and resampled.
 
-`decode_audio` runs in this process; `choreo.music.isolated` runs the same code in a child that can be killed.
+`decode_audio` runs in this process; `choreo.music.isolated` runs the same code in a child process.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ MAX_CHANNELS = 16
 MIN_SOURCE_RATE = 4_000
 MAX_SOURCE_RATE = 384_000
 MAX_AMPLITUDE = 1e5
-"""Full scale is 1; float files scaled like 16-bit integers still pass, spectra stay far from float32's end."""
+"""Full scale is 1. Float files scaled like 16-bit integers are accepted; spectra stay within the range of float32."""
 
 _FORMATS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "OGG", "MP3", "MPEG", "AIFF"})
 _EXACT_HEADERS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "AIFF"})
@@ -63,7 +63,7 @@ class Audio:
         return max(1, round(self.seconds * FRAME_RATE))
 
     def at(self, sample_rate: int) -> "Audio":
-        """The same song at another sampling rate (itself if the rate is its own); what was filtered out stays out."""
+        """The same song resampled, `self` if it has this rate. A higher rate adds no frequencies."""
         if sample_rate == self.sample_rate:
             return self
         samples, _ = _resampled(iter([self.samples]), self.sample_rate, sample_rate)
@@ -90,7 +90,7 @@ def read_source(source: bytes | Path, field: str) -> bytes:
     """Bytes of an upload or of a regular file, at most 200 MB.
 
     Raises:
-        InvalidInput: empty, too large, or no readable regular file.
+        InvalidInput: empty, too large, or not a readable regular file.
     """
     if isinstance(source, Path):
         source = _read_file(source, field)
@@ -101,23 +101,13 @@ def read_source(source: bytes | Path, field: str) -> bytes:
     return source
 
 
-def probe(source: bytes | Path, *, max_seconds: float = MAX_SECONDS, field: str = "audio") -> AudioInfo:
-    """Header of a song, with every limit that the header can break already checked; decodes nothing.
-
-    Raises:
-        InvalidInput: as `decode_audio`, as far as the header tells.
-    """
-    with _open(io.BytesIO(read_source(source, field)), field) as sound:
-        return _checked_info(sound, max_seconds, field)
-
-
 def decode_audio(
     source: bytes | Path, *, max_seconds: float = MAX_SECONDS, field: str = "audio", sample_rate: int = SAMPLE_RATE
 ) -> Audio:
-    """Decode wav, flac, ogg, mp3 or aiff to mono float32 at `sample_rate`, which is an encoder's wish.
+    """Decode wav, flac, ogg, mp3 or aiff to mono float32 at `sample_rate`, in Hz.
 
-    Decoding, mixing and resampling (soxr HQ, what `librosa.resample` calls `soxr_hq`) stream block by block, and the
-    limits are checked against what was really decoded, so a header that lies costs no memory.
+    Decoding, mixing and resampling (soxr HQ, `soxr_hq` in `librosa.resample`) stream block by block, and the limits
+    are checked against what was decoded, so a header that lies about its length costs no memory.
 
     Raises:
         InvalidInput: empty, not audio, corrupt, NaN, shorter than 0.1 s, longer than `max_seconds`, more than 16
@@ -136,7 +126,7 @@ def _read_file(path: Path, field: str) -> bytes:
         if not path.is_file():
             raise InvalidInput(field, f"there is no file {path.name!r}")
         with path.open("rb") as file:
-            # One byte more than allowed, so that a file that grows meanwhile is still noticed.
+            # One byte more than allowed, so that a file that grows while it is read is noticed.
             return file.read(MAX_SOURCE_BYTES + 1)
     except (OSError, ValueError) as error:
         raise InvalidInput(field, f"cannot read {path.name!r}: {error}") from error
@@ -152,7 +142,7 @@ def _open(file: BinaryIO, field: str) -> Any:
 
 
 def _checked_info(sound: Any, max_seconds: float, field: str) -> AudioInfo:
-    """Header of an open file, refused where it breaks a limit."""
+    """Header of an open file, if it is within the limits."""
     info = AudioInfo(str(sound.format), int(sound.samplerate), int(sound.channels), int(sound.frames))
     if info.format not in _FORMATS:
         raise InvalidInput(field, f"{info.format} audio is not accepted; send wav, flac, ogg or mp3")
@@ -223,7 +213,7 @@ def _fit(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:
 
 
 def _check_frames(frames: int, info: AudioInfo, field: str) -> None:
-    """Refuse a song that is too short, or that ends well before its header says (a cut-off download)."""
+    """Refuse a song that is too short, or shorter than its header says (a truncated download)."""
     if not frames:
         raise InvalidInput(field, "the audio holds no samples")
     if frames < MIN_SECONDS * info.sample_rate:

@@ -23,9 +23,9 @@ def beat_phase_channels(beats: ArrayLike, onset: ArrayLike, num_frames: int, fps
         num_frames: T, which may be longer or shorter than the song.
         fps: frames per second.
 
-    The phase is linear between successive beats, so it is 0 (sin 0, cos 1) on each; before the first and after the
-    last it goes on with the median period. Without at least two beats sin and cos are both 0, which no phase gives.
-    Beyond the song's end everything is 0.
+    The phase is linear between successive beats and 0 (sin 0, cos 1) on each; before the first and after the last it
+    continues with the median period. With fewer than two beats sin and cos are both 0, which no phase gives. After the
+    end of the song everything is 0.
     """
     envelope = np.asarray(onset, np.float32)[:num_frames]
     channels = np.zeros((num_frames, RHYTHM_CHANNELS), np.float32)
@@ -41,7 +41,7 @@ def beat_phase_channels(beats: ArrayLike, onset: ArrayLike, num_frames: int, fps
 
 
 def beats_of(channels: NDArray[np.floating], fps: float = 30) -> NDArray[np.float64]:
-    """Beat times in seconds (n,) of rhythm channels (T, 4): where the phase comes round; none where it says nothing."""
+    """Beat times in seconds (n,) of rhythm channels (T, 4): where the phase wraps; empty where there is no phase."""
     sin, cos = np.asarray(channels, np.float64).T[:2]
     known = np.flatnonzero(np.hypot(sin, cos) > 0.5)
     if len(known) < 2:
@@ -52,13 +52,13 @@ def beats_of(channels: NDArray[np.floating], fps: float = 30) -> NDArray[np.floa
 
 
 def _grid(beats: ArrayLike) -> NDArray[np.float64]:
-    """Finite beat times in rising order, each once."""
+    """Finite beat times in ascending order without duplicates."""
     times = np.asarray(beats, np.float64).reshape(-1)
     return np.unique(times[np.isfinite(times)])
 
 
 def _phase(t: NDArray[np.float64], beats: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Beats passed at times t, a real number that is an integer on every beat."""
+    """Number of beats before times t, interpolated: an integer on every beat."""
     period = float(np.median(np.diff(beats)))
     phase = np.interp(t, beats, np.arange(len(beats)))
     before, after = t < beats[0], t > beats[-1]

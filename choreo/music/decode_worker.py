@@ -10,10 +10,10 @@ import sys
 
 
 def limit_process(memory_bytes: int, cpu_seconds: int, output_bytes: int) -> None:
-    """Hard limits that this process cannot lift again; reading hostile bytes comes after this."""
+    """Set hard limits, which this process cannot raise again, before it reads untrusted bytes."""
     for what, soft, hard in (
         (resource.RLIMIT_AS, memory_bytes, memory_bytes),
-        # The soft limit's signal says that it was time; at the hard limit the kernel kills without a word.
+        # The signal of the soft limit tells the parent that time ran out; SIGKILL at the hard limit would not.
         (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1),
         (resource.RLIMIT_FSIZE, output_bytes, output_bytes),
         (resource.RLIMIT_CORE, 0, 0),
@@ -25,7 +25,7 @@ def limit_process(memory_bytes: int, cpu_seconds: int, output_bytes: int) -> Non
 
 
 def main(options: dict[str, float]) -> None:
-    """Decode standard input under the limits that the parent chose."""
+    """Decode standard input within the limits that the parent chose."""
     limit_process(int(options["memory_bytes"]), int(options["cpu_seconds"]), int(options["output_bytes"]))
 
     from choreo.errors import InvalidInput

@@ -1,6 +1,6 @@
 """The 35-d music features at 30 fps, computed by librosa 0.11 with its defaults at 15360 Hz and hop 512.
 
-The columns and the recipe are those of EDGE's baseline features (Tseng et al. 2023), which the training data uses.
+Columns and parameters are those of EDGE's baseline features (Tseng et al. 2023), as in the training data.
 """
 
 import numpy as np
@@ -49,8 +49,8 @@ def dsp35(audio: Audio) -> NDArray[np.float32]:
 def normalized_onset(onset: NDArray[np.floating]) -> NDArray[np.float32]:
     """Onset strength (T,) in its own units to float32 (T,) in 0..1, by the song's 99th percentile.
 
-    The percentile keeps one loud click from flattening the rest; the floor of 1 keeps the noise of a near-silent
-    recording from passing as rhythm.
+    The percentile keeps one loud click from scaling down the rest; the floor of 1 keeps the noise of a near-silent
+    recording from looking like rhythm.
     """
     if not len(onset):
         return np.zeros(0, np.float32)
@@ -63,7 +63,7 @@ def _chroma(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     import librosa
 
     if not samples.any():
-        # No tuning can be estimated from silence; librosa would warn and arrive at zeros as well.
+        # Tuning cannot be estimated from silence; librosa would warn and return zeros as well.
         return np.zeros((1 + len(samples) // HOP, 12), np.float32)
     chroma = librosa.feature.chroma_cens(y=samples, sr=SAMPLE_RATE, hop_length=HOP)
     return np.nan_to_num(chroma.T).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Decoding of hostile uploads in a child process that can be limited and killed."""
+"""Decoding of untrusted uploads in a child process with limited time, memory and output."""
 
 import hashlib
 import json
@@ -31,13 +31,13 @@ def decode_audio_isolated(
     timeout: float = 60.0,
     memory_bytes: int = MAX_MEMORY_BYTES,
 ) -> Audio:
-    """`decode_audio` in a child process with limited time, memory and output, so that a hostile file hurts nobody.
+    """`decode_audio` in a child process, so that a hostile file cannot harm this one.
 
-    The child has ended and was reaped when this returns or raises.
+    The child has ended and is reaped when this returns or raises.
 
     Raises:
-        InvalidInput: as `decode_audio`; also when decoding crashes or takes more than `timeout` seconds or the memory.
-        MissingDependency: the child could not run at all.
+        InvalidInput: as for `decode_audio`; also when decoding crashes or exceeds `timeout` seconds or `memory_bytes`.
+        MissingDependency: the child could not run.
     """
     data = read_source(source, field)
     options = {
@@ -47,7 +47,7 @@ def decode_audio_isolated(
         "cpu_seconds": math.ceil(timeout) + 1,
         "output_bytes": math.ceil(max_seconds * sample_rate) * 4 + _HEADER_BYTES,
     }
-    # Anonymous memory files instead of pipes: nothing to pump, no deadlock, and the output obeys RLIMIT_FSIZE.
+    # Anonymous memory files instead of pipes: no deadlock, and RLIMIT_FSIZE limits the output.
     with _memory_file("audio-in") as stdin, _memory_file("audio-out") as stdout, _memory_file("audio-err") as stderr:
         stdin.write(data)
         stdin.seek(0)
@@ -79,8 +79,8 @@ def _memory_file(name: str) -> BinaryIO:
 
 
 def _run(command: list[str], stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO, timeout: float) -> int | None:
-    """Exit status of the command, None if it had to be killed for time; it is reaped in every case."""
-    # Only what the interpreter needs: a decoder that was taken over should find no secrets.
+    """Exit status of the command, None if it was killed because it took too long; it is reaped in every case."""
+    # Only what the interpreter needs: a compromised decoder must find no secrets.
     environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
     environment |= {
         "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry),
@@ -101,7 +101,7 @@ def _run(command: list[str], stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO
 
 
 def _parse(answer: BinaryIO, max_samples: float, field: str) -> tuple[np.ndarray[Any, np.dtype[np.float32]], float]:
-    """Samples and seconds of a child's answer, which is not trusted either."""
+    """Samples and seconds from the answer of a child, which is not trusted either."""
     header, newline, rest = answer.read(_HEADER_BYTES).partition(b"\n")
     body = rest + answer.read()
     try:

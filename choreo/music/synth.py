@@ -1,4 +1,4 @@
-"""Songs made from nothing: short drum and bass loops whose beats are known, for demonstrations and tests."""
+"""Synthesised songs: drum and bass loops with known beats, for demonstrations, training and tests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Style:
     Attributes:
         beats_per_bar: 3 or 4.
         kick, snare, hat, bass: positions in beats from the start of the bar.
-        chords: one chord per bar, each the semitones above the root, in turn.
+        chords: semitones above the root, one chord per bar in turn.
         octave_hz: frequency of the root's bass note.
     """
 
@@ -73,9 +73,9 @@ def styles() -> Mapping[str, Style]:
 def synthesize_song(
     tempo: float = 120.0, seconds: float = 12.0, seed: int = 0, style: str = "house"
 ) -> tuple[NDArray[np.float32], int, NDArray[np.float64]]:
-    """A song with a strict tempo, the same for the same arguments.
+    """A song at a strict tempo; equal arguments give equal samples.
 
-    The seed chooses the key, which chord begins, the loudness of each hat and small accents; never the timing.
+    The seed chooses the key, the first chord, the loudness of each hat and small accents, not the timing.
 
     Returns:
         Samples float32 (N,), mono, peak 0.9; the sampling rate 22050; all beat times in seconds (n,).
@@ -126,7 +126,7 @@ def _arrange(style: Style, beat: float, seconds: float, rng: np.random.Generator
 
 
 def _add(song: _Signal, at: float, sound: _Signal, gain: float) -> None:
-    """Mix a sound in at a time in seconds; what reaches past the end is cut."""
+    """Mix in a sound at a time in seconds, truncated at the end of the song."""
     start = round(at * SAMPLE_RATE)
     part = sound[: max(0, len(song) - start)]
     song[start : start + len(part)] += gain * part
@@ -150,7 +150,7 @@ def _snare(rng: np.random.Generator) -> _Signal:
 
 
 def _hat(rng: np.random.Generator) -> _Signal:
-    """Noise whose low end a first difference takes away."""
+    """Noise, high-passed by a first difference."""
     t = _time(0.06)
     return np.diff(rng.standard_normal(len(t) + 1)) * np.exp(-t / 0.015)
 

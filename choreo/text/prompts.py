@@ -1,4 +1,4 @@
-"""What a text prompt may be."""
+"""Validation of text prompts."""
 
 import unicodedata
 
@@ -10,14 +10,14 @@ MAX_CHARS = 1000
 def check_text(text: object, field: str = "text_prompt", max_chars: int = MAX_CHARS) -> str:
     """The prompt without surrounding white space.
 
-    Line breaks and tabs may stay; other control characters, lone surrogates and the like may not.
+    Line breaks and tabs are allowed; other control characters and lone surrogates are not.
 
     Raises:
-        InvalidInput: not a string, empty, too long, or with characters that no prompt needs.
+        InvalidInput: not a string, empty, too long, or with a character that is not allowed.
     """
     if not isinstance(text, str):
         raise InvalidInput(field, f"must be text, got {type(text).__name__}")
-    # Length first: stripping and scanning a huge string is work that nobody asked for.
+    # Length first: a huge string is refused before it is stripped and scanned.
     if len(text) > max_chars:
         raise InvalidInput(field, f"must have at most {max_chars} characters, got {len(text)}")
     stripped = text.strip()

@@ -28,7 +28,7 @@ class EncoderNames(Protocol):
 
     @property
     def music_encoder(self) -> str:
-        """Name in `choreo.music.encoders`."""
+        """A name that `choreo.music.encoders.music_encoder` knows."""
 
     @property
     def music_dim(self) -> int:
@@ -36,7 +36,7 @@ class EncoderNames(Protocol):
 
     @property
     def text_encoder(self) -> str:
-        """Name in `choreo.text.encoders`."""
+        """A name that `choreo.text.encoders.text_encoder` knows."""
 
     @property
     def window(self) -> int:

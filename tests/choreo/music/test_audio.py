@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from choreo.errors import InvalidInput
-from choreo.music.audio import MAX_SOURCE_BYTES, SAMPLE_RATE, Audio, decode_audio, probe
+from choreo.music.audio import MAX_SOURCE_BYTES, SAMPLE_RATE, Audio, decode_audio
 
 
 def tone(seconds: float = 1.0, rate: int = 44_100, channels: int = 1) -> np.ndarray:
@@ -136,7 +136,7 @@ def test_files_that_cannot_be_songs_are_refused(tmp_path: Path) -> None:
     with huge.open("wb") as file:
         file.truncate(MAX_SOURCE_BYTES + 10)
     with pytest.raises(InvalidInput, match="larger than 200 MB"):
-        probe(huge)
+        decode_audio(huge)
 
 
 def test_a_wav_that_claims_gigabytes_costs_what_it_holds() -> None:
@@ -149,23 +149,16 @@ def test_a_wav_that_claims_gigabytes_costs_what_it_holds() -> None:
     assert peak < 20e6
 
 
-def test_a_compressed_bomb_is_refused_by_its_header_and_by_its_content() -> None:
+def test_a_compressed_bomb_is_refused_by_its_header() -> None:
     # An hour of silence in a few hundred kilobytes.
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", 8_000, 1, format="FLAC") as sound:
         for _ in range(60):
             sound.write(np.zeros(8_000 * 60))
-    with pytest.raises(InvalidInput, match="limit of 600 s"):
-        probe(file.getvalue())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(InvalidInput, match="limit of 600 s"):
         decode_audio(file.getvalue())
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
-
-
-def test_probe_reads_the_header_alone() -> None:
-    info = probe(encoded(tone(2, channels=2)))
-    assert (info.format, info.sample_rate, info.channels, info.seconds) == ("WAV", 44_100, 2, 2.0)
 
 
 @given(st.binary(max_size=400), st.sampled_from([b"", b"RIFF", b"fLaC", b"OggS", b"ID3\x03", b"\xff\xfb\x90"]))
