@@ -25,22 +25,29 @@ POLL_S: Final = 0.05
 
 @dataclass(frozen=True)
 class Served:
-    """Generators by name, the default one first, and those among them whose new requests wait for a reload."""
+    """Generators by name, the default one first.
+
+    Attributes:
+        paused: those among them whose new requests wait for a reload.
+        revision: number of the publication; a reload shows in it even where names are the same after it.
+    """
 
     names: tuple[str, ...]
     paused: frozenset[str] = frozenset()
+    revision: int = 0
 
 
 class LeaseBoard:
     """The supervisor's side."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._revision = folder, 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def publish(self, names: Sequence[str], paused: Sequence[str] = ()) -> None:
         """Say what is served from now on."""
-        document = {"names": list(names), "paused": list(paused)}
+        self._revision += 1
+        document = {"names": list(names), "paused": list(paused), "revision": self._revision}
         atomic_write(self._folder / SERVED, json.dumps(document).encode())
 
     @contextlib.contextmanager
@@ -78,11 +85,15 @@ class Leases:
             stat = path.stat()
             if self._seen != (stat.st_ino, stat.st_mtime_ns):
                 document = json.loads(path.read_text())
-                self._served = Served(tuple(document["names"]), frozenset(document["paused"]))
+                self._served = Served(tuple(document["names"]), frozenset(document["paused"]), document["revision"])
                 self._seen = stat.st_ino, stat.st_mtime_ns
         except FileNotFoundError:  # the supervisor has gone, and its folder with it
             self._served, self._seen = Served(()), None
         return self._served
+
+    def held(self, name: str) -> bool:
+        """Whether a request of this sampler holds a generator."""
+        return self._counts[name] > 0
 
     @contextlib.asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[None]:
@@ -106,7 +117,10 @@ class Leases:
     def _acquired(self, folder: Path, name: str) -> bool:
         file = self._files.get(name)
         if file is None:
-            file = (folder / f"{name}.lock").open("a")
+            try:
+                file = (folder / f"{name}.lock").open("a")
+            except FileNotFoundError:  # the supervisor has gone, and its folder with it
+                raise ModelUnavailable(f"the model {name} was unloaded") from None
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -39,12 +39,16 @@ class LocalEngine:
         threads: threads of one evaluation; 0: as the repository says, else all cores this process may use.
 
     Raises:
-        MissingDependency: a graph is not there.
+        MissingDependency: there is no generator, or one of its graphs is not there.
         InvalidArtifact: a graph cannot be loaded.
     """
 
     def __init__(self, repository: Path, names: Sequence[str] | None = None, threads: int = 0) -> None:
         chosen = served(repository) if names is None else names
+        if not chosen:
+            raise MissingDependency(
+                f"the model repository {repository} serves no generator; `choreo export` writes one"
+            )
         self._specs = {name: read_spec(repository, name) for name in chosen}
         self._graphs = {
             spec.key(graph.name): _opened(repository, spec, graph, threads)

@@ -141,9 +141,12 @@ class TritonEngine:
         if name not in self._models:
             await self._read_models(deadline)
         if name not in self._models:
-            raise ModelUnavailable(f"{name} is not served; there are {', '.join(self._models) or 'no models'}")
+            raise ModelUnavailable(f"{name or key} is not served; there are {', '.join(self._models) or 'no models'}")
         model = self._models[name]
-        return model, model.spec.graph(graph)
+        try:
+            return model, model.spec.graph(graph)
+        except KeyError as error:
+            raise ModelUnavailable(str(error.args[0])) from None
 
     async def _read_models(self, deadline: float | None) -> None:
         began = time.monotonic()

@@ -5,8 +5,10 @@ process. A request joins and leaves between batches.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded, NonFiniteOutput
@@ -17,6 +19,8 @@ from serving.sampling.scheduler import ActiveRequest, BatchOptions, Slot, State,
 from serving.sampling.step_buffer import StepBuffer
 from serving.sampling.transports import BatchTransport, MakeTransport, message_transport, transport_for
 from serving.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class Executor(Protocol):
@@ -54,6 +58,14 @@ def executor(settings: Settings) -> MakeExecutor:
     return SeparateRequests if settings.executor == "requests" else step_batches
 
 
+@dataclass(frozen=True)
+class _Buffers:
+    """The transport of one graph, and the buffers that no batch is in."""
+
+    transport: BatchTransport
+    free: list[StepBuffer] = field(default_factory=list)
+
+
 class StepBatchRunner:
     """The requests under way on one event loop, and the task that moves them."""
 
@@ -69,8 +81,7 @@ class StepBatchRunner:
         self._engine, self._make_transport = engine, make_transport or message_transport(engine)
         self._divide = keep_instances_busy
         self._instances: dict[str, int] = {}
-        self._transports: dict[str, BatchTransport] = {}
-        self._free: dict[str, list[StepBuffer]] = {}
+        self._buffers: dict[str, _Buffers] = {}
         self._ended: dict[ActiveRequest, asyncio.Future[None]] = {}
         self._wake: asyncio.Event | None = None
         self._driver: asyncio.Task[None] | None = None
@@ -79,8 +90,7 @@ class StepBatchRunner:
         """Evaluate to the end; errors as in `Executor.run`. A caller that is cancelled takes its rows along."""
         for graph in spec.graphs:
             key = spec.key(graph.name)
-            if key not in self._instances:
-                self._instances[key] = await self._engine.instances(key) if self._divide else 1
+            self._instances[key] = await self._engine.instances(key) if self._divide else 1
         request = self.scheduler.admit(trajectory, spec)
         if not request.active:
             return
@@ -96,11 +106,11 @@ class StepBatchRunner:
             self._leave(request)
 
     async def release(self, model: str) -> None:
-        """Give back the buffers of a generator's graphs."""
-        for key in [key for key in self._transports if key.startswith(f"{model}.")]:
-            self._free.pop(key, None)
-            await self._transports.pop(key).close()
-        self._instances = {k: count for k, count in self._instances.items() if not k.startswith(f"{model}.")}
+        """Give back the buffers of a generator's graphs; batches that are in some keep them until they are done."""
+        keys = [key for key in self._buffers if key.startswith(f"{model}.")]
+        # All at once, before anybody else may begin new ones.
+        for buffers in [self._buffers.pop(key) for key in keys]:
+            await buffers.transport.close()
 
     async def close(self) -> None:
         """Fail what is under way and stop."""
@@ -109,9 +119,9 @@ class StepBatchRunner:
         if self._driver is not None:
             self._driver.cancel()
             await asyncio.gather(self._driver, return_exceptions=True)
-        for transport in self._transports.values():
-            await transport.close()
-        self._transports.clear()
+        for buffers in self._buffers.values():
+            await buffers.transport.close()
+        self._buffers.clear()
 
     async def _drive(self, wake: asyncio.Event) -> None:
         running: set[asyncio.Task[None]] = set()
@@ -138,30 +148,33 @@ class StepBatchRunner:
             await asyncio.gather(*running, return_exceptions=True)
 
     async def _evaluate(self, batch: StepBatch) -> None:
-        buffer = self._buffer(batch)
+        buffers = self._buffers_of(batch)
+        buffer = self._buffer(batch, buffers)
         try:
-            deadline = batch.deadline
-            slots, outputs = await self._outputs(batch, buffer, None if deadline == float("inf") else deadline)
-        except NonFiniteOutput as error:
-            await self._isolate(batch, buffer, error)
-        except (BackendUnavailable, DeadlineExceeded) as error:
-            self._retry(batch, error)
-        else:
-            self._scatter(slots, outputs)
+            await self._step(batch, buffers.transport, buffer)
+        except Exception as error:  # of one generator: a server has another export, or its family has a defect
+            if not isinstance(error, ChoreoError):
+                log.exception("a step of %s failed", batch.key)
+                error = BackendUnavailable(f"the sampler failed: {error!r}")
+            for request in batch.requests:
+                self._fail(request, error)
         finally:
             self.scheduler.left(batch)
             for request in batch.requests:
                 if not request.active:
                     buffer.forget(request.trajectory)
-            self._free.setdefault(batch.key, []).append(buffer)
+            buffers.free.append(buffer)
 
-    async def _outputs(
-        self, batch: StepBatch, buffer: StepBuffer, deadline: float | None
-    ) -> tuple[list[Slot], Tensors]:
-        """Rows in the order of the buffer, and the outputs of the graph for them."""
-        by_row = {(slot.request.trajectory, slot.row): slot for slot in batch.slots}
-        slots = [by_row[entry] for entry in buffer.load(list(by_row))]
-        return slots, await self._transports[batch.key].evaluate(buffer.inputs, len(slots), deadline)
+    async def _step(self, batch: StepBatch, transport: BatchTransport, buffer: StepBuffer) -> None:
+        try:
+            deadline = None if batch.deadline == float("inf") else batch.deadline
+            slots, outputs = await _outputs(batch, transport, buffer, deadline)
+        except NonFiniteOutput as error:
+            await self._isolate(batch, transport, buffer, error)
+        except (BackendUnavailable, DeadlineExceeded) as error:
+            self._retry(batch, error)
+        else:
+            self._scatter(slots, outputs)
 
     def _scatter(self, slots: list[Slot], outputs: Tensors) -> None:
         """Add outputs to their requests, and make the steps that are complete."""
@@ -177,7 +190,9 @@ class StepBatchRunner:
         for request in complete:
             self._end(request)
 
-    async def _isolate(self, batch: StepBatch, buffer: StepBuffer, error: NonFiniteOutput) -> None:
+    async def _isolate(
+        self, batch: StepBatch, transport: BatchTransport, buffer: StepBuffer, error: NonFiniteOutput
+    ) -> None:
         """After a batch with NaN in it: the rows of each request alone, so that only those fail that produce it."""
         if len(batch.requests) == 1:
             self._fail(batch.requests[0], error)
@@ -185,7 +200,7 @@ class StepBatchRunner:
         for request in batch.requests:
             alone = StepBatch(batch.key, batch.graph, tuple(slot for slot in batch.slots if slot.request is request))
             try:
-                slots, outputs = await self._outputs(alone, buffer, None)
+                slots, outputs = await _outputs(alone, transport, buffer, None)
             except NonFiniteOutput as own:
                 self._fail(request, own)
             except (BackendUnavailable, DeadlineExceeded) as failure:
@@ -199,18 +214,19 @@ class StepBatchRunner:
         for request in batch.requests:
             self._end(request)
 
-    def _buffer(self, batch: StepBatch) -> StepBuffer:
+    def _buffers_of(self, batch: StepBatch) -> _Buffers:
+        if batch.key not in self._buffers:
+            self._buffers[batch.key] = _Buffers(self._make_transport(batch.key, batch.graph))
+        return self._buffers[batch.key]
+
+    def _buffer(self, batch: StepBatch, buffers: _Buffers) -> StepBuffer:
         """The free buffer that has most of the rows already, or a new one."""
-        free = self._free.get(batch.key)
-        if free:
+        if buffers.free:
             wanted = {(slot.request.trajectory, slot.row) for slot in batch.slots}
-            best = max(free, key=lambda buffer: buffer.loaded(wanted))
-            free.remove(best)
+            best = max(buffers.free, key=lambda buffer: buffer.loaded(wanted))
+            buffers.free.remove(best)
             return best
-        if batch.key not in self._transports:
-            self._transports[batch.key] = self._make_transport(batch.key, batch.graph)
-        rows = min(self.scheduler.options.rows, batch.graph.max_rows)
-        return StepBuffer(self._transports[batch.key].inputs(rows))
+        return StepBuffer(buffers.transport.inputs(min(self.scheduler.options.rows, batch.graph.max_rows)))
 
     def _fail(self, request: ActiveRequest, error: ChoreoError) -> None:
         self.scheduler.fail(request, error)
@@ -231,9 +247,18 @@ class StepBatchRunner:
         self._ended.pop(request, None)
         if self._wake is not None:
             self._wake.set()
-        for free in self._free.values():
-            for buffer in free:
+        for buffers in self._buffers.values():
+            for buffer in buffers.free:
                 buffer.forget(request.trajectory)
+
+
+async def _outputs(
+    batch: StepBatch, transport: BatchTransport, buffer: StepBuffer, deadline: float | None
+) -> tuple[list[Slot], Tensors]:
+    """Rows in the order of the buffer, and the outputs of the graph for them."""
+    by_row = {(slot.request.trajectory, slot.row): slot for slot in batch.slots}
+    slots = [by_row[entry] for entry in buffer.load(list(by_row))]
+    return slots, await transport.evaluate(buffer.inputs, len(slots), deadline)
 
 
 class SeparateRequests:

@@ -253,13 +253,17 @@ class TritonServer:
         self._answered_at = time.monotonic()
 
     def _first_answer(self, launch: "_Launch", canary: Canary) -> Answer:
-        """Ask what the server has loaded; publish it, and ask each of the models."""
+        """Ask what the server has loaded; publish it, and ask each of the models.
+
+        Raises:
+            BackendUnavailable: it has loaded nothing, which it did before it began to answer.
+        """
         ready = canary.ready_models()
         if ready is None:
             return Answer.NONE
         launch.models.loaded(ready)
         if not launch.models.configs:
-            return Answer.BROKEN
+            raise self._failed_start("could load no model")
         canary.watch(launch.models.configs)
         return canary.ask()
 

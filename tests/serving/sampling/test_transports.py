@@ -13,26 +13,27 @@ import pytest
 from tiny_generator import tiny_inputs, tiny_repository, tiny_spec
 
 from choreo.errors import DeadlineExceeded
+from choreo.generators.base import Tensors
 from serving.engines.shared_region import SHARED_MEMORY, SharedRegion
-from serving.engines.tensors import Tensors
 from serving.engines.triton import TritonEngine
 from serving.sampling.transports import MessageTransport, SharedMemoryTransport, transport_for
 from serving.triton.supervisor import TritonServer, TritonSettings
 
 SPEC = tiny_spec()
+KEY, GRAPH = SPEC.key("denoiser"), SPEC.graph("denoiser")
 ROWS = 6
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TritonServer]:
-    repository = tiny_repository(tmp_path_factory.mktemp("waves") / "model_repo")
+    repository = tiny_repository(tmp_path_factory.mktemp("batches") / "model_repo")
     settings = TritonSettings(poll_s=0.05, canary_period_s=3600, shared_memory_mib=2)
     with TritonServer(repository, settings) as server:
         yield server
 
 
-def segments(waves: SharedMemoryTransport) -> set[Path]:
-    return set(SHARED_MEMORY.glob(f"{waves._prefix}*"))
+def segments(transport: SharedMemoryTransport) -> set[Path]:
+    return set(SHARED_MEMORY.glob(f"{transport._prefix}*"))
 
 
 def fill(inputs: Tensors, seed: int) -> None:
@@ -40,43 +41,83 @@ def fill(inputs: Tensors, seed: int) -> None:
         inputs[name][:ROWS] = values
 
 
+def same(ours: Tensors, theirs: Tensors) -> None:
+    assert ours.keys() == theirs.keys() == {"x0"}
+    np.testing.assert_allclose(ours["x0"], theirs["x0"], atol=1e-5)
+
+
 def through(server: TritonServer, use: Callable[[TritonEngine, SharedMemoryTransport], Awaitable[None]]) -> None:
     async def main() -> None:
         engine = TritonEngine([server.grpc_url])
-        waves = transport_for(engine, SPEC)
-        assert isinstance(waves, SharedMemoryTransport)
+        transport = transport_for(engine)(KEY, GRAPH)
+        assert isinstance(transport, SharedMemoryTransport)
         try:
-            await use(engine, waves)
+            await use(engine, transport)
         finally:
-            await waves.close()
+            await transport.close()
             await engine.close()
-        assert not segments(waves)
+        assert not segments(transport)
+
+    asyncio.run(main())
+
+
+def test_a_graph_of_two_outputs_in_shared_memory(server: TritonServer) -> None:
+    async def main() -> None:
+        engine = TritonEngine([server.grpc_url])
+        conditioner, given = SPEC.graph("conditioner"), tiny_inputs(SPEC, "conditioner", 3)
+        transport = transport_for(engine)(SPEC.key("conditioner"), conditioner)
+        inputs = transport.inputs(ROWS)
+        for name, values in given.items():
+            inputs[name][:3] = values
+        ours = await transport.evaluate(inputs, 3, None)
+        theirs = await engine.infer(SPEC.key("conditioner"), given)
+        assert ours.keys() == theirs.keys() == {"context", "context_mask"}
+        for name, values in theirs.items():
+            np.testing.assert_allclose(ours[name], values, atol=1e-5)
+        await transport.close()
+        await engine.close()
+
+    asyncio.run(main())
+
+
+def test_without_shared_memory_arrays_are_messages(server: TritonServer) -> None:
+    async def main() -> None:
+        engine = TritonEngine([server.grpc_url])
+        transport = transport_for(engine, shared_memory=False)(KEY, GRAPH)
+        assert isinstance(transport, MessageTransport)
+        inputs = transport.inputs(ROWS)
+        fill(inputs, 0)
+        out = await transport.evaluate(inputs, 2, None)
+        np.testing.assert_allclose(out["x0"], np.sqrt(inputs["x"][:2]) / 2, rtol=1e-6)
+        await transport.close()
+        await engine.close()
 
     asyncio.run(main())
 
 
 @pytest.mark.parametrize("rows", [1, 4, ROWS])
-def test_a_wave_in_shared_memory_is_a_wave_of_arrays(server: TritonServer, rows: int) -> None:
-    async def use(engine: TritonEngine, waves: SharedMemoryTransport) -> None:
-        first, second = waves.inputs(ROWS), waves.inputs(ROWS)
+def test_a_batch_in_shared_memory_is_a_batch_of_arrays(server: TritonServer, rows: int) -> None:
+    async def use(engine: TritonEngine, transport: SharedMemoryTransport) -> None:
+        first, second = transport.inputs(ROWS), transport.inputs(ROWS)
         for seed, inputs in enumerate((first, second)):
             fill(inputs, seed)
-        both = await asyncio.gather(*(waves.evaluate(inputs, rows, None) for inputs in (first, second)))
+        both = await asyncio.gather(*(transport.evaluate(inputs, rows, None) for inputs in (first, second)))
         for inputs, ours in zip((first, second), both, strict=True):
-            theirs = await MessageTransport(engine, SPEC).evaluate(inputs, rows, None)
-            np.testing.assert_allclose(ours, theirs, atol=1e-5)
-        assert len(segments(waves)) >= 4
+            theirs = await MessageTransport(engine, KEY, GRAPH).evaluate(inputs, rows, None)
+            assert ours["x0"].shape == (rows, 8, 4)
+            same(ours, theirs)
+        assert len(segments(transport)) >= 4
 
     through(server, use)
 
 
 def test_what_was_changed_in_place_is_what_is_evaluated_next(server: TritonServer) -> None:
-    async def use(engine: TritonEngine, waves: SharedMemoryTransport) -> None:
-        inputs = waves.inputs(ROWS)
+    async def use(engine: TritonEngine, transport: SharedMemoryTransport) -> None:
+        inputs = transport.inputs(ROWS)
         fill(inputs, 0)
-        once = (await waves.evaluate(inputs, 2, None)).copy()
+        once = (await transport.evaluate(inputs, 2, None))["x0"].copy()
         inputs["x"][1] += 1
-        again = await waves.evaluate(inputs, 2, None)
+        again = (await transport.evaluate(inputs, 2, None))["x0"]
         np.testing.assert_allclose(again[0], once[0], atol=1e-5)
         assert np.abs(again[1] - once[1]).max() > 1e-3
 
@@ -84,30 +125,30 @@ def test_what_was_changed_in_place_is_what_is_evaluated_next(server: TritonServe
 
 
 def test_a_server_that_was_restarted_is_told_again_where_the_memory_is(server: TritonServer) -> None:
-    async def use(engine: TritonEngine, waves: SharedMemoryTransport) -> None:
-        inputs = waves.inputs(ROWS)
+    async def use(engine: TritonEngine, transport: SharedMemoryTransport) -> None:
+        inputs = transport.inputs(ROWS)
         fill(inputs, 0)
-        before, restarts = (await waves.evaluate(inputs, ROWS, None)).copy(), server.restarts
+        before, restarts = (await transport.evaluate(inputs, ROWS, None))["x0"].copy(), server.restarts
         assert server.pid is not None
         os.kill(server.pid, signal.SIGKILL)
         while server.restarts == restarts:
             await asyncio.sleep(0.02)
-        np.testing.assert_allclose(await waves.evaluate(inputs, ROWS, None), before, atol=1e-5)
+        same(await transport.evaluate(inputs, ROWS, None), {"x0": before})
 
     through(server, use)
 
 
-def test_after_a_late_wave_its_answer_has_nowhere_to_go(server: TritonServer) -> None:
-    async def use(engine: TritonEngine, waves: SharedMemoryTransport) -> None:
-        inputs = waves.inputs(ROWS)
+def test_after_a_late_batch_its_answer_has_nowhere_to_go(server: TritonServer) -> None:
+    async def use(engine: TritonEngine, transport: SharedMemoryTransport) -> None:
+        inputs = transport.inputs(ROWS)
         fill(inputs, 0)
-        await waves.evaluate(inputs, ROWS, None)
-        held = segments(waves)
+        await transport.evaluate(inputs, ROWS, None)
+        held = segments(transport)
         with pytest.raises(DeadlineExceeded):
-            await waves.evaluate(inputs, ROWS, time.monotonic() - 1)
-        assert len(held - segments(waves)) == len(segments(waves) - held) == 1
-        ours = await waves.evaluate(inputs, ROWS, None)
-        np.testing.assert_allclose(ours, await MessageTransport(engine, SPEC).evaluate(inputs, ROWS, None), atol=1e-5)
+            await transport.evaluate(inputs, ROWS, time.monotonic() - 1)
+        assert len(held - segments(transport)) == len(segments(transport) - held) == 1
+        ours = await transport.evaluate(inputs, ROWS, None)
+        same(ours, await MessageTransport(engine, KEY, GRAPH).evaluate(inputs, ROWS, None))
 
     through(server, use)
 
@@ -115,13 +156,13 @@ def test_after_a_late_wave_its_answer_has_nowhere_to_go(server: TritonServer) ->
 def test_a_server_that_cannot_see_the_memory_gets_messages(
     server: TritonServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def use(engine: TritonEngine, waves: SharedMemoryTransport) -> None:
-        inputs = waves.inputs(ROWS)
+    async def use(engine: TritonEngine, transport: SharedMemoryTransport) -> None:
+        inputs = transport.inputs(ROWS)
         fill(inputs, 0)
-        for path in segments(waves):
+        for path in segments(transport):
             path.unlink()  # what a server in a container of its own would see: nothing of that name
-        ours = await waves.evaluate(inputs, ROWS, None)
-        np.testing.assert_allclose(ours, await MessageTransport(engine, SPEC).evaluate(inputs, ROWS, None), atol=1e-5)
+        ours = await transport.evaluate(inputs, ROWS, None)
+        same(ours, await MessageTransport(engine, KEY, GRAPH).evaluate(inputs, ROWS, None))
         assert "as messages" in caplog.text
 
     through(server, use)

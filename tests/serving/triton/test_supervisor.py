@@ -18,11 +18,10 @@ import numpy as np
 import psutil
 import pytest
 from numpy.typing import NDArray
-from tiny_generator import tiny_inputs, tiny_repository, tiny_spec
+from tiny_generator import GRAPHS, tiny_inputs, tiny_repository, tiny_spec
 
 from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidInput, MissingDependency, NonFiniteOutput
-from export.repository import GRAPHS, GraphName
-from serving.engines.local import OnnxEngine
+from serving.engines.local import LocalEngine
 from serving.engines.triton import TritonEngine
 from serving.triton import supervisor as triton
 from serving.triton.metrics import counted_rows, inference_counts
@@ -30,13 +29,14 @@ from serving.triton.supervisor import TritonServer, TritonSettings, triton_versi
 from serving.util.ownership import SHARED_MEMORY, owner_prefix, sweep_stale
 
 SPEC = tiny_spec()
+CONDITIONER, DENOISER = KEYS = tuple(SPEC.key(graph) for graph in GRAPHS)
 QUIET = TritonSettings(canary_period_s=3600, shared_memory_mib=2)
 """No canary disturbs the counters."""
 NOSY = TritonSettings(poll_s=0.01, canary_period_s=0.01, shared_memory_mib=2)
 WATCHFUL = TritonSettings(poll_s=0.05, canary_period_s=0.3, canary_timeout_s=1, shared_memory_mib=2)
 
 
-def rows(count: int, graph: GraphName = "denoiser", seed: int = 0, t: float = 0) -> dict[str, NDArray]:
+def rows(count: int, graph: str = "denoiser", seed: int = 0, t: float = 0) -> dict[str, NDArray]:
     return tiny_inputs(SPEC, graph, count, seed, t)
 
 
@@ -103,12 +103,13 @@ def using(server: TritonServer, test: Callable[[TritonEngine], Coroutine[Any, An
 class TestServing:
     def test_the_same_numbers_as_onnx_runtime_in_process(self, server: TritonServer, repository: Path) -> None:
         async def run(engine: TritonEngine) -> None:
-            local = OnnxEngine(repository)
-            assert await engine.specs() == await local.specs() == {"tiny": SPEC}
-            for graph in GRAPHS:
-                for count in (1, 5, 40):
+            local = LocalEngine(repository)
+            assert await engine.models() == await local.models() == {"tiny": SPEC}
+            for graph, key in zip(GRAPHS, KEYS, strict=True):
+                assert await engine.instances(key) == await local.instances(key)
+                for count in (1, 5, SPEC.graph(graph).max_rows):
                     inputs = rows(count, graph, seed=count)
-                    remote, here = await engine.infer(graph, inputs), await local.infer(graph, inputs)
+                    remote, here = await engine.infer(key, inputs), await local.infer(key, inputs)
                     assert remote.keys() == here.keys()
                     for name in here:
                         np.testing.assert_allclose(remote[name], here[name], atol=1e-6)
@@ -118,14 +119,14 @@ class TestServing:
 
     def test_concurrent_requests_share_batches_and_every_row_is_counted(self, server: TritonServer) -> None:
         async def run(engine: TritonEngine) -> None:
-            before, executed = await settled(engine), await engine.executions()
+            before, executed = await settled(engine), executions(server)
             inputs = [rows(1, seed=i) for i in range(64)]
-            results = await asyncio.gather(*[engine.infer("denoiser", i) for i in inputs])
+            results = await asyncio.gather(*[engine.infer(DENOISER, i) for i in inputs])
             for one, result in zip(inputs, results, strict=True):
                 np.testing.assert_allclose(result["x0"], np.sqrt(one["x"]) / 2, rtol=1e-6)
-            after, executions = await settled(engine), await engine.executions()
-            assert after["denoiser"] - before["denoiser"] == 64
-            assert 1 <= executions["denoiser"] - executed["denoiser"] < 64
+            after = await settled(engine)
+            assert after[DENOISER] - before[DENOISER] == 64
+            assert 1 <= executions(server) - executed < 64
 
         using(server, run)
 
@@ -136,7 +137,7 @@ class TestServing:
             slow = 0
             for burst in range(40):
                 began = time.monotonic()
-                await asyncio.gather(*[engine.infer("denoiser", rows(1, seed=i)) for i in range(2 + burst % 8)])
+                await asyncio.gather(*[engine.infer(DENOISER, rows(1, seed=i)) for i in range(2 + burst % 8)])
                 slow += time.monotonic() - began > 0.45
             assert slow < 4
 
@@ -145,28 +146,28 @@ class TestServing:
     def test_a_request_that_is_cancelled_in_the_queue_is_not_computed(self, server: TritonServer) -> None:
         async def run(engine: TritonEngine) -> None:
             began = time.monotonic()
-            first = asyncio.create_task(engine.infer("denoiser", rows(1, t=1e6)))
+            first = asyncio.create_task(engine.infer(DENOISER, rows(1, t=1e6)))
             # An answer on the same connection: the first request has arrived, and with an empty queue it is running.
-            await engine.infer("conditioner", rows(1, "conditioner"))
+            await engine.infer(CONDITIONER, rows(1, "conditioner"))
             await asyncio.to_thread(until, lambda: pending(server) == 0)
-            second = asyncio.create_task(engine.infer("denoiser", rows(1, t=1e6)))
+            second = asyncio.create_task(engine.infer(DENOISER, rows(1, t=1e6)))
             await asyncio.to_thread(until, lambda: pending(server) == 1)
             second.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await second
             await first
             slow, began = time.monotonic() - began, time.monotonic()
-            await engine.infer("denoiser", rows(1))
+            await engine.infer(DENOISER, rows(1))
             assert time.monotonic() - began < slow / 2
 
         using(server, run)
 
     def test_a_deadline_does_not_wait_for_the_server(self, server: TritonServer) -> None:
         async def run(engine: TritonEngine) -> None:
-            await engine.specs()
+            await engine.models()
             began = time.monotonic()
             with pytest.raises(DeadlineExceeded):
-                await engine.infer("denoiser", rows(1, t=1e6), deadline=began + 0.1)
+                await engine.infer(DENOISER, rows(1, t=1e6), deadline=began + 0.1)
             assert time.monotonic() - began < 0.4
 
         using(server, run)
@@ -174,9 +175,9 @@ class TestServing:
     def test_bad_rows_and_bad_results(self, server: TritonServer) -> None:
         async def run(engine: TritonEngine) -> None:
             with pytest.raises(InvalidInput):
-                await engine.infer("denoiser", rows(1) | {"t": np.zeros((1, 2), np.float32)})
+                await engine.infer(DENOISER, rows(1) | {"t": np.zeros((1, 2), np.float32)})
             with pytest.raises(NonFiniteOutput):
-                await engine.infer("denoiser", rows(1) | {"x": np.full((1, 8, 4), -1, np.float32)})
+                await engine.infer(DENOISER, rows(1) | {"x": np.full((1, 8, 4), -1, np.float32)})
 
         using(server, run)
 
@@ -199,22 +200,22 @@ class TestServing:
 def test_rows_are_counted_without_canaries(repository: Path) -> None:
     with TritonServer(repository, NOSY) as server:
         before = inference_counts(server)
-        until(lambda: all(inference_counts(server)[graph] > before[graph] for graph in GRAPHS))
+        until(lambda: all(inference_counts(server)[graph] > before[graph] for graph in KEYS))
         with counted_rows(server) as counted:
-            assert counted({}) == dict.fromkeys(GRAPHS, 0)
+            assert counted({}) == dict.fromkeys(KEYS, 0)
 
             async def run(engine: TritonEngine) -> None:
-                await engine.infer("denoiser", rows(3))
+                await engine.infer(DENOISER, rows(3))
 
             using(server, run)
-            assert counted({"denoiser": 3}) == {"denoiser": 3, "conditioner": 0}
+            assert counted({DENOISER: 3}) == {DENOISER: 3, CONDITIONER: 0}
         before = inference_counts(server)
-        until(lambda: inference_counts(server)["denoiser"] > before["denoiser"])
+        until(lambda: inference_counts(server)[DENOISER] > before[DENOISER])
 
 
 def test_no_server_counts_nothing() -> None:
     with counted_rows(None) as counted:
-        assert counted({"denoiser": 3}) == {}
+        assert counted({DENOISER: 3}) == {}
 
 
 @pytest.mark.e2e
@@ -238,18 +239,18 @@ class TestDeath:
         assert len(shared_memory()) == len(segments)
 
         async def run(engine: TritonEngine) -> None:
-            assert (await engine.infer("denoiser", rows(1)))["x0"].shape == (1, 8, 4)
+            assert (await engine.infer(DENOISER, rows(1)))["x0"].shape == (1, 8, 4)
 
         using(watched, run)
 
     def test_an_engine_outlives_a_restart(self, watched: TritonServer) -> None:
         async def run(engine: TritonEngine) -> None:
-            await engine.infer("denoiser", rows(1))
+            await engine.infer(DENOISER, rows(1))
             restarts, pid = watched.restarts, watched.pid
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             await asyncio.to_thread(until, lambda: watched.restarts > restarts)
-            await engine.infer("denoiser", rows(1))
+            await engine.infer(DENOISER, rows(1))
 
         using(watched, run)
 
@@ -283,10 +284,10 @@ class TestEnd:
 
     def test_a_model_that_does_not_load(self, tmp_path: Path) -> None:
         root = tiny_repository(tmp_path / "model_repo")
-        (root / "denoiser" / "1" / "model.onnx").write_bytes(b"broken")
+        (root / DENOISER / "1" / "model.onnx").write_bytes(b"broken")
         before, children = set(left_behind(os.getpid())), psutil.Process().children(recursive=True)
         server = TritonServer(root, QUIET)
-        with pytest.raises(BackendUnavailable, match=r"(?s)ended with status .*failed to load 'denoiser'"):
+        with pytest.raises(BackendUnavailable, match=rf"(?s)could load no model.*failed to load '{DENOISER}'"):
             server.start()
         assert set(psutil.Process().children(recursive=True)) <= set(children)
         assert set(left_behind(os.getpid())) <= before
@@ -312,7 +313,7 @@ class TestEnd:
 
 def test_what_dead_owners_left_is_swept_and_the_rest_is_not() -> None:
     dead = subprocess.run(
-        [sys.executable, "-c", "from serving.triton.process import owner_prefix; print(owner_prefix())"],
+        [sys.executable, "-c", "from serving.util.ownership import owner_prefix; print(owner_prefix())"],
         capture_output=True,
         text=True,
         check=True,
@@ -344,7 +345,16 @@ def test_without_a_repository_there_is_nothing_to_serve(tmp_path: Path) -> None:
 
 def pending(server: TritonServer) -> int:
     """Requests in the denoiser's queue, by the server's metrics."""
+    return metric(server, "nv_inference_pending_request_count")
+
+
+def executions(server: TritonServer) -> int:
+    """Batches that the denoiser has computed, by the server's metrics."""
+    return metric(server, "nv_inference_exec_count")
+
+
+def metric(server: TritonServer, name: str) -> int:
     with urllib.request.urlopen(server.metrics_url, timeout=10) as answer:
         lines = answer.read().decode().splitlines()
-    values = [line for line in lines if line.startswith("nv_inference_pending_request_count") and "denoiser" in line]
+    values = [line for line in lines if line.startswith(f"{name}{{") and DENOISER in line]
     return int(float(values[0].split()[-1]))
