@@ -8,7 +8,8 @@ import pytest
 import torch
 from tiny_training import clips, dances, recipe
 
-from choreo.generators.checkpoint import Generator, save_generator
+from choreo.generators.checkpoint import save_generator
+from choreo.generators.unet.model import UNetModel
 from choreo.training.run import generator_config
 from research import few_steps
 
@@ -17,7 +18,7 @@ from research import few_steps
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Random in all its weights; the windows are the tests' own."""
     torch.manual_seed(0)
-    generator = Generator(generator_config(recipe(), clips()))
+    generator = UNetModel(generator_config(recipe(), clips()))
     for parameter in generator.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     save_generator(tmp_path, generator.config, generator.state_dict())
