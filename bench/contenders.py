@@ -1,4 +1,4 @@
-"""Ways to run the denoiser in this process: torch, ONNX Runtime, the compiled engine and OpenVINO."""
+"""Ways to run a graph in this process: torch, ONNX Runtime, the compiled engine and OpenVINO."""
 
 import functools
 import importlib
@@ -6,18 +6,19 @@ import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from choreo.generators.spec import ModelSpec
+from choreo.generators.network import GeneratorNetwork, sample_inputs
+from choreo.generators.spec import GeneratorSpec, GraphSpec
 from export.engine_options import EngineOptions, cores
 from export.native.loader import NativeSession
-from export.onnx_graphs import sample_inputs
-from serving.engines.tensors import part, parts_of
+from export.repository import read_configs
 
 Inputs = dict[str, NDArray[np.float32]]
 Run = Callable[[Inputs], NDArray[np.float32]]
@@ -25,21 +26,42 @@ Run = Callable[[Inputs], NDArray[np.float32]]
 NATIVE: Final = "native"
 
 
-def random_inputs(spec: ModelSpec, rows: int) -> Inputs:
-    """Inputs of a call of the denoiser."""
-    return {name: values.numpy() for name, values in sample_inputs("denoiser", spec, rows).items()}
+def step_graph(spec: GeneratorSpec) -> GraphSpec:
+    """The dearest graph that is evaluated at every step, such as a denoiser."""
+    return max((graph for graph in spec.graphs if graph.per_step), key=lambda graph: graph.cost)
 
 
-def torch_eager(denoiser: Any) -> Run:
+@dataclass(frozen=True)
+class Exported:
+    """A graph in torch, its file in a model repository, and the options that it is served with."""
+
+    module: Any
+    graph: Path
+    options: EngineOptions
+
+    @classmethod
+    def of(cls, network: GeneratorNetwork, step: GraphSpec, repository: Path) -> Self:
+        """One graph of a generator that was exported to the repository."""
+        model = network.spec.key(step.name)
+        options = EngineOptions.from_parameters(read_configs(repository)[model].parameters)
+        return cls(network.graphs()[step.name], repository / model / "1" / "model.onnx", options)
+
+
+def random_inputs(graph: GraphSpec, rows: int) -> Inputs:
+    """Inputs of a call."""
+    return {name: values.numpy() for name, values in sample_inputs(graph, rows).items()}
+
+
+def torch_eager(module: Any) -> Run:
     """The torch module on all cores of this process."""
     import torch
 
-    denoiser = denoiser.eval()
+    module = module.eval()
     torch.set_num_threads(cores())
 
     def run(inputs: Inputs) -> NDArray[np.float32]:
         with torch.inference_mode():
-            return np.asarray(denoiser(*(torch.from_numpy(values) for values in inputs.values())))
+            return np.asarray(module(*(torch.from_numpy(values) for values in inputs.values())))
 
     return run
 
@@ -130,12 +152,13 @@ def _unshare(graph: onnx.GraphProto) -> None:
 
 
 def _split(run: Run, options: EngineOptions) -> Run:
-    """Divide the rows of a call among the instances, as the engines do."""
-    pool = ThreadPoolExecutor(options.instance_count())
+    """Divide the rows of a call among the instances, as the scheduler of step batches does."""
+    count = options.instance_count()
+    pool = ThreadPoolExecutor(count)
 
     def split(inputs: Inputs) -> NDArray[np.float32]:
-        rows = len(next(iter(inputs.values())))
-        pieces = parts_of(rows, rows, options.instance_count())
-        return np.concatenate(list(pool.map(lambda piece: run(part(inputs, piece)), pieces)))
+        parts = min(len(next(iter(inputs.values()))), count)
+        pieces = zip(*(np.array_split(values, parts) for values in inputs.values()), strict=True)
+        return np.concatenate(list(pool.map(lambda piece: run(dict(zip(inputs, piece, strict=True))), pieces)))
 
     return split

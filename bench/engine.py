@@ -1,4 +1,4 @@
-"""The denoiser under the compiled engine and other runtimes, by number of rows per call.
+"""The denoiser, or whatever graph a generator evaluates at every step, under the compiled engine and other runtimes.
 
 All contenders are called in turn, forwards and backwards, round after round. A contender's rate is that of its median
 call; `over present` is the median over rounds of the time of the repository's ONNX Runtime options over its own.
@@ -25,6 +25,7 @@ import typer
 from bench.command import CHECKPOINT, ROUNDS, benchmark
 from bench.contenders import (
     NATIVE,
+    Exported,
     Inputs,
     Run,
     int8_products,
@@ -32,6 +33,7 @@ from bench.contenders import (
     onnx_runtime,
     open_vino,
     random_inputs,
+    step_graph,
     torch_eager,
 )  # fmt: skip
 from bench.raw_engine import gflop_per_row, sgemm_gflops
@@ -41,7 +43,6 @@ from choreo.generators.checkpoint import load_generator
 from export.build import build_repository
 from export.engine_options import EngineOptions
 from export.native.loader import NativeSession, NativeUnavailable
-from export.repository import read_configs
 from export.tuning import PAUSE_S, changes, contenders
 from serving.settings import Settings
 
@@ -71,10 +72,12 @@ def main(
     settings = Settings()
     weights, root = checkpoint or settings.weights, repository or settings.model_repo
     build_repository(weights, root)
-    generator, graph = load_generator(weights), root / "denoiser" / "1" / "model.onnx"
-    present = EngineOptions.from_parameters(read_configs(root)["denoiser"].parameters)
+    network = load_generator(weights)
+    step = step_graph(network.spec)
+    of = Exported.of(network, step, root)
+    module, graph, present = of.module, of.graph, of.options
     options = onnx_contenders(present)
-    runs = {TORCH: torch_eager(generator.denoiser)}
+    runs = {TORCH: torch_eager(module)}
     runs |= {name: onnx_runtime(graph, choice) for name, choice in options.items()}
     try:
         runs |= native_engine(graph.parent, present)
@@ -88,14 +91,14 @@ def main(
     peaks, measured = [sgemm_gflops()], {}
     for batch in sizes:
         say(f"batch {batch}, {len(runs)} contenders, {rounds} rounds")
-        measured[batch] = alternated(runs, random_inputs(generator.spec, batch), rounds)
+        measured[batch] = alternated(runs, random_inputs(step, batch), rounds)
         peaks.append(sgemm_gflops())
-    work = gflop_per_row(settings.model_copy(update={"weights": weights}))
+    yield Row(step.name, "work", work := gflop_per_row(module, step), "GFLOP/row")
     yield from _rates(measured, float(np.median(peaks)), work)
-    yield from _errors(runs, random_inputs(generator.spec, sizes[-1]))
+    yield from _errors(runs, random_inputs(step, sizes[-1]))
     rates = {(name, batch): found[name].rows_per_s for batch, found in measured.items() for name in options}
     name, batch = max(rates, key=lambda case: rates[case])
-    inputs = random_inputs(generator.spec, batch)
+    inputs = random_inputs(step, batch)
     yield from _shares(f"profile of {name}/{batch}", profile(graph, options[name], inputs))
     if NATIVE in runs:
         yield from _shares(f"profile of {NATIVE}/{batch}", native_profile(graph.parent, inputs))
@@ -174,7 +177,6 @@ def _shares(case: str, shares: Mapping[str, float]) -> Iterator[Row]:
 
 def _rates(measured: Mapping[int, Mapping[str, Measured]], peak: float, gflop: float) -> Iterator[Row]:
     yield Row("machine", "sgemm", peak, "GFLOP/s")
-    yield Row("denoiser", "work", gflop, "GFLOP/row")
     for batch, found in measured.items():
         for name, one in found.items():
             yield Row(f"{name}/{batch}", "rate", one.rows_per_s, "rows/s")

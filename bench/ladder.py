@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import numpy as np
 import typer
 
 from bench.command import ROUNDS, benchmark, quick
-from bench.contenders import NATIVE, Run, native_engine, onnx_runtime, random_inputs, torch_eager
+from bench.contenders import NATIVE, Exported, Run, native_engine, onnx_runtime, random_inputs, step_graph, torch_eager
 from bench.peers.process import PeerProcess
 from bench.peers.table import Peer, find_peers
 from bench.report import Row, skipped
@@ -31,12 +31,11 @@ from choreo.command_line import say
 from choreo.diffusion.presets import PRESETS
 from choreo.errors import BackendUnavailable
 from choreo.generators.checkpoint import load_generator
-from choreo.generators.spec import ModelSpec
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.spec import GraphSpec
 from choreo.motion.formats.npz import read_npz
 from export.build import build_repository
-from export.engine_options import EngineOptions
 from export.native.loader import NativeUnavailable
-from export.repository import read_configs
 from loadtest.bad_requests import GENERATE
 from loadtest.closed_loop import closed_loop
 from loadtest.figures import figures
@@ -74,13 +73,13 @@ def main(
     """Rates and ratios of all rungs."""
     settings = Settings()
     build_repository(settings.weights, settings.model_repo)
-    generator = load_generator(settings.weights)
+    network = load_generator(settings.weights)
     with ExitStack() as stack:
-        rungs, compiled = in_process(generator.denoiser, generator.spec, settings.model_repo)
+        rungs, compiled = in_process(network, settings.model_repo)
         if compiled is not None:
             yield skipped("compiled", compiled)
         try:
-            rungs |= stack.enter_context(served())
+            rungs |= stack.enter_context(served(step_graph(network.spec).name))
         except BackendUnavailable as error:
             yield skipped("triton", str(error))
         yield from climb(rungs, rounds or (2 if quick else 5), seconds or (1.0 if quick else 5.0))
@@ -101,25 +100,25 @@ def climb(rungs: Mapping[str, Rung], rounds: int, seconds: float) -> Iterator[Ro
         yield Row(name, "ratio", float(np.median(motions / first)), "")
 
 
-def in_process(denoiser: Any, spec: ModelSpec, repository: Path) -> tuple[dict[str, Rung], str | None]:
+def in_process(network: GeneratorNetwork, repository: Path) -> tuple[dict[str, Rung], str | None]:
     """The rungs without a server, and why the compiled engine is not among them, if it is not.
 
     Without it, the batched rung is that of ONNX Runtime.
     """
-    graph = repository / "denoiser" / "1" / "model.onnx"
-    options = EngineOptions.from_parameters(read_configs(repository)["denoiser"].parameters)
-    exported = onnx_runtime(graph, options)
-    rungs = {TORCH: calls(torch_eager(denoiser), spec, ROWS), "onnx runtime": calls(exported, spec, ROWS)}
+    step = step_graph(network.spec)
+    of = Exported.of(network, step, repository)
+    exported = onnx_runtime(of.graph, of.options)
+    rungs = {TORCH: calls(torch_eager(of.module), step, ROWS), "onnx runtime": calls(exported, step, ROWS)}
     try:
-        engine = native_engine(graph.parent, options)[NATIVE]
+        engine = native_engine(of.graph.parent, of.options)[NATIVE]
     except NativeUnavailable as error:
-        return rungs | {"batched": calls(exported, spec, BATCH)}, str(error)
-    return rungs | {"compiled": calls(engine, spec, ROWS), "batched": calls(engine, spec, BATCH)}, None
+        return rungs | {"batched": calls(exported, step, BATCH)}, str(error)
+    return rungs | {"compiled": calls(engine, step, ROWS), "batched": calls(engine, step, BATCH)}, None
 
 
-def calls(run: Run, spec: ModelSpec, rows: int) -> Rung:
-    """Median rate of calls of the denoiser with so many rows, after one call that is not timed."""
-    inputs = random_inputs(spec, rows)
+def calls(run: Run, graph: GraphSpec, rows: int) -> Rung:
+    """Median rate of calls of a graph with so many rows, after one call that is not timed."""
+    inputs = random_inputs(graph, rows)
     run(inputs)
 
     def measure(seconds: float) -> Speed:
@@ -135,8 +134,11 @@ def calls(run: Run, spec: ModelSpec, rows: int) -> Rung:
 
 
 @contextmanager
-def served() -> Iterator[dict[str, Rung]]:
+def served(graph: str) -> Iterator[dict[str, Rung]]:
     """Context manager: a running server, and the rungs that send requests to it.
+
+    Args:
+        graph: name of the graph whose rows are counted.
 
     Raises:
         BackendUnavailable: the server cannot start.
@@ -147,15 +149,15 @@ def served() -> Iterator[dict[str, Rung]]:
         PeerProcess(reference, Path(folder)) as process,
     ):
         say("starting the server")
-        rungs = {name: _requests(process, peer) for name, peer in (("triton", reference), ("fast", fast))}
+        rungs = {name: _requests(process, peer, graph) for name, peer in (("triton", reference), ("fast", fast))}
         asyncio.run(warm_up(process, STEPS))
         process.settle()
         yield rungs
 
 
-def _requests(process: PeerProcess, peer: Peer) -> Rung:
+def _requests(process: PeerProcess, peer: Peer, graph: str) -> Rung:
     """Rate of requests of `USERS` users; a failed request is an error."""
-    rows = float(read_npz(process.answer(GENERATE, body(peer, 0, STEPS)), "answer").meta["rows"]["denoiser"])
+    rows = float(read_npz(process.answer(GENERATE, body(peer, 0, STEPS)), "answer").meta["rows"][graph])
 
     async def load(seconds: float) -> Speed:
         async with HttpClient(process.url, TIMEOUT_S) as client:

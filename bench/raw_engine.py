@@ -3,35 +3,36 @@
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.contenders import random_inputs, step_graph
 from bench.report import seconds
 from choreo.generators.checkpoint import load_generator
+from choreo.generators.network import sample_inputs
+from choreo.generators.spec import GraphSpec
 from export.engine_options import cores
-from export.onnx_graphs import sample_inputs
-from export.repository import read_spec
-from serving.engines.local import OnnxEngine
-from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
-from serving.stages.local import LocalStages
+from serving.stages.local import LocalPipeline
 
-BATCHES: Final = (1, 2, 4, 8, 16, 32, 64)
+BATCHES: Final = (1, 2, 4, 8, 16, 32)
 SQUARES: Final = (1024, 1536, 2048)
 ROWS_TIMED: Final = 256
-"""Rows that each batch size is timed on, in at least `LEAST` calls."""
+"""Rows that each batch size is timed on, in at least `MIN_CALLS` calls per instance."""
 SPEED_ROWS: Final = 512
 """The same for `RawEngine.speed`, which takes a second or two."""
-LEAST: Final = 5
+MIN_CALLS: Final = 5
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Speed of the engine at its best batch size, and of the machine, around the time when a peer was measured.
+    """Speed of the engine in its largest calls, and of the machine, around the time when a peer was measured.
 
     A shared machine changes from minute to minute, so only values of the same minutes can be compared.
 
@@ -55,7 +56,7 @@ class Raw:
     """One round's measurements.
 
     Attributes:
-        rows_per_s: rows of the denoiser graph per second by batch size, medians of repeated calls.
+        rows_per_s: rows of the graph per second by rows per call, with a call in flight for every instance.
         sgemm_gflops: best rate of square float32 matrix products, GFLOP/s.
         alone_s: median seconds of one request in this process, by name of its kind.
     """
@@ -69,73 +70,83 @@ class Raw:
         """Rows per second at the best batch size."""
         return max(self.rows_per_s.values())
 
-    @property
-    def best_batch(self) -> int:
-        """The best batch size, rows per call."""
-        return max(self.rows_per_s, key=lambda batch: self.rows_per_s[batch])
-
 
 class RawEngine:
-    """The engine in this process, without a server."""
+    """Context manager: the pipeline and its engine in this process, without a server."""
 
     def __init__(self, settings: Settings) -> None:
-        self.spec = read_spec(settings.model_repo)
-        self.gflop_per_row = gflop_per_row(settings)
-        self._settings = settings.model_copy(update={"executor": "requests"})
-        self._engine = OnnxEngine(settings.model_repo, self.spec)
-        self._pipeline = Pipeline(LocalStages(self._engine, self._settings))
+        self._settings, self._pipeline = settings, LocalPipeline(settings)
+        self._exit = ExitStack()
 
-    def close(self) -> None:
-        """Stop the engine's thread."""
-        asyncio.run(self._engine.close())
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._loop = stack.enter_context(asyncio.Runner())
+            self._loop.run(self._pipeline.__aenter__())
+            stack.callback(lambda: self._loop.run(self._pipeline.__aexit__(None, None, None)))
+            spec = self._pipeline.spec
+            self.graph, self._key = step_graph(spec), spec.key(step_graph(spec).name)
+            self.gflop_per_row = gflop_per_row(
+                load_generator(self._settings.weights).graphs()[self.graph.name], self.graph
+            )
+            self._exit = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._exit.close()
 
     def measure(self, batches: Sequence[int], kinds: dict[str, dict[str, Any]], repeats: int = 3) -> Raw:
         """One round.
 
         Args:
+            batches: rows per call; sizes that the graph does not take are left out.
             kinds: fields of the requests to time, by name of the kind.
             repeats: how often each request is timed.
         """
-        rows = {batch: asyncio.run(self._rate(batch, ROWS_TIMED))[0] for batch in batches}
+        sizes = [rows for rows in batches if rows <= self.graph.max_rows]
+        rates = {rows: self._loop.run(self._rate(rows, ROWS_TIMED))[0] for rows in sizes}
         alone = {}
         for name, body in kinds.items():
             self.motion(body)  # the first request loads the text encoder
             alone[name] = float(np.median([self.motion(body)[1] for _ in range(repeats)]))
-        return Raw(rows, sgemm_gflops(), alone)
+        return Raw(rates, sgemm_gflops(), alone)
 
-    def speed(self, batch: int) -> Speed:
-        """Current speed of the engine and of the machine."""
-        began = time.process_time()
-        rate, rows = asyncio.run(self._rate(batch, SPEED_ROWS))
-        return Speed(rate, (time.process_time() - began) / rows, sgemm_gflops())
+    def speed(self) -> Speed:
+        """Current speed of the engine and of the machine, in calls of as many rows as the graph takes."""
+        return Speed(*self._loop.run(self._rate(self.graph.max_rows, SPEED_ROWS)), sgemm_gflops())
 
     def motion(self, body: dict[str, Any]) -> tuple[NDArray[np.float32], float]:
         """Positions (T, 22, 3) for a request, and the seconds that it took in this process."""
         job = validated_request(parse_fields(body), Attachments(), self._settings)
         began = time.perf_counter()
-        result = asyncio.run(self._pipeline.run(job))
-        return result.motion.positions, time.perf_counter() - began
+        result = self._loop.run(self._pipeline.run(job))
+        return result.performance.single().positions, time.perf_counter() - began
 
-    async def _rate(self, batch: int, least_rows: int) -> tuple[float, int]:
-        """Rows per second, and the number of rows evaluated."""
-        inputs = {name: values.numpy() for name, values in sample_inputs("denoiser", self.spec, batch).items()}
-        taken = []
-        for _ in range(max(least_rows // batch, LEAST) + 1):
-            began = time.perf_counter()
-            await self._engine.infer("denoiser", inputs)
-            taken.append(time.perf_counter() - began)
-        return batch / float(np.median(taken[1:])), batch * len(taken)
+    async def _rate(self, rows: int, least_rows: int) -> tuple[float, float]:
+        """Rows per second, and processor seconds per row, with a call in flight for every instance."""
+        engine, inputs = self._pipeline.engine, random_inputs(self.graph, rows)
+        instances = await engine.instances(self._key)
+
+        async def calls(count: int) -> None:
+            for _ in range(count):
+                await engine.infer(self._key, inputs)
+
+        await asyncio.gather(*(calls(1) for _ in range(instances)))
+        count = max(least_rows // (rows * instances), MIN_CALLS)
+        began, spent = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(calls(count) for _ in range(instances)))
+        total = rows * instances * count
+        return total / (time.perf_counter() - began), (time.process_time() - spent) / total
 
 
-def gflop_per_row(settings: Settings) -> float:
-    """GFLOP of one row of the denoiser, counted by torch in matrix products and convolutions."""
+def gflop_per_row(module: Any, graph: GraphSpec) -> float:
+    """GFLOP of one row of a graph, counted by torch in matrix products and convolutions."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    denoiser = load_generator(settings.weights).denoiser
-    inputs = sample_inputs("denoiser", load_generator(settings.weights).spec, 1)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        denoiser(*inputs.values())
+        module(*sample_inputs(graph, 1).values())
     return counter.get_total_flops() / 1e9
 
 

@@ -1,14 +1,15 @@
 """The overhead of the step batch runner (`serving.sampling.runner`) over a simulated engine of known speed.
 
-The engine takes a known time per step batch and per row, one batch after the other, so that whatever is missing from
-the ideal rate is the runner's overhead. `rows/N` keeps N rows in flight. `queued/N` queues N requests, denoises as many
-at a time as a sampler replica does, and reports the processor time of each and the memory of all.
+The engine takes a known time per step batch and per row, one batch after the other. The ideal rate is that of batches
+as large as they can be, without a pause; what is missing from it is the runner's overhead, and what it costs to make
+smaller batches so that one is always queued. `rows/N` keeps N rows in flight. `queued/N` queues N requests, denoises as
+many at a time as a sampler replica does, and reports the processor time of each and the memory of all.
 """
 
 import asyncio
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Final
 
 import numpy as np
@@ -18,16 +19,20 @@ from numpy.typing import NDArray
 from bench.command import benchmark
 from bench.report import Row, anonymous_mib
 from choreo.command_line import numbers, say
+from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.samplers import sampler
-from choreo.diffusion.trajectory import TIMELINES, Plan, Trajectory
+from choreo.diffusion.trajectory import Plan, ReverseProcess
 from choreo.errors import InvalidInput
-from choreo.generators.spec import ModelSpec
-from serving.engines.tensors import Tensors
-from serving.sampling.runner import BatchOptions, StepBatchRunner
-from serving.sampling.step_buffer import denoiser_inputs
+from choreo.generators.base import Tensors
+from choreo.generators.spec import GeneratorSpec, Null
+from choreo.generators.unet.graphs import unet_spec
+from choreo.generators.windowed import DENOISER
+from serving.sampling.runner import StepBatchRunner
+from serving.sampling.scheduler import BatchOptions
 from serving.settings import Settings
 
-SPEC: Final = ModelSpec(name="simulated", context_dim=128, mean=(0.0,) * 66, std=(1.0,) * 66)
+SPEC: Final = unet_spec("simulated", context_dim=128, mean=(0.0,) * 66, std=(1.0,) * 66)
+GRAPH: Final = SPEC.graph(DENOISER)
 BATCH_S: Final = 0.002
 ROW_S: Final = 0.003
 """Cost of a step batch and of each of its rows in seconds: those of a small network on two cores."""
@@ -36,7 +41,7 @@ STEPS: Final = 4
 
 
 class SimulatedEngine:
-    """A `serving.sampling.runner.BatchTransport` that takes a known time per step batch and computes nothing.
+    """A `serving.engines.base.Engine` that takes a known time per call and computes nothing.
 
     Args:
         batch_s, row_s: cost of a step batch and of each of its rows, seconds.
@@ -52,21 +57,32 @@ class SimulatedEngine:
         self.rows = 0
         self.late_s = 0.0
 
-    def inputs(self, rows: int) -> Tensors:
-        """Input arrays in this process."""
-        return denoiser_inputs(SPEC, rows)
+    async def models(self) -> dict[str, GeneratorSpec]:
+        """The one generator."""
+        return {SPEC.name: SPEC}
 
-    async def evaluate(self, inputs: Tensors, rows: int, deadline: float | None) -> NDArray[np.float32]:
+    async def instances(self, graph: str) -> int:
+        """One."""
+        return 1
+
+    async def infer(
+        self, graph: str, inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
+    ) -> Tensors:
         """Half of x, after the cost of the batch; batches wait for each other as for a processor."""
+        rows = len(inputs["x"])
         async with self._turn:
             cost, began = self.cost(rows), time.perf_counter()
             await asyncio.sleep(cost)
             self.late_s += time.perf_counter() - began - cost
         self.rows += rows
-        return np.float32(0.5) * inputs["x"][:rows]
+        return {name: np.float32(0.5) * inputs["x"] for name in GRAPH.output_shapes}
 
     async def close(self) -> None:
         """Nothing to release."""
+
+    async def statistics(self) -> dict[str, int]:
+        """Rows evaluated so far."""
+        return {SPEC.key(GRAPH.name): self.rows}
 
     def cost(self, rows: int) -> float:
         """Seconds of a step batch."""
@@ -94,21 +110,21 @@ def _rows(in_flight: Sequence[int], queued: Sequence[int], seconds: float) -> It
     settings = Settings()
     for rows in in_flight:
         say(f"{rows} rows in flight")
-        yield from asyncio.run(_rate(rows, settings.wave_rows, seconds))
+        yield from asyncio.run(_rate(rows, settings.step_batch_rows, seconds))
     for count in queued:
         say(f"{count} requests queued")
-        yield from asyncio.run(_queue(count, settings.sampler_concurrency, settings.wave_rows))
+        yield from asyncio.run(_queue(count, settings.sampler_concurrency, settings.step_batch_rows))
 
 
-async def _rate(rows: int, wave_rows: int, seconds: float) -> list[Row]:
+async def _rate(rows: int, batch_rows: int, seconds: float) -> list[Row]:
     """Rows per second with a constant number of rows in flight."""
     engine = SimulatedEngine(BATCH_S, ROW_S)
-    ideal = engine.best_rate(min(rows, wave_rows))
-    steps = min(max(round(seconds * ideal / rows), 4), SPEC.num_train_timesteps)
-    runner = StepBatchRunner(engine, SPEC, BatchOptions(rows=wave_rows))
+    ideal = engine.best_rate(min(rows, batch_rows))
+    steps = min(max(round(seconds * ideal / rows), 4), DiffusionParameters.of(SPEC).num_train_timesteps)
+    runner = StepBatchRunner(engine, BatchOptions(rows=batch_rows))
     trajectories = [_trajectory(seed, steps) for seed in range(rows // 2)]
     began, cpu = time.perf_counter(), time.process_time()
-    await asyncio.gather(*(runner.run(trajectory) for trajectory in trajectories))
+    await asyncio.gather(*(runner.run(trajectory, SPEC) for trajectory in trajectories))
     took, spent = time.perf_counter() - began - engine.late_s, time.process_time() - cpu
     await runner.close()
     return [
@@ -118,16 +134,16 @@ async def _rate(rows: int, wave_rows: int, seconds: float) -> list[Row]:
     ]
 
 
-async def _queue(count: int, at_a_time: int, wave_rows: int) -> list[Row]:
-    """Cost per request if many wait for their turn as in `serving.ray.replicas.SamplerReplica`."""
+async def _queue(count: int, at_a_time: int, batch_rows: int) -> list[Row]:
+    """Cost per request if many wait for their turn as in `serving.stages.sampler.Sampler`."""
     engine = SimulatedEngine(BATCH_S / 100, ROW_S / 100)
-    runner, turns = StepBatchRunner(engine, SPEC, BatchOptions(rows=wave_rows)), asyncio.Semaphore(at_a_time)
+    runner, turns = StepBatchRunner(engine, BatchOptions(rows=batch_rows)), asyncio.Semaphore(at_a_time)
     most = anonymous_mib()
 
     async def one(seed: int) -> None:
         nonlocal most
         async with turns:
-            await runner.run(_trajectory(seed, STEPS))
+            await runner.run(_trajectory(seed, STEPS), SPEC)
         if seed % max(count // 20, 1) == 0:
             most = max(most, anonymous_mib())
 
@@ -141,13 +157,13 @@ async def _queue(count: int, at_a_time: int, wave_rows: int) -> list[Row]:
     ]
 
 
-def _trajectory(seed: int, steps: int) -> Trajectory:
+def _trajectory(seed: int, steps: int) -> ReverseProcess:
     """One window with guidance: a conditional and an unconditional row at every step."""
-    shapes = SPEC.denoiser_inputs()
-    context = {name: np.zeros((2, *shapes[name]), np.float32) for name in SPEC.conditioner_outputs()}
-    timelines = {name: np.zeros(shapes[name], np.float32) for name in TIMELINES}
-    plan = Plan(method=sampler("ddim"), num_steps=steps, guidance_scale=2.5, seed=seed)
-    return Trajectory(SPEC, plan, [0], context, timelines)
+    others = [tensor for tensor in GRAPH.inputs if tensor.name not in ("x", "t")]
+    encoded = {t.name: np.zeros((2, *t.shape), np.float32) for t in others if t.null is Null.ENCODED}
+    timelines = {t.name: np.zeros(t.shape, np.float32) for t in others if t.null is not Null.ENCODED}
+    plan = Plan(sampler=sampler("ddim"), num_steps=steps, guidance_scale=2.5, seed=seed)
+    return ReverseProcess(SPEC, GRAPH, plan, [0], encoded, timelines)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ from choreo.errors import BackendUnavailable, InvalidInput
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.skeleton import FPS, WINDOW
 from export.build import build_repository
+from export.repository import serve_first
 from loadtest.bad_requests import GENERATE
 from serving.settings import Settings
 
@@ -82,16 +83,14 @@ def main(
 ) -> Iterator[Row]:
     """All peers under all loads, and the raw engine."""
     plan, settings = make_plan(peers, concurrency, steps, rounds, seconds, open, quick), Settings()
-    build_repository(settings.weights, settings.model_repo)
-    engine = RawEngine(settings)
-    found = Findings(engine.gflop_per_row)
-    try:
-        with tempfile.TemporaryDirectory(prefix="choreo-bench-") as folder:
+    serve_first(settings.model_repo, build_repository(settings.weights, settings.model_repo).spec.name)
+    with RawEngine(settings) as engine, tempfile.TemporaryDirectory(prefix="choreo-bench-") as folder:
+        found = Findings(engine.gflop_per_row)
+        try:
             _run(plan, engine, Path(folder), found)
-    finally:
-        engine.close()
-        if found.rounds:  # also those of an interrupted run
-            yield from rows_of(found)
+        finally:
+            if found.rounds:  # also those of an interrupted run
+                yield from rows_of(found)
 
 
 def make_plan(
@@ -146,14 +145,14 @@ def _measure(
     """Start a peer, measure it under each load and stop it; a peer that cannot start is recorded as a failure."""
     say(f"round {number + 1}: {peer.name}")
     cells = found.rounds[number].cells
-    before = engine.speed(found.rounds[number].raw.best_batch)
+    before = engine.speed()
     wanted = body(peer, 0, plan.steps)
     try:
         with PeerProcess(peer, folder) as process:
             first = read_npz(process.answer(GENERATE, wanted), "answer")
             away = np.linalg.norm(first.positions - engine.motion(wanted)[0], axis=-1).max()
             found.difference_mm[peer.name] = max(found.difference_mm.get(peer.name, 0.0), 1000 * float(away))
-            rows = float(first.meta["rows"]["denoiser"])
+            rows = float(first.meta["rows"][engine.graph.name])
             asyncio.run(warm_up(process, plan.steps))
             process.settle()
             for load in loads:
@@ -164,7 +163,7 @@ def _measure(
     except BackendUnavailable as error:
         say(f"  {error}")
         found.failures.append((peer.name, f"round {number + 1}: {error}"))
-    around = Speed.mean(before, engine.speed(found.rounds[number].raw.best_batch))
+    around = Speed.mean(before, engine.speed())
     for load in loads:
         if (peer.name, load.label) in cells:
             cells[peer.name, load.label] = replace(cells[peer.name, load.label], around=around)

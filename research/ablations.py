@@ -15,10 +15,10 @@ from typing import Annotated, Final
 import typer
 
 from bench.command import CHECKPOINT, DATA, benchmark, quick
-from bench.prior_quality import build_training_library
 from bench.report import Row
 from choreo.command_line import say
 from choreo.text.encoders import text_encoder
+from research.prior_quality import build_training_library
 from serving.evaluation.dancers import DanceOptions, Dancer, in_process
 from serving.evaluation.harness import Scene, all_dances, open_scene, rows_of_dances
 from serving.settings import Settings

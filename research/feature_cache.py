@@ -27,11 +27,12 @@ from choreo.command_line import say
 from choreo.diffusion.presets import PRESETS, Preset
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import load_generator
+from choreo.generators.network import GeneratorNetwork, sample_inputs
 from choreo.generators.unet.model import UNetModel
-from choreo.generators.spec import ModelSpec
 from choreo.generators.unet.network import Downsample, MotionUNet
+from choreo.generators.windowed import DENOISER
 from choreo.training.held_out_dances import HeldOutDances
-from research.held_out import GUIDANCE, QUICK, WINDOWS, Dances, apart, open_windows, rows_of
+from research.held_out import GUIDANCE, QUICK, WINDOWS, Dances, apart, danced, open_windows, rows_of
 from serving.settings import Settings
 
 EVERY: Final = (2, 3, 5)
@@ -76,12 +77,12 @@ class CachedUNet(MotionUNet):
         return self._shallow(h, F.silu(emb), context, context_mask, mask)
 
     def _shallow(self, h: Tensor, emb: Tensor, context: Tensor, context_mask: Tensor, mask: Tensor) -> Tensor:
-        """The widest level on cached deep features; after guidance ends, only the first (conditional) rows remain."""
+        """The widest level on cached deep features; after guidance ends, the first of every two rows remains."""
         skips = [self.input_proj(h)]
         for block in self._top:
             skips.append(block(skips[-1], emb, context, context_mask, mask))
         assert self._deep is not None
-        h = self._deep[: len(h)]
+        h = self._deep[:: len(self._deep) // len(h)]
         for block in self._rest:
             h = block(torch.cat([h, skips.pop()], dim=1), emb, context, context_mask, mask)
         return self.output_proj(F.silu(self.norm(h)))
@@ -105,23 +106,25 @@ def main(
     """Samplers without a cache, then with one."""
     settings = Settings()
     generator = load_generator(checkpoint or settings.weights)
+    if not isinstance(generator, UNetModel):
+        raise InvalidInput("checkpoint", "is not a U-Net")
     held_out = open_windows(data, generator.spec, QUICK if quick else windows, settings)
     steps, many = (6, 8) if quick else (PRESETS["reference"].num_steps, MANY)
     yield from _rows(generator, held_out, steps, many)
 
 
-def _rows(generator: Generator, held_out: HeldOutDances, steps: int, many: int) -> Iterator[Row]:
+def _rows(generator: UNetModel, held_out: HeldOutDances, steps: int, many: int) -> Iterator[Row]:
     yield from rows_of("mocap", held_out.real)
     held_out, low = replace(held_out, guidance_scale=GUIDANCE), PRESETS["fast"].guidance_low
-    path = _dances(generator, replace(held_out, way=Preset("dpm++2m", many, low)))
+    path, _ = danced(generator, replace(held_out, way=Preset("dpm++2m", many, low)))
     ddim = f"ddim {steps}"
     ways = {ddim: Preset("ddim", steps)} | {f"dpm++2m {few}": Preset("dpm++2m", few, low) for few in PLAIN}
     whole: dict[str, Dances] = {}
     for name, way in ways.items():
         say(name)
         asked = replace(held_out, way=way)
-        whole[name] = _dances(generator, asked)
-        yield from _scores(name, asked.evaluations, asked, whole[name], path)
+        whole[name], evaluations = danced(generator, asked)
+        yield from _scores(name, float(evaluations.sum()), asked, whole[name], path)
     caching = {ddim: EVERY} | {f"dpm++2m {few}": EVERY[:1] for few in WITH_CACHE}
     for last_only, name in ((False, "cache"), (True, "cache of all but the last stage")):
         with cached(generator, last_only) as network:
@@ -131,9 +134,11 @@ def _rows(generator: Generator, held_out: HeldOutDances, steps: int, many: int) 
             for plain, every in ((plain, every) for plain, each in caching.items() for every in each):
                 case, asked = f"{plain}, {name}, {every}", replace(held_out, way=ways[plain])
                 say(case)
-                dances = _dances(generator, asked, every)
+                network.every, network.calls = every, 0
+                dances, evaluations = danced(generator, asked)
+                shares = np.where(np.arange(len(evaluations)) % every == 0, 1.0, cost.operations)
                 yield Row(case, "from uncached", apart(dances, whole[plain]), "m")
-                yield from _scores(case, _evaluations(asked, every, cost), asked, dances, path)
+                yield from _scores(case, float(evaluations @ shares), asked, dances, path)
 
 
 def _scores(name: str, evaluations: float, asked: HeldOutDances, dances: Dances, path: Dances) -> Iterator[Row]:
@@ -142,22 +147,8 @@ def _scores(name: str, evaluations: float, asked: HeldOutDances, dances: Dances,
     yield from rows_of(name, asked.judged(dances))
 
 
-def _evaluations(asked: HeldOutDances, every: int, cost: Cost) -> float:
-    rows = np.array([asked.rows_at(int(t)) for t in asked.pairs[:, 0]])
-    whole = np.arange(len(rows)) % every == 0
-    return float(rows @ np.where(whole, 1.0, cost.operations))
-
-
-def _dances(generator: Generator, asked: HeldOutDances, every: int = 1) -> Dances:
-    network = generator.denoiser.network
-    if isinstance(network, CachedUNet):
-        network.every, network.calls = every, 0
-    with torch.inference_mode():
-        return asked.dance(generator)
-
-
 @contextmanager
-def cached(generator: Generator, last_only: bool = False) -> Iterator[CachedUNet]:
+def cached(generator: UNetModel, last_only: bool = False) -> Iterator[CachedUNet]:
     """Context manager: the generator with a cache in its U-Net."""
     before = generator.denoiser.network
     if not isinstance(before, MotionUNet):
@@ -169,16 +160,16 @@ def cached(generator: Generator, last_only: bool = False) -> Iterator[CachedUNet
         generator.denoiser.network = before
 
 
-def shallow_cost(generator: Generator, network: CachedUNet, repeats: int = REPEATS) -> Cost:
+def shallow_cost(generator: GeneratorNetwork, network: CachedUNet, repeats: int = REPEATS) -> Cost:
     """Operations and time of a shallow call of the denoiser."""
-    inputs = _inputs(generator.spec)
+    inputs = list(sample_inputs(generator.spec.graph(DENOISER), BATCH).values())
     operations, times = [], []
     with torch.inference_mode():
         for whole in (True, False):
 
             def call(first: int = 0 if whole else 1) -> None:
                 network.every, network.calls = 2, first
-                generator.denoiser(*inputs)
+                generator.graphs()[DENOISER](*inputs)
 
             with FlopCounterMode(display=False) as counter:
                 call()
@@ -186,16 +177,6 @@ def shallow_cost(generator: Generator, network: CachedUNet, repeats: int = REPEA
             times.append(call)
         taken = np.array([[seconds(call, 1, warm_up=0)[0] for call in times] for _ in range(repeats + 1)])[1:]
     return Cost(operations[1] / operations[0], float(np.median(taken[:, 1] / taken[:, 0])))
-
-
-def _inputs(spec: ModelSpec) -> list[Tensor]:
-    """Random rows at timestep 500."""
-    torch.manual_seed(0)
-    shapes = spec.denoiser_inputs()
-    inputs = {name: torch.randn(BATCH, *shape) for name, shape in shapes.items()}
-    inputs |= {name: torch.ones(BATCH, *shapes[name]) for name in ("context_mask", "frame_mask")}
-    inputs["known_mask"], inputs["t"] = torch.zeros(BATCH, *shapes["known_mask"]), torch.full((BATCH, 1), 500.0)
-    return list(inputs.values())
 
 
 if __name__ == "__main__":

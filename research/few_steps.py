@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Final
 
-import torch
 import typer
 
 from bench.command import CHECKPOINT, DATA, benchmark, quick
@@ -20,9 +19,9 @@ from choreo.command_line import say
 from choreo.diffusion.presets import PRESETS, Preset
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import load_generator
-from choreo.generators.unet.model import UNetModel
+from choreo.generators.network import GeneratorNetwork
 from choreo.training.held_out_dances import HeldOutDances
-from research.held_out import GUIDANCE, QUICK, WINDOWS, Dances, apart, open_windows, rows_of
+from research.held_out import GUIDANCE, QUICK, WINDOWS, Dances, apart, danced, open_windows, rows_of
 from serving.settings import Settings
 
 FEW: Final = (1, 2, 4)
@@ -66,12 +65,14 @@ def cases() -> list[Case]:
     ]
 
 
-def _rows(teacher: Generator, student: Generator | None, held_out: HeldOutDances, many: int) -> Iterator[Row]:
+def _rows(
+    teacher: GeneratorNetwork, student: GeneratorNetwork | None, held_out: HeldOutDances, many: int
+) -> Iterator[Row]:
     yield from rows_of("mocap", held_out.real)
     reference = Case(f"ddim {many}", Preset("ddim", many))
     far: Dances | None = None
     for case in [reference, *cases()]:
-        far, rows = _danced(case, teacher, held_out, far)
+        far, rows = _scored(case, teacher, held_out, far)
         yield from rows
     if student is None:
         yield skipped("student", "no --student")
@@ -79,18 +80,19 @@ def _rows(teacher: Generator, student: Generator | None, held_out: HeldOutDances
     if student.spec.mean != teacher.spec.mean or student.spec.std != teacher.spec.std:
         raise InvalidInput("student", "has other normalisation statistics than the checkpoint")
     for steps in FEW:
-        yield from _danced(Case(f"student lcm {steps}", Preset("lcm", steps), 1.0), student, held_out, far)[1]
+        yield from _scored(Case(f"student lcm {steps}", Preset("lcm", steps), 1.0), student, held_out, far)[1]
 
 
-def _danced(case: Case, generator: Generator, held_out: HeldOutDances, far: Dances | None) -> tuple[Dances, list[Row]]:
+def _scored(
+    case: Case, network: GeneratorNetwork, held_out: HeldOutDances, far: Dances | None
+) -> tuple[Dances, list[Row]]:
     """Rows of a case, and the dances that distances are measured from: its own if there are none yet."""
     say(case.name)
     asked = replace(held_out, way=case.way, guidance_scale=case.guidance_scale)
-    with torch.inference_mode():
-        dances = asked.dance(generator)
+    dances, evaluations = danced(network, asked)
     far = dances if far is None else far
     rows = [
-        Row(case.name, "evaluations", asked.evaluations, "per window"),
+        Row(case.name, "evaluations", float(evaluations.sum()), "per window"),
         Row(case.name, "from many steps", apart(dances, far), "m"),
         *rows_of(case.name, asked.judged(dances)),
     ]

@@ -16,13 +16,15 @@ from choreo.data.synthetic.songs import HELD_OUT_SEED, loops
 from choreo.data.windows.windows import Windows, caption_table
 from choreo.diffusion.presets import PRESETS
 from choreo.errors import InvalidInput
-from choreo.generators.spec import ModelSpec
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.spec import GeneratorSpec
+from choreo.generators.windowed import DENOISER
 from choreo.text.encoders import text_encoder
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
 from choreo.training.options import DataConfig
 from choreo.training.run import augmented
-from choreo.training.windowed import VALIDATION_WINDOWS
 from choreo.training.splits import read_splits
+from choreo.training.windowed import VALIDATION_WINDOWS
 from retrieval.prior.training_priors import from_library
 from serving.settings import Settings
 
@@ -39,7 +41,7 @@ WINDOWS: Final = typer.Option(help="Windows that are danced to.")
 METRICS: Final = ("fid_k", "dist_k", "fid_g", "kinetic_energy_m2_s2", "jerk_m_s3")
 
 
-def open_windows(data: Path, spec: ModelSpec, count: int, settings: Settings) -> HeldOutDances:
+def open_windows(data: Path, spec: GeneratorSpec, count: int, settings: Settings) -> HeldOutDances:
     """The held-out split of a data set as in the shipped recipe, of which `count` windows are danced to.
 
     Raises:
@@ -53,6 +55,17 @@ def open_windows(data: Path, spec: ModelSpec, count: int, settings: Settings) ->
     texts = caption_table(clips, text_encoder(spec.text_encoder))
     windows = Windows(clips, texts, VALIDATION_WINDOWS, SEED, CONDITIONS, spec.music_dim)
     return HeldOutDances.of(spec, windows, len(windows), count, PRESETS["reference"], GUIDANCE)
+
+
+def danced(network: GeneratorNetwork, asked: HeldOutDances) -> tuple[Dances, NDArray[np.float64]]:
+    """The dances, and the evaluations (S,) of the denoiser per window at every step."""
+    rows: list[int] = []
+    counter = network.graphs()[DENOISER].register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+    try:
+        dances = asked.dance(network)
+    finally:
+        counter.remove()
+    return dances, np.array(rows) / len(dances)
 
 
 def rows_of(case: str, values: dict[str, float]) -> Iterator[Row]:

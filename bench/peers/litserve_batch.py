@@ -5,9 +5,7 @@ from typing import Any
 import litserve  # type: ignore[import-untyped]
 from fastapi import Response
 
-from bench.peers.batching import MAX_REQUESTS, WAIT_S
-from bench.peers.graphs import OnnxGraphs
-from bench.peers.request_sampler import RequestSampler
+from bench.peers.request_sampler import MAX_REQUESTS, WAIT_S, OnnxGraphs, RequestSampler
 from choreo.motion.formats.formats import Format
 from loadtest.bad_requests import GENERATE
 from serving.pipeline.request import MotionRequest

@@ -8,9 +8,7 @@ from ray.serve.schema import LoggingConfig
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bench.peers.batching import MAX_REQUESTS, WAIT_S
-from bench.peers.graphs import OnnxGraphs
-from bench.peers.request_sampler import RequestSampler
+from bench.peers.request_sampler import MAX_REQUESTS, WAIT_S, OnnxGraphs, RequestSampler
 from choreo.motion.formats.formats import Format
 from loadtest.bad_requests import GENERATE
 from serving.pipeline.request import MotionRequest

@@ -4,26 +4,62 @@ This is what a server with request-level batching does, and, with one request at
 """
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from bench.peers.graphs import Graphs
-from choreo.diffusion.guidance import guide
-from choreo.diffusion.noise import INITIAL, gaussian
-from choreo.diffusion.samplers import sampler
-from choreo.diffusion.schedule import NoiseSchedule
 from choreo.errors import InvalidInput
+from choreo.generators.base import Conditioning, Evaluate, GenerationRequest, Tensors, run, zeros
+from choreo.generators.registry import generator
+from choreo.generators.spec import GeneratorSpec
 from choreo.motion.formats.npz import npz_bytes
 from choreo.text.encoders import text_encoder
-from serving.engines.tensors import Tensors
+from export.engine_options import EngineOptions
+from export.repository import read_configs, read_spec, served
+from export.sessions import open_session
 from serving.pipeline.contracts import SamplingResult
 from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
-from serving.sampling.step_buffer import denoiser_inputs
 from serving.settings import Settings
-from serving.stages.finisher import finish_motion
+from serving.stages.finisher import finish_request
 
-Array = NDArray[np.floating]
+MAX_REQUESTS: Final = 16
+"""Largest batch: 32 rows a step, as many as a step batch of this program."""
+WAIT_S: Final = 0.05
+"""How long a batch waits for further requests."""
+
+
+class Graphs(Protocol):
+    """Evaluates the graphs of one generator; blocking."""
+
+    @property
+    def spec(self) -> GeneratorSpec:
+        """The contract."""
+        ...
+
+    def evaluate(self, graph: str, inputs: Tensors) -> Tensors:
+        """Outputs of a graph for rows of inputs."""
+        ...
+
+
+class OnnxGraphs:
+    """Graphs of a repository's default generator in the engine that Triton's backend uses, on all cores."""
+
+    def __init__(self, repository: Path) -> None:
+        self.spec = read_spec(repository, served(repository)[0])
+        configs = read_configs(repository)
+        self._sessions = {}
+        for graph in self.spec.graphs:
+            key = self.spec.key(graph.name)
+            # One call at a time on all cores, as callers run nothing else meanwhile.
+            alone = {"instances": "1", "intra_op_threads": "0"}
+            options = EngineOptions.from_parameters(configs[key].parameters | alone)
+            self._sessions[graph.name] = open_session(repository / key / "1" / "model.onnx", options)
+
+    def evaluate(self, graph: str, inputs: Tensors) -> Tensors:
+        """Outputs of a graph for rows of inputs."""
+        names = list(self.spec.graph(graph).output_shapes)
+        return dict(zip(names, self._sessions[graph].run(names, inputs), strict=True))
 
 
 class RequestSampler:
@@ -31,14 +67,14 @@ class RequestSampler:
 
     Args:
         graphs: what evaluates the rows.
-        joined: whether a step evaluates conditional and unconditional rows in one call instead of two.
+        joined: whether all rows of a step are evaluated in one call, instead of a call for each.
     """
 
     def __init__(self, graphs: Graphs, joined: bool) -> None:
-        self._graphs, self._joined = graphs, joined
+        self._spec, self._generator = graphs.spec, generator(graphs.spec)
+        self._evaluate = graphs.evaluate if joined else _row_by_row(graphs.evaluate)
         self._settings = Settings()
-        self._schedule = NoiseSchedule.make(graphs.spec.schedule, graphs.spec.num_train_timesteps)
-        self._encoder = text_encoder(graphs.spec.text_encoder)
+        self._encoder = text_encoder(self._spec.text_encoder)
         self._encoder.encode(["dance"])
 
     def job(self, values: dict[str, object]) -> MotionRequest:
@@ -48,7 +84,7 @@ class RequestSampler:
             InvalidInput: a field is wrong, or the request is not a prompt for one window of DDIM.
         """
         job = validated_request(parse_fields(values), Attachments(), self._settings)
-        if job.text is None or job.sampler != "ddim" or (job.num_frames or 0) > self._graphs.spec.window:
+        if job.text is None or job.sampler != "ddim" or (job.num_frames or 0) > self._spec.window:
             raise InvalidInput("text_prompt", "peers take prompts only, for one window, sampled by ddim")
         return job
 
@@ -58,48 +94,33 @@ class RequestSampler:
         Raises:
             InvalidInput: the numbers of steps differ.
         """
-        spec, steps = self._graphs.spec, jobs[0].num_steps
-        if any(job.num_steps != steps for job in jobs):
+        spec = self._spec
+        if len({job.num_steps for job in jobs}) > 1:
             raise InvalidInput("num_steps", "must be equal in one batch")
-        x = self._denoise(jobs, steps)
-        rows = {"conditioner": 2, "denoiser": 2 * steps}
+        texts = self._encoder.encode([job.text or "" for job in jobs])
+        trajectories = [
+            self._generator.begin(_wanted(job), Conditioning(job.num_frames or spec.window, text=text))
+            for job, text in zip(jobs, texts, strict=True)
+        ]
+        run(trajectories, self._evaluate, lambda graph, rows: zeros(spec.graph(graph), rows))
         answers = []
-        for job, values in zip(jobs, x, strict=True):
-            features = spec.denormalize(values[: job.num_frames or spec.window]).astype(np.float32)
-            motion, _ = finish_motion(job, SamplingResult(features, spec.name, rows), spec.fps, {"rows": rows})
-            answers.append(npz_bytes(motion))
+        for job, trajectory in zip(jobs, trajectories, strict=True):
+            rows = dict(trajectory.evaluated)
+            sampled = SamplingResult(trajectory.result(), spec.name, spec.fps, rows)
+            answers.append(npz_bytes(finish_request(job, sampled, {"rows": rows})[0]))
         return answers
 
-    def _denoise(self, jobs: Sequence[MotionRequest], steps: int) -> Array:
-        """Timelines (requests, window, C) in the network's units."""
-        spec, count, method = self._graphs.spec, len(jobs), sampler("ddim")
-        inputs = self._inputs(jobs)
-        scales = np.array([job.guidance_scale for job in jobs], np.float32)
-        x: Array = np.stack([gaussian(job.seed, 0, spec.window, spec.channels, INITIAL) for job in jobs])
-        for pair in method.timesteps(self._schedule, steps):
-            inputs["x"][:count] = inputs["x"][count:] = x
-            inputs["t"][:] = pair[0]
-            output = self._evaluate(inputs, count)
-            t, t_prev = np.tile(pair, (count, 1)).T
-            guided = guide(output[:count], output[count:], scales)
-            x = method.step(self._schedule, x, self._schedule.predicted_x0(guided, x, t, spec.prediction), t, t_prev)
-        return x
 
-    def _evaluate(self, inputs: Tensors, count: int) -> Array:
-        """Predictions (2 * requests, window, C), the conditional ones first."""
-        name = self._graphs.spec.prediction.value
-        if self._joined:
-            return self._graphs.run("denoiser", inputs)[name]
-        halves = ({key: v[:count] for key, v in inputs.items()}, {key: v[count:] for key, v in inputs.items()})
-        return np.concatenate([self._graphs.run("denoiser", half)[name] for half in halves])
+def _wanted(job: MotionRequest) -> GenerationRequest:
+    return GenerationRequest(job.num_steps, job.sampler, job.guidance_scale, job.guidance_interval, job.seed)
 
-    def _inputs(self, jobs: Sequence[MotionRequest]) -> Tensors:
-        """Inputs of the denoiser for a conditional and an unconditional row per request, without x and t."""
-        spec, count = self._graphs.spec, len(jobs)
-        asked = {name: np.zeros((2 * count, *dims), np.float32) for name, dims in spec.conditioner_inputs().items()}
-        asked["text"][:count] = self._encoder.encode([job.text or "" for job in jobs])
-        asked["has_text"][:count] = 1
-        asked["music_mask"][:] = 1
-        inputs = denoiser_inputs(spec, 2 * count)
-        inputs["frame_mask"][:] = 1
-        return inputs | self._graphs.run("conditioner", asked)
+
+def _row_by_row(evaluate: Evaluate) -> Evaluate:
+    """Calls of one row each."""
+
+    def evaluated(graph: str, inputs: Tensors) -> Tensors:
+        count = len(next(iter(inputs.values())))
+        rows = [evaluate(graph, {name: v[at : at + 1] for name, v in inputs.items()}) for at in range(count)]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+    return evaluated

@@ -35,7 +35,7 @@ class Peer:
         return [sys.executable, "-m", "bench.peers", self.run[0], str(port), *self.run[1:]]
 
 
-_STEP_BATCHES: Final = {"CHOREO_EXECUTOR": "waves", "CHOREO_SHARED_MEMORY": "true"}
+_STEP_BATCHES: Final = {"CHOREO_EXECUTOR": "step-batches", "CHOREO_SHARED_MEMORY": "true"}
 _FAST: Final = {"preset": "fast", "num_steps": None, "sampler": None}
 
 BASELINE: Final = "documents-torch"

@@ -11,13 +11,14 @@ from onnx import TensorProto, helper, numpy_helper
 from synthetic_phrases import WordEncoder, dance
 from tiny_generator import tiny_spec, write_graphs
 
-from choreo.generators.spec import ModelSpec
+from choreo.generators.spec import GraphSpec
 from export.engine_options import EngineOptions
-from export.repository import RepositorySettings, graph_inputs, graph_outputs, write_repository
+from export.model_config import RepositorySettings
+from export.repository import write_generator
 from retrieval.building.build import build_library
 from retrieval.library.library import PhraseLibrary
 
-SPEC = tiny_spec(window=16, channels=8, mean=(0.0,) * 8, std=(1.0,) * 8)
+SPEC = tiny_spec(window=16, mean=(0.0,) * 8, std=(1.0,) * 8)
 MATRIX = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
 
 
@@ -26,10 +27,10 @@ class OneProduct(torch.nn.Module):
         return x @ torch.from_numpy(MATRIX)
 
 
-def denoiser(path: Path, spec: ModelSpec) -> Path:
+def denoiser(path: Path, graph: GraphSpec) -> Path:
     values = [
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", *dims]) for name, dims in shapes.items()]
-        for shapes in (graph_inputs(spec, "denoiser"), graph_outputs(spec, "denoiser"))
+        for shapes in (graph.input_shapes, graph.output_shapes)
     ]
     nodes = [
         helper.make_node("MatMul", ["x", "matrix"], ["x0"]),
@@ -64,6 +65,6 @@ def library(folder: Path) -> PhraseLibrary:
 def one_product(tmp_path: Path) -> tuple[Path, SimpleNamespace]:
     """A repository and the generator that it was exported from."""
     root, graphs = tmp_path / "model_repo", write_graphs(tmp_path / "graphs", SPEC)
-    graphs["denoiser"] = denoiser(tmp_path / "denoiser.onnx", SPEC)
-    write_repository(root, SPEC, graphs, settings=RepositorySettings(engine=EngineOptions(memory_arena=False)))
-    return root, SimpleNamespace(spec=SPEC, denoiser=OneProduct())
+    graphs["denoiser"] = denoiser(tmp_path / "denoiser.onnx", SPEC.graph("denoiser"))
+    write_generator(root, SPEC, graphs, settings=RepositorySettings(engine=EngineOptions(memory_arena=False)))
+    return root, SimpleNamespace(spec=SPEC, graphs=lambda: {"denoiser": OneProduct()})

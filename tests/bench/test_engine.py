@@ -18,8 +18,7 @@ from export.native.package import build_native
 @pytest.fixture
 def root(one_product: tuple[Path, SimpleNamespace], monkeypatch: pytest.MonkeyPatch) -> Path:
     root, generator = one_product
-    for module in (engine, raw_engine):
-        monkeypatch.setattr(module, "load_generator", lambda path: generator)
+    monkeypatch.setattr(engine, "load_generator", lambda path: generator)
     monkeypatch.setattr(engine, "build_repository", lambda *_: None)
     monkeypatch.setattr(raw_engine, "SQUARES", (64,))
     return root
@@ -55,7 +54,7 @@ def test_every_contender_is_measured_at_every_batch(root: Path, capsys: pytest.C
 @needs_compiler
 def test_the_compiled_engine_is_a_contender(tmp_path: Path) -> None:
     denoiser, spec = small_denoiser()
-    build_native(denoiser, spec, tmp_path)
+    build_native(denoiser, spec.graph("denoiser"), tmp_path)
     runs, inputs = contenders.native_engine(tmp_path, EngineOptions(instances=2)), some_inputs(spec, 5)
     np.testing.assert_allclose(runs.pop(contenders.NATIVE)(inputs), torch_rows(denoiser, inputs), atol=1e-5)
     (renewed,) = runs.values()

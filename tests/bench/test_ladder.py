@@ -52,7 +52,7 @@ def test_the_rungs_without_a_server_are_calls_of_the_denoiser(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @contextmanager
-    def fake_server() -> Iterator[dict[str, Rung]]:
+    def fake_server(graph: str) -> Iterator[dict[str, Rung]]:
         yield {"triton": lambda seconds: Speed(1000.0, 10.0), "fast": lambda seconds: Speed(500.0, 50.0)}
 
     monkeypatch.setattr(ladder, "served", fake_server)
@@ -70,7 +70,7 @@ def test_a_server_that_cannot_start_is_a_row_with_the_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @contextmanager
-    def fake_server() -> Iterator[dict[str, Rung]]:
+    def fake_server(graph: str) -> Iterator[dict[str, Rung]]:
         raise BackendUnavailable("no Triton")
         yield {}
 

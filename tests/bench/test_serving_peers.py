@@ -150,8 +150,7 @@ def test_peers_on_ray_leave_nothing(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("reference")
 def test_peers_refuse_what_they_cannot_do() -> None:
-    from bench.peers.graphs import OnnxGraphs
-    from bench.peers.request_sampler import RequestSampler
+    from bench.peers.request_sampler import OnnxGraphs, RequestSampler
 
     sampler = RequestSampler(OnnxGraphs(Settings().model_repo), joined=True)
     fields = body(PEERS[0], 0, STEPS)

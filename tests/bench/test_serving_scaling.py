@@ -1,27 +1,27 @@
-"""The simulated engine, and a short run of the benchmark of waves."""
+"""The simulated engine, and a short run of the benchmark of the step batch runner."""
 
 import asyncio
 import json
 
-import numpy as np
 import pytest
 
 from bench import scaling
-from bench.scaling import SimulatedEngine
+from bench.scaling import GRAPH, SPEC, SimulatedEngine
+from choreo.generators.base import Tensors, zeros
 
 
-def test_the_engine_takes_waves_one_after_the_other_for_what_they_cost() -> None:
-    async def run() -> tuple[SimulatedEngine, list[np.ndarray]]:
+def test_the_engine_takes_calls_one_after_the_other_for_what_they_cost() -> None:
+    async def run() -> tuple[SimulatedEngine, list[Tensors]]:
         engine = SimulatedEngine(0.001, 0.002)
-        inputs = engine.inputs(4)
-        inputs["x"][:] = 3
-        return engine, await asyncio.gather(*(engine.evaluate(inputs, rows, None) for rows in (4, 1)))
+        inputs = [zeros(GRAPH, rows) for rows in (4, 1)]
+        inputs[0]["x"][:] = 3
+        return engine, await asyncio.gather(*(engine.infer(SPEC.key(GRAPH.name), one) for one in inputs))
 
     engine, out = asyncio.run(run())
     assert engine.rows == 5
     assert engine.late_s > 0
-    assert [len(values) for values in out] == [4, 1]
-    assert (out[0] == 1.5).all()
+    assert [len(values["x0"]) for values in out] == [4, 1]
+    assert (out[0]["x0"] == 1.5).all()
     assert engine.cost(4) == pytest.approx(0.009)
     assert engine.best_rate(4) == pytest.approx(4 / 0.009)
 

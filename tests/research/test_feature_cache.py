@@ -7,13 +7,14 @@ import pytest
 import torch
 from tiny_training import clips, dances, recipe
 
-from choreo.generators.checkpoint import Generator, save_generator
+from choreo.generators.checkpoint import save_generator
+from choreo.generators.unet.model import UNetModel
 from choreo.generators.unet.training import generator_config
 from research import feature_cache
 
 
 @pytest.fixture
-def generator(monkeypatch: pytest.MonkeyPatch) -> Generator:
+def generator(monkeypatch: pytest.MonkeyPatch) -> UNetModel:
     """Random in all its weights; two stages at each of its two levels."""
     monkeypatch.setattr(feature_cache, "BATCH", 2)
     torch.manual_seed(0)
@@ -26,7 +27,7 @@ def generator(monkeypatch: pytest.MonkeyPatch) -> Generator:
 
 
 def test_every_case_is_scored(
-    generator: Generator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    generator: UNetModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_generator(tmp_path, generator.config, generator.state_dict())
     monkeypatch.setattr(feature_cache, "open_windows", lambda data, spec, count, settings: dances(recipe()))

@@ -9,6 +9,7 @@ import torch
 from tiny_training import clips, dances, recipe
 
 from choreo.generators.checkpoint import save_generator
+from choreo.generators.unet.model import UNetModel
 from choreo.generators.unet.training import generator_config
 from research import few_steps
 
