@@ -30,7 +30,7 @@ def run_benchmark(name: str, arguments: Sequence[str]) -> int:
     there = benchmarks()
     if name not in there:
         raise InvalidInput("name", f"must be one of {', '.join(there) or '(none installed)'}, got {name}")
-    done = subprocess.run([sys.executable, "-m", f"{PACKAGE}.{name}", *arguments], check=False)
+    done = subprocess.run([sys.executable, "-P", "-m", f"{PACKAGE}.{name}", *arguments], check=False)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
 
 

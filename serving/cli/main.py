@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from choreo.errors import ChoreoError, InvalidInput
+from serving.cli.extras import require
 from serving.cli.phrases import app as phrases_app
 from serving.settings import Settings
 
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(phrases_app)
+app.add_typer(phrases_app, callback=lambda: require("cpu"))
 stderr = Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -78,6 +79,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Make one dance in this process, without servers."""
+    require("cpu")
     from serving.cli.generate import generate_files
 
     fields = {
@@ -101,6 +103,7 @@ def serve(
     phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
 ) -> None:
     """Serve over HTTP until interrupted: Ray Serve in front, Triton behind."""
+    require("cpu", "serve")
     from serving.ray.stack import Stack
 
     given = {"host": host, "port": port, "triton_url": tuple(triton_url) if triton_url else None, "phrases": phrases}
@@ -120,6 +123,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Start the whole stack, dance once through it, write film, motion and report, and stop everything."""
+    require("cpu", "serve")
     from serving.cli.demo import run_demo
 
     _print(run_demo(song, text, duration, seed, out, Settings(port=0), stderr), as_json)
@@ -136,6 +140,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Export a checkpoint to ONNX, check it against torch, and write the Triton model repository."""
+    require("cpu")
     from choreo.generators.spec import ModelSpec
     from export.build import build_repository
     from export.tuning import Tuning
@@ -162,7 +167,7 @@ def export(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/demo.yaml.")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, or a shipped one: demo, lcm, tmr-small.")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     data: Annotated[Path | None, typer.Option(help="Data set; omitted: synthetic dances only.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Library that priors are retrieved from.")] = None,
@@ -171,12 +176,16 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model from a recipe; Ctrl-C and a second call resume from the last checkpoint."""
+    require("train")
+    if phrases is not None:
+        require("cpu")
+    from choreo.shipped import recipe_file
     from choreo.training.recipe import load_recipe
     from choreo.training.run import train as run_training
     from retrieval.prior.training_priors import from_library
 
     logging.getLogger("choreo").setLevel(logging.INFO)
-    read = load_recipe(recipe)
+    read = load_recipe(recipe_file(recipe))
     with_priors = list if phrases is None else from_library(phrases)
     folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors)
     _print({"checkpoint": str(folder)}, as_json)
@@ -199,6 +208,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score generated dances beside held-out mocap and controls."""
+    require("cpu")
+    if report is not None:
+        require("train")  # has what draws the plots
     from serving.evaluation.dancers import DanceOptions
     from serving.evaluation.harness import EvaluationRequest
     from serving.evaluation.harness import evaluate as run_evaluation
@@ -232,8 +244,9 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_op
 @app.command(context_settings=_PASSED_ON)
 def loadtest(context: typer.Context) -> None:
     """Load a running server with locust users or Poisson arrivals, and report latency, goodput and errors."""
+    require("loadtest")
     # In place of this process, so that signals and the exit code are the test's own and locust patches nothing here.
-    os.execv(sys.executable, [sys.executable, "-m", "loadtest", *context.args])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "loadtest", *context.args])
 
 
 @app.command()
