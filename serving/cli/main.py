@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from choreo.errors import ChoreoError, InvalidInput
 from serving.cli.extras import require
@@ -258,10 +258,10 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([check.document() for check in checks]))
     else:
-        table = Table("", "part", "state", "what to do")
+        table = Table("", "part", Column("state", overflow="fold"), Column("what to do", overflow="fold"))
         for check in checks:
             mark = "[green]ok[/]" if check.ok else "[red]missing[/]" if check.required else "[yellow]optional[/]"
-            table.add_row(mark, check.part, check.state, check.advice)
+            table.add_row(mark, *map(escape, (check.part, check.state, check.advice)))
         Console().print(table)
     if not all(check.ok for check in checks if check.required):
         raise typer.Exit(1)

@@ -1,8 +1,12 @@
 """Where shipped files are found and where the model repository is written, in a checkout and in an installed wheel."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from wheels import create
 
 from choreo import shipped as shipped_files
 from choreo.errors import InvalidInput
@@ -31,6 +35,21 @@ def test_a_checkout_uses_its_own_folders(monkeypatch: pytest.MonkeyPatch) -> Non
     assert settings.phrases == ROOT / "weights" / "phrases"
     assert settings.text_motion == ROOT / "weights" / "tmr-small"
     assert (shipped("weights", "unet-small") / CONFIG).is_file()
+
+
+def test_an_editable_install_uses_the_checkout(source: Path, tmp_path: Path) -> None:
+    code = f"from setuptools import build_meta; build_meta.build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=source, capture_output=True, timeout=300)
+    (wheel,) = tmp_path.glob("*.whl")
+    (tmp_path / "home").mkdir()
+    environment = create(tmp_path / "venv", tmp_path / "home", wheel, ())
+    code = "import json; from serving.settings import Settings; print(json.dumps(Settings().model_dump(mode='json')))"
+    done = environment.run("python", "-c", code)
+    assert done.returncode == 0, done.stderr
+    settings = json.loads(done.stdout)
+    assert settings["weights"] == str(source / "weights" / "unet-small")
+    assert settings["model_repo"] == str(source / "model_repo")
+    assert not (source / "choreo" / "_shipped").exists()
 
 
 @pytest.mark.usefixtures("installed")
