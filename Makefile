@@ -4,7 +4,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint e2e clean
+.PHONY: help install demo serve test lint wheel e2e clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,15 +19,16 @@ help:
 	@echo "make demo [SONG=path] [TEXT=\"...\"]   one dance through Ray Serve and Triton, written to $(OUT)"
 	@echo "make serve                           serve over HTTP until Ctrl-C"
 	@echo "make test                            lint, types, imports, and every test"
+	@echo "make wheel                           a wheel in dist/ that works without the checkout"
 	@echo "make clean                           remove what was built"
 
 install: $(READY)
 
-$(READY): requirements/base.txt requirements/cpu.txt requirements/dev.txt requirements/cpu.lock pyproject.toml
+$(READY): requirements/cpu.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; assert (3, 11) <= sys.version_info < (3, 13), "choreo needs CPython 3.11 or 3.12"'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	echo "installing pinned dependencies into $(VENV) (about 3 GB; minutes on the first run)"
-	$(BIN)/pip install -qq --disable-pip-version-check -c requirements/cpu.lock -e '.[cpu,dev]'
+	$(BIN)/pip install -qq --disable-pip-version-check -c requirements/cpu.lock -e '.[cpu,serve,train,loadtest,dev]'
 	touch $(READY)
 
 demo: $(READY)
@@ -48,5 +49,8 @@ lint: $(READY)
 test: lint
 	@$(BIN)/python -m pytest
 
+wheel: $(READY)
+	@$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+
 clean:
-	rm -rf $(VENV) out runs .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) out runs build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

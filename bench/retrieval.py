@@ -26,6 +26,7 @@ from bench.report import Row, skipped
 from bench.synthetic_phrases import QUESTIONS, SyntheticPhrases
 from choreo.command_line import numbers, say
 from choreo.errors import ChoreoError
+from choreo.shipped import shipped
 from choreo.text.encoders import text_encoder
 from retrieval.building.build import build_library
 from retrieval.building.sources import open_sources
@@ -42,7 +43,7 @@ SIZES: Final = (10_000, 100_000, 1_000_000)
 QUICK: Final = (2_000, 20_000)
 MAX_SIZE: Final = 100_000_000
 CPU: Final = (FlatIndex.kind, IvfIndex.kind)
-BUNDLED: Final = Path(__file__).parent.parent / "weights" / "phrases"
+BUNDLED: Final = shipped("weights", "phrases")
 _QUERIES: Final = 384
 _BATCH: Final = 20_000
 _SEED: Final = 7

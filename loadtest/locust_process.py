@@ -46,6 +46,7 @@ async def run_users(plan: LocustPlan, stop: asyncio.Event) -> None:
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
+        "-P",
         "-m",
         "loadtest.locust_users",
         json.dumps(asdict(plan)),

@@ -1,12 +1,30 @@
 """Settings of the servers and of the command line: defaults, overridden by CHOREO_* environment variables."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-ROOT = Path(__file__).resolve().parent.parent
+from choreo.errors import InvalidInput
+from choreo.shipped import CHECKOUT, shipped
+
+
+def default_model_repo() -> Path:
+    """In a checkout its `model_repo`; else a folder in the user's cache, because an installed package may be read-only.
+
+    Raises:
+        InvalidInput: the user has neither a cache nor a home folder.
+    """
+    if CHECKOUT is not None:
+        return CHECKOUT / "model_repo"
+    # XDG base directory specification 0.8: relative paths are invalid and ignored.
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (cache if cache.is_absolute() else Path.home() / ".cache") / "choreo" / "model_repo"
+    except RuntimeError as error:
+        raise InvalidInput("model_repo", "there is no home folder to write it to; set CHOREO_MODEL_REPO") from error
 
 
 class Settings(BaseSettings):
@@ -14,17 +32,18 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CHOREO_", extra="ignore", frozen=True)
 
-    weights: Path = ROOT / "weights" / "unet-small"
+    weights: Path = shipped("weights", "unet-small")
     """Checkpoint of the default generator."""
     models: tuple[Path, ...] = ()
     """Checkpoints of the generators to serve, the default one first; empty: `weights`, and whatever else the model
     repository serves."""
     default_model: str = ""
     """Generator that answers requests which name none; empty: the first of `models`, or the first by name."""
-    model_repo: Path = ROOT / "model_repo"
-    text_motion: Path = ROOT / "weights" / "tmr-small"
+    model_repo: Path = Field(default_factory=default_model_repo)
+    """Triton model repository, written at the first use and whenever a checkpoint has changed."""
+    text_motion: Path = shipped("weights", "tmr-small")
     """Text-motion encoder that evaluation measures with."""
-    phrases: Path = ROOT / "weights" / "phrases"
+    phrases: Path = shipped("weights", "phrases")
     """Phrase library. One that is named here must be there when a server starts; the default one need not."""
 
     host: str = "127.0.0.1"

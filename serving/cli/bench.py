@@ -36,7 +36,7 @@ def run_benchmark(name: str, arguments: Sequence[str]) -> int:
     if name not in known:
         raise InvalidInput("name", f"must be one of {', '.join(known) or '(none installed)'}, got {name}")
     path = os.pathsep.join(filter(None, (str(_root()), os.environ.get("PYTHONPATH"))))
-    command = [sys.executable, "-m", known[name], *arguments]
+    command = [sys.executable, "-P", "-m", known[name], *arguments]
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=False)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
 

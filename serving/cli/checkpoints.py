@@ -5,10 +5,10 @@ from pathlib import Path
 
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import CONFIG, read_config
-from serving.settings import Settings
+from choreo.shipped import shipped
 
 
-def checkpoints(wanted: Sequence[str], settings: Settings) -> list[Path]:
+def checkpoints(wanted: Sequence[str]) -> list[Path]:
     """Checkpoint folders of generators, in order.
 
     Raises:
@@ -16,7 +16,7 @@ def checkpoints(wanted: Sequence[str], settings: Settings) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for text in wanted:
-        folder = _folder(text, settings)
+        folder = _folder(text)
         name = read_config(folder).spec.name
         if name in found:
             raise InvalidInput("model", f"{found[name]} and {folder} are both named {name}; give one of them")
@@ -24,12 +24,11 @@ def checkpoints(wanted: Sequence[str], settings: Settings) -> list[Path]:
     return list(found.values())
 
 
-def _folder(text: str, settings: Settings) -> Path:
-    shipped = settings.weights.parent
-    for folder in (Path(text), shipped / text):
+def _folder(text: str) -> Path:
+    for folder in (Path(text), shipped("weights", text)):
         if (folder / CONFIG).is_file():
             return folder
-    names = sorted(path.parent.name for path in shipped.glob(f"*/{CONFIG}") if _is_generator(path.parent))
+    names = sorted(path.parent.name for path in shipped("weights").glob(f"*/{CONFIG}") if _is_generator(path.parent))
     raise InvalidInput("model", f"must be one of {', '.join(names)}, or a checkpoint folder, got {text[:64]!r}")
 
 

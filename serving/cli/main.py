@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from choreo.errors import ChoreoError, InvalidInput
 from serving.cli.data import app as data_app
+from serving.cli.extras import require
 from serving.cli.models import app as models_app
 from serving.cli.output import Json, print_document
 from serving.cli.phrases import app as phrases_app
@@ -28,9 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.add_typer(phrases_app)
 app.add_typer(models_app)
 app.add_typer(data_app)
+app.add_typer(phrases_app, callback=lambda: require("cpu"))
 stderr = Console(stderr=True)
 
 
@@ -81,6 +82,7 @@ def generate(
     as_json: Json = False,
 ) -> None:
     """Make one dance in this process, without servers."""
+    require("cpu")
     from serving.cli.checkpoints import checkpoints
     from serving.cli.generate import generate_files
 
@@ -92,7 +94,7 @@ def generate(
         "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo, "phrase_variety": phrase_variety,
     }  # fmt: skip
     settings = Settings()
-    models = [] if model is None else checkpoints([model], settings)
+    models = [] if model is None else checkpoints([model])
     document = asyncio.run(
         generate_files(fields, song, features, start, format or ["npz", "bvh"], phrases, models, out, settings, stderr)
     )
@@ -110,12 +112,13 @@ def serve(
     ] = None,
 ) -> None:
     """Serve over HTTP until interrupted: Ray Serve in front, Triton behind."""
+    require("cpu", "serve")
     from serving.cli.checkpoints import checkpoints
     from serving.ray.stack import Stack
 
     given: dict[str, Any] = {"host": host, "port": port, "phrases": phrases}
     given["triton_url"] = tuple(triton_url) if triton_url else None
-    given["models"] = tuple(checkpoints(model, Settings())) if model else None
+    given["models"] = tuple(checkpoints(model)) if model else None
     settings = Settings(**{k: v for k, v in given.items() if v is not None})
     with Stack(settings) as stack:
         stderr.print(f"serving on {stack.url}  (docs: {stack.url}/docs)  Ctrl-C stops it", highlight=False)
@@ -132,6 +135,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Start the whole stack, dance once through it, write film, motion and report, and stop everything."""
+    require("cpu", "serve")
     from serving.cli.demo import run_demo
 
     print_document(run_demo(song, text, duration, seed, out, Settings(port=0), stderr), as_json)
@@ -150,6 +154,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Export checkpoints to ONNX, check them against torch, and add them to the Triton model repository."""
+    require("cpu")
     from choreo.generators.spec import GraphSpec
     from export.build import build_repository
     from export.tuning import Tuning
@@ -157,7 +162,7 @@ def export(
     from serving.cli.checkpoints import checkpoints
 
     settings = Settings()
-    folders = checkpoints([str(folder) for folder in checkpoint], settings) if checkpoint else [settings.weights]
+    folders = checkpoints([str(folder) for folder in checkpoint]) if checkpoint else [settings.weights]
     root, built = out or settings.model_repo, []
     with Progress(TextColumn("{task.description}"), BarColumn(), console=stderr, transient=True) as bar:
         task = bar.add_task("exporting", total=None)
@@ -175,7 +180,7 @@ def export(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file, e.g. recipes/demo.yaml.")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, or a shipped one: demo, lcm, tmr-small.")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     data: Annotated[Path | None, typer.Option(help="Data set; omitted: synthetic dances only.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Library that priors are retrieved from.")] = None,
@@ -184,12 +189,16 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a model from a recipe; Ctrl-C and a second call resume from the last checkpoint."""
+    require("train")
+    if phrases is not None:
+        require("cpu")
+    from choreo.shipped import recipe_file
     from choreo.training.recipe import load_recipe
     from choreo.training.run import train as run_training
     from retrieval.prior.training_priors import from_library
 
     logging.getLogger("choreo").setLevel(logging.INFO)
-    read = load_recipe(recipe)
+    read = load_recipe(recipe_file(recipe))
     with_priors = list if phrases is None else from_library(phrases, read.text_encoder)
     folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors)
     print_document({"checkpoint": str(folder)}, as_json)
@@ -212,6 +221,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score generated dances beside held-out mocap and controls."""
+    require("cpu")
+    if report is not None:
+        require("train")  # has what draws the plots
     from serving.evaluation.dancers import DanceOptions
     from serving.evaluation.harness import EvaluationRequest
     from serving.evaluation.harness import evaluate as run_evaluation
@@ -245,8 +257,9 @@ _PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_op
 @app.command(context_settings=_PASSED_ON)
 def loadtest(context: typer.Context) -> None:
     """Load a running server with locust users or Poisson arrivals, and report latency, goodput and errors."""
+    require("loadtest")
     # Replaces this process, so that signals and the exit code are the test's own, and locust patches nothing here.
-    os.execv(sys.executable, [sys.executable, "-m", "loadtest", *context.args])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "loadtest", *context.args])
 
 
 @app.command()
@@ -258,10 +271,10 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print(json.dumps([check.document() for check in checks]))
     else:
-        table = Table("", "part", "state", "what to do")
+        table = Table("", "part", Column("state", overflow="fold"), Column("what to do", overflow="fold"))
         for check in checks:
             mark = "[green]ok[/]" if check.ok else "[red]missing[/]" if check.required else "[yellow]optional[/]"
-            table.add_row(mark, check.part, check.state, check.advice)
+            table.add_row(mark, *map(escape, (check.part, check.state, check.advice)))
         Console().print(table)
     if not all(check.ok for check in checks if check.required):
         raise typer.Exit(1)

@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
+from choreo.motion.formats.files import encode
 from numpy.typing import NDArray
 from rich.console import Console
 from tiny_jukebox import jukebox_python, save_tiny_jukebox
@@ -22,7 +23,6 @@ from tiny_text_encoders import save_tiny_clip, save_tiny_t5
 
 from choreo.data.synthetic.dances import MOVES, synthesize_dance
 from choreo.generators.spec import ModelSpec
-from choreo.motion.formats.files import encode
 from choreo.motion.formats.npz import read_npz, write_npz
 from choreo.music.synth import synthesize_song, write_wav
 from choreo.training.recipe import load_recipe

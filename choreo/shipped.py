@@ -1,0 +1,34 @@
+"""Where the files are that ship with the program: weights and recipes.
+
+A checkout has them at its top; a wheel has them inside this package, where setup.py puts them when the wheel is built.
+"""
+
+from pathlib import Path
+from typing import Final
+
+from choreo.errors import InvalidInput
+
+_PACKAGED: Final = Path(__file__).resolve().parent / "_shipped"
+
+CHECKOUT: Final[Path | None] = None if _PACKAGED.is_dir() else _PACKAGED.parents[1]
+"""Top folder of the checkout that this is imported from; None where it was installed from a wheel."""
+
+
+def shipped(*parts: str) -> Path:
+    """Path of a shipped file or folder, for example `shipped("weights", "unet-small")`. It need not exist."""
+    return (CHECKOUT or _PACKAGED).joinpath(*parts)
+
+
+def recipe_file(given: Path) -> Path:
+    """The recipe that a user means: a file, or the name of a shipped recipe, such as `demo`.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if given.is_file():
+        return given
+    recipes = {path.stem: path for path in shipped("recipes").glob("*.yaml")}
+    if str(given) not in recipes:
+        names = ", ".join(sorted(recipes))
+        raise InvalidInput("recipe", f"{given} is neither a file nor the name of a shipped recipe ({names})")
+    return recipes[str(given)]
