@@ -18,6 +18,7 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from waiting import wait_until
 
 from choreo.motion.formats.bvh import read_bvh
 from choreo.motion.formats.npz import read_npz
@@ -70,13 +71,6 @@ class Running:
         names = {p.pid: " ".join(p.cmdline()) for p in self.server.session.processes()}
         found = {n.split(":choreo:")[1].split(".")[0].split("#")[0]: pid for pid, n in names.items() if ":choreo:" in n}
         return {name.strip(): pid for name, pid in found.items()}
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -236,8 +230,8 @@ def test_callers_that_leave_free_the_sampler(running: Running) -> None:
     left = running.count('choreo_requests_total{route="/v1/generate",status="499"}')
     before = running.rows()["denoiser"]
     with abandoned(running, LONG):
-        wait_for(lambda: running.rows()["denoiser"] > before)
-    wait_for(lambda: running.count('choreo_requests_total{route="/v1/generate",status="499"}') == left + 1)
+        wait_until(lambda: running.rows()["denoiser"] > before)
+    wait_until(lambda: running.count('choreo_requests_total{route="/v1/generate",status="499"}') == left + 1)
     at_end = running.rows()["denoiser"]
     # A whole dance later, at most the step that was under way and the next have been counted.
     assert running.generate().status_code == 200
@@ -249,14 +243,14 @@ def test_callers_that_leave_free_the_sampler(running: Running) -> None:
 def test_a_full_house_refuses_at_once(running: Running) -> None:
     before = running.count("choreo_requests_in_flight")
     with abandoned(running, *[LONG] * (RUNNING + QUEUED)):
-        wait_for(lambda: running.count("choreo_requests_in_flight") == before + RUNNING + QUEUED)
+        wait_until(lambda: running.count("choreo_requests_in_flight") == before + RUNNING + QUEUED)
         began = time.monotonic()
         answer = running.generate()
         assert time.monotonic() - began < 2
         assert answer.status_code == 429
         assert int(answer.headers["retry-after"]) >= 1
         assert running.client.get("/healthz").status_code == 200
-    wait_for(lambda: running.count("choreo_requests_in_flight") == before)
+    wait_until(lambda: running.count("choreo_requests_in_flight") == before)
     assert running.generate().status_code == 200
 
 
@@ -266,12 +260,12 @@ def test_a_replica_that_dies_costs_nobody_a_dance(running: Running) -> None:
     before = running.rows()["denoiser"]
     with ThreadPoolExecutor(1) as pool:
         answer = pool.submit(running.generate, num_steps=250)
-        wait_for(lambda: running.rows()["denoiser"] > before)
+        wait_until(lambda: running.rows()["denoiser"] > before)
         os.kill(pid, signal.SIGKILL)
         assert answer.result().status_code == 200, answer.result().text
     again = read_npz(running.generate(format="npz").content)
     np.testing.assert_allclose(again.positions, read_npz(wanted).positions, atol=SAME_M)
-    wait_for(lambda: running.replicas().get("Sampler", pid) != pid)
+    wait_until(lambda: running.replicas().get("Sampler", pid) != pid)
 
 
 def test_an_ingress_that_dies_listens_again(running: Running) -> None:
@@ -284,7 +278,7 @@ def test_an_ingress_that_dies_listens_again(running: Running) -> None:
         except httpx.TransportError:
             return False
 
-    wait_for(ready)
+    wait_until(ready)
     assert running.generate().status_code == 200
 
 

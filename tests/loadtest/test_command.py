@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from waiting import wait_until
 
 from loadtest.__main__ import main
 from loadtest.samples import Outcome, read_samples
@@ -144,10 +144,3 @@ def test_a_signal_ends_everything_and_the_report_is_of_what_there_is(server: Any
     assert sum(s.outcome is Outcome.SERVED for s in samples) == report["runs"][0]["outcomes"]["served"] > 0
     assert report["runs"][0]["outcomes"]["unfinished"] > 0
     assert "stopped by a signal" in (out / "report.html").read_text()
-
-
-def wait_until(condition: Any) -> None:
-    end = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)

@@ -13,6 +13,7 @@ from tiny_text_encoders import save_tiny_clip
 from choreo.music.synth import synthesize_song, write_wav
 from choreo.text.encoders import text_encoder
 from retrieval.building.build import build_library
+from retrieval.library.embedding import Query
 from retrieval.library.library import PhraseLibrary
 from serving.cli.main import main
 
@@ -88,7 +89,7 @@ def test_a_library_is_searched_with_its_own_text_encoder(
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["library"]["text_encoder"] == "clip"
-    best = opened.search(opened.embedder.text_query(clip, words), 1)[0]
+    best = opened.search(Query(text=clip.encode([words])[0]), 1)[0]
     assert {phrase["id"]: phrase["similarity"] for phrase in document["phrases"]}[best.phrase.id] == pytest.approx(
         best.similarity, abs=1e-3
     )
