@@ -1,8 +1,7 @@
 """Pictures of an evaluation: figures by subject, speed around the beats, and where dances lie among real ones."""
 
-import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +9,8 @@ from numpy.typing import NDArray
 from choreo.evaluation.kinetic_features import kinetic_features, with_hands
 from choreo.evaluation.scorecard import Row
 from choreo.motion.skeleton import FPS
+from choreo.reporting.panels import COLOURS, panels, svg
 from serving.evaluation.stretches import Positions
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 SHOWN: Final = (
     "foot_skating_ratio", "jerk_m_s3", "kinetic_energy_m2_s2", "beat_alignment_score", "fid_k", "dist_k",
@@ -22,27 +18,27 @@ SHOWN: Final = (
 )  # fmt: skip
 PHASES: Final = 24
 """Bins of a beat."""
-REAL, MADE, CONTROL = "#2f6f9f", "#d1603d", "#9aa0a6"
+REAL, MADE, CONTROL = COLOURS[0], COLOURS[1], COLOURS[-1]
 Beats = NDArray[np.float64]
 
 
 def scores(rows: Sequence[Row]) -> str:
     """Bars with 95 % intervals of some metrics, one panel each; an SVG document."""
-    panels = [[r for r in rows if r["metric"] == metric] for metric in SHOWN]
-    panels = [panel for panel in panels if panel]
-    columns = min(4, max(1, len(panels)))
-    figure, axes = _panels(-(-len(panels) // columns), columns)
-    for axis, panel in zip(axes, panels, strict=False):
-        names = [row["subject"] for row in panel]
+    shown = [[r for r in rows if r["metric"] == metric] for metric in SHOWN]
+    shown = [scores for scores in shown if scores]
+    columns = min(4, max(1, len(shown)))
+    figure, axes = panels(-(-len(shown) // columns), columns, (3.2, 2.4))
+    for axis, scored in zip(axes, shown, strict=False):
+        names = [row["subject"] for row in scored]
         colors = [{"gt": REAL, "generated": MADE}.get(name, CONTROL) for name in names]
-        axis.barh(names, [row["value"] for row in panel], xerr=[row["ci95"] or 0 for row in panel], color=colors)
-        axis.set_title(panel[0]["metric"], fontsize=9)
+        axis.barh(names, [row["value"] for row in scored], xerr=[row["ci95"] or 0 for row in scored], color=colors)
+        axis.set_title(scored[0]["metric"], fontsize=9)
         axis.invert_yaxis()
-        if panel[0]["metric"].startswith(("fid", "jerk", "kinetic", "dist_k")):
+        if scored[0]["metric"].startswith(("fid", "jerk", "kinetic", "dist_k")):
             axis.set_xscale("log")
-    for axis in axes[len(panels) :]:
+    for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    return _svg(figure)
+    return svg(figure)
 
 
 def speed_around_beats(curves: Sequence[tuple[str, Sequence[Positions], Sequence[Beats | None]]]) -> str:
@@ -51,16 +47,14 @@ def speed_around_beats(curves: Sequence[tuple[str, Sequence[Positions], Sequence
     Args:
         curves: label, motions and their beats; motions without beats are left out.
     """
-    figure, (axis,) = _panels(1, 1)
-    for (label, motions, beats), color in zip(curves, (REAL, MADE, CONTROL, "#c9a227"), strict=False):
+    figure, (axis,) = panels()
+    for (label, motions, beats), color in zip(curves, (REAL, MADE, CONTROL), strict=False):
         curve = _phase_curve(motions, beats)
         if curve is not None:
             axis.plot(np.linspace(0, 1, PHASES + 1), [*curve, curve[0]], label=label, color=color)
     axis.set_xlabel("from beat to beat")
     axis.set_ylabel("joint speed, its mean is 1")
-    if axis.lines:
-        axis.legend(frameon=False, fontsize=8)
-    return _svg(figure)
+    return svg(figure)
 
 
 def among_real(sets: Sequence[tuple[str, Sequence[Positions]]]) -> str:
@@ -69,14 +63,13 @@ def among_real(sets: Sequence[tuple[str, Sequence[Positions]]]) -> str:
     truth = np.log1p(features[0])
     mean, std = truth.mean(0), truth.std(0) + 1e-9
     axes_of = np.linalg.svd((truth - mean) / std, full_matrices=False)[2][:2]
-    figure, (axis,) = _panels(1, 1)
+    figure, (axis,) = panels()
     for (label, _), values, color in zip(sets, features, (REAL, MADE, CONTROL), strict=False):
         x, y = axes_of @ ((np.log1p(values) - mean) / std).T
         axis.scatter(x, y, s=12, alpha=0.6, label=label, color=color)
     axis.set_xlabel("energy of movement, first component")
     axis.set_ylabel("second component")
-    axis.legend(frameon=False, fontsize=8)
-    return _svg(figure)
+    return svg(figure)
 
 
 def _phase_curve(motions: Sequence[Positions], beats: Sequence[Beats | None]) -> Beats | None:
@@ -94,23 +87,3 @@ def _phase_curve(motions: Sequence[Positions], beats: Sequence[Beats | None]) ->
     bins = (np.concatenate(phases) * PHASES).astype(int)
     every = np.concatenate(speeds)
     return np.array([every[bins == k].mean() if (bins == k).any() else np.nan for k in range(PHASES)])
-
-
-def _panels(rows: int, columns: int) -> "tuple[Figure, list[Axes]]":
-    # Not pyplot: it keeps figures and picks a window system.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(3.2 * columns if columns > 1 else 5.4, 2.4 * rows + (1.2 if rows == 1 else 0)))
-    axes = [figure.add_subplot(rows, columns, i + 1) for i in range(rows * columns)]
-    for axis in axes:
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.tick_params(labelsize=8)
-    figure.set_layout_engine("tight")
-    return figure, axes
-
-
-def _svg(figure: "Figure") -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]

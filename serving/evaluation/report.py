@@ -9,13 +9,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.table import Table
 
 from choreo.diffusion.presets import preset
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import METRICS, Row
 from choreo.files import atomic_write
 from choreo.motion.formats.mp4 import write_preview
+from choreo.reporting import page
+from choreo.reporting.tables import Table
 from serving.evaluation import plots
 from serving.evaluation.harness import Evaluation
 from serving.evaluation.subjects import Judge, solos
@@ -25,27 +26,15 @@ EXAMPLES: Final = 3
 CLIP_PIXELS: Final = (480, 480)
 MARKS: Final = {True: "met", False: "missed", None: "open"}
 TARGET_COLUMNS: Final = ("check", "measured", "target", "")
-_STYLE: Final = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;font-size:13px;margin:1rem 0;display:block;overflow-x:auto}
-td,th{padding:.25rem .6rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}
-td:first-child,th:first-child{text-align:left}.clips{display:flex;flex-wrap:wrap;gap:1rem}
-figure{margin:0}video{width:260px}figcaption{font-size:12px;max-width:260px}
-.met{color:#1a7f37}.missed{color:#b42318}.open{color:#777}
-"""
+_STYLE: Final = (
+    ".clips{display:flex;flex-wrap:wrap;gap:1rem}video{width:260px}figcaption{font-size:12px;max-width:260px}"
+)
 
 
 def print_tables(found: Evaluation, console: Console) -> None:
     """Print one row per metric and subject, then the targets."""
-    table = Table("metric", "subject", "value", "± 95 %", "n", "note")
-    for row in found.rows:
-        interval = "" if row["ci95"] is None else f"{row['ci95']:.3g}"
-        table.add_row(row["metric"], row["subject"], f"{row['value']:.3g}", interval, str(row["n"]), row["note"])
-    console.print(table)
-    targets = Table(*TARGET_COLUMNS)
-    for verdict in found.verdicts:
-        targets.add_row(verdict["target"], verdict["found"], verdict["asked"], MARKS[verdict["met"]])
-    console.print(targets)
+    console.print(_scores(found.rows).terminal())
+    console.print(_targets(found.verdicts).terminal())
 
 
 def write_report(found: Evaluation, folder: Path) -> None:
@@ -67,8 +56,8 @@ def write_report(found: Evaluation, folder: Path) -> None:
 
 def markdown(found: Evaluation) -> str:
     """The tables as Markdown: a row per metric and a column per subject."""
-    parts = [f"# Evaluation\n\n{_facts(found)}\n", _markdown_table(*_by_subject(found.rows))]
-    parts.append(_markdown_table(*_targets(found.verdicts)))
+    parts = [f"# Evaluation\n\n{_facts(found)}\n", _by_subject(found.rows).markdown()]
+    parts.append(_targets(found.verdicts).markdown())
     notes = [f"* {name}: {note}" for name, note in _notes(found.rows).items()]
     return "\n".join([*parts, "Notes on the scores of the generated dances:\n", *notes]) + "\n"
 
@@ -86,7 +75,17 @@ def _facts(found: Evaluation) -> str:
     )
 
 
-def _by_subject(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
+def _scores(rows: Sequence[Row]) -> Table:
+    """A row per metric and subject."""
+    lines = []
+    for row in rows:
+        interval = "" if row["ci95"] is None else f"{row['ci95']:.3g}"
+        lines.append([row["metric"], row["subject"], f"{row['value']:.3g}", interval, str(row["n"]), row["note"]])
+    return Table(("metric", "subject", "value", "± 95 %", "n", "note"), lines)
+
+
+def _by_subject(rows: Sequence[Row]) -> Table:
+    """A row per metric and a column per subject."""
     subjects = list(dict.fromkeys(row["subject"] for row in rows))
     cells = {(row["metric"], row["subject"]): row for row in rows}
     lines = []
@@ -94,25 +93,19 @@ def _by_subject(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
         found = [cells.get((metric.name, subject)) for subject in subjects]
         if any(found):
             lines.append([f"{metric.name} ({metric.better})", *("" if row is None else _score(row) for row in found)])
-    return ["metric", *subjects], lines
+    return Table(["metric", *subjects], lines)
 
 
 def _score(row: Row) -> str:
     return f"{row['value']:.3g}" + ("" if row["ci95"] is None else f" ± {row['ci95']:.2g}")
 
 
-def _targets(verdicts: Sequence[Verdict]) -> tuple[Sequence[str], list[list[str]]]:
-    lines = [[v["target"], v["found"], v["asked"], MARKS[v["met"]]] for v in verdicts]
-    return TARGET_COLUMNS, lines
+def _targets(verdicts: Sequence[Verdict]) -> Table:
+    return Table(TARGET_COLUMNS, [[v["check"], v["measured"], v["target"], MARKS[v["met"]]] for v in verdicts])
 
 
 def _notes(rows: Sequence[Row]) -> dict[str, str]:
     return {row["metric"]: row["note"] for row in rows if row["subject"] == "generated" and row["note"]}
-
-
-def _markdown_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [head, ["---"] * len(head), *lines]
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows) + "\n"
 
 
 def _pictures(found: Evaluation) -> dict[str, str]:
@@ -151,21 +144,10 @@ def _page(found: Evaluation, pictures: dict[str, str], films: Sequence[tuple[str
         f"<figcaption>{html.escape(title)}</figcaption></figure>"
         for name, title in films
     )
-    targets = "".join(
-        f"<tr><td>{html.escape(v['target'])}</td><td>{html.escape(v['found'])}</td><td>{html.escape(v['asked'])}</td>"
-        f'<td class="{MARKS[v["met"]]}">{MARKS[v["met"]]}</td></tr>'
-        for v in found.verdicts
+    body = (
+        page.paragraph(_facts(found))
+        + _targets(found.verdicts).html(MARKS.values())
+        + f'<div class="clips">{clips}</div>{"".join(pictures.values())}'
+        + _by_subject(found.rows).html()
     )
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation</title><style>{_STYLE}</style>'
-        f"<h1>Evaluation</h1><p>{html.escape(_facts(found))}</p><table>{targets}</table>"
-        f'<div class="clips">{clips}</div>{pictures["scores"]}{pictures["beats"]}{pictures["spread"]}'
-        f"{_html_table(*_by_subject(found.rows))}</html>\n"
-    )
-
-
-def _html_table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    def cells(row: Sequence[str], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
-
-    return "<table>" + cells(head, "th") + "".join(cells(line, "td") for line in lines) + "</table>"
+    return page.page("Evaluation", "Evaluation", body, _STYLE)

@@ -16,15 +16,15 @@ class Verdict(TypedDict):
     """One check.
 
     Attributes:
-        target: what is checked.
-        found: the measured value.
-        asked: the required value.
+        check: what is checked.
+        measured: the value that was measured.
+        target: the value that is required.
         met: whether it is met; None where that cannot be decided.
     """
 
+    check: str
+    measured: str
     target: str
-    found: str
-    asked: str
     met: bool | None
 
 
@@ -67,51 +67,55 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
     ]
 
 
-def _bound(found: _Rows, target: str, metric: str, bounds: Callable[[float], tuple[float, float]]) -> Verdict:
+def _bound(found: _Rows, check: str, metric: str, bounds: Callable[[float], tuple[float, float]]) -> Verdict:
     value, truth = found.value("generated", metric), found.value("gt", metric)
     if value is None or truth is None:
-        return Verdict(target=target, found="not measured", asked="", met=None)
+        return _not_measured(check)
     low, high = bounds(truth)
-    asked = f"{low:.3g} to {high:.3g}" if high < float("inf") else f"at least {low:.3g}"
-    return Verdict(target=target, found=f"{value:.3g} (real {truth:.3g})", asked=asked, met=low <= value <= high)
+    target = f"{low:.3g} to {high:.3g}" if high < float("inf") else f"at least {low:.3g}"
+    return Verdict(check=check, measured=f"{value:.3g} (real {truth:.3g})", target=target, met=low <= value <= high)
 
 
 def _on_the_beat(found: _Rows) -> Verdict:
-    target, metric = "on the beats of its own music, not of another's", "beat_alignment_score"
+    check, metric = "on the beats of its own music, not of another's", "beat_alignment_score"
     own, other = found.interval("generated", metric), found.interval("shuffled", metric)
     real, real_other = found.interval("gt", metric), found.interval("gt_shuffled", metric)
     if not (own and other and real and real_other):
-        return Verdict(target=target, found="not measured", asked="", met=None)
+        return _not_measured(check)
     measured = f"{_span(own)}, with another's {_span(other)}; real {_span(real)} and {_span(real_other)}"
     if real[0] <= real_other[1]:
-        return Verdict(target=target, found=measured, asked="real motion does not", met=None)
-    return Verdict(target=target, found=measured, asked="intervals apart", met=own[0] > other[1])
+        return Verdict(check=check, measured=measured, target="real motion does not", met=None)
+    return Verdict(check=check, measured=measured, target="intervals apart", met=own[0] > other[1])
 
 
 def _near_the_floor(found: _Rows, metric: str, smallest: int = 0) -> Verdict:
-    target = f"{metric} within 3 x of held-out real motion's"
+    check = f"{metric} within 3 x of held-out real motion's"
     row, truth = found.row("generated", metric), found.value("gt", metric)
     if row is None or truth is None:
-        return Verdict(target=target, found="not measured", asked="", met=None)
+        return _not_measured(check)
     measured = f"{row['value']:.3g} (real {truth:.3g})"
     if row["n"] < smallest:
-        return Verdict(target=target, found=measured, asked=f"needs {smallest} dances", met=None)
-    return Verdict(target=target, found=measured, asked=f"at most {3 * truth:.3g}", met=row["value"] <= 3 * truth)
+        return Verdict(check=check, measured=measured, target=f"needs {smallest} dances", met=None)
+    return Verdict(check=check, measured=measured, target=f"at most {3 * truth:.3g}", met=row["value"] <= 3 * truth)
 
 
 def _better_than(found: _Rows, control: str, metric: str) -> Verdict:
-    target = f"{metric} below that of {control}"
+    check = f"{metric} below that of {control}"
     value, other = found.value("generated", metric), found.value(control, metric)
     if value is None or other is None:
-        return Verdict(target=target, found="not measured", asked="", met=None)
-    return Verdict(target=target, found=f"{value:.3g}", asked=f"below {other:.3g}", met=value < other)
+        return _not_measured(check)
+    return Verdict(check=check, measured=f"{value:.3g}", target=f"below {other:.3g}", met=value < other)
 
 
 def _several(found: _Rows) -> Verdict:
-    target, interval = "one prompt gives different dances", found.interval("generated", "multimodality")
+    check, interval = "one prompt gives different dances", found.interval("generated", "multimodality")
     if interval is None:
-        return Verdict(target=target, found="not measured", asked="", met=None)
-    return Verdict(target=target, found=_span(interval), asked="above 0", met=interval[0] > 0)
+        return _not_measured(check)
+    return Verdict(check=check, measured=_span(interval), target="above 0", met=interval[0] > 0)
+
+
+def _not_measured(check: str) -> Verdict:
+    return Verdict(check=check, measured="not measured", target="", met=None)
 
 
 def _span(interval: tuple[float, float]) -> str:

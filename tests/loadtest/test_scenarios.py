@@ -9,8 +9,8 @@ import httpx
 import numpy as np
 import pytest
 
-from choreo.errors import InvalidInput
-from choreo.generators.spec import ModelSpec
+from choreo.generators.spec import GeneratorSpec
+from choreo.generators.unet.graphs import unet_spec
 from choreo.motion.formats.formats import FORMATS, Format
 from choreo.music.audio import decode_audio
 from choreo.music.isolated import decode_audio_isolated
@@ -21,21 +21,20 @@ from loadtest.payloads import Songs, prompt
 from loadtest.samples import Outcome
 from loadtest.scenarios import BAD_SHARE, SHORT, LoadRequest, Requests, Scenario, requests_of
 from serving.http.ingress import create_app
+from serving.pipeline.contracts import Stages
 from serving.pipeline.request import MotionRequest
 from serving.settings import Settings
 
 
-class FakeStages:
-    """Refuse what the real ones refuse; nothing else may reach them."""
+class FakeStage:
+    """Refuses what the real stages refuse; nothing else may reach it."""
 
-    async def spec(self, model: str | None) -> ModelSpec:
-        if model is not None:
-            raise InvalidInput("model", "is not served")
-        return ModelSpec(name="fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
+    async def models(self) -> dict[str, GeneratorSpec]:
+        return {"fake": unet_spec("fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)}
 
-    async def encode(self, job: MotionRequest, spec: ModelSpec) -> None:
-        assert job.audio is not None
-        await asyncio.to_thread(decode_audio_isolated, job.audio, max_seconds=1)
+    async def encode(self, request: MotionRequest, spec: GeneratorSpec) -> None:
+        assert request.audio is not None
+        await asyncio.to_thread(decode_audio_isolated, request.audio, max_seconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +46,8 @@ def ask(*requests: LoadRequest) -> list[httpx.Response]:
     """The real interface's answers."""
 
     async def answers() -> list[httpx.Response]:
-        app: Any = create_app(Settings(), FakeStages())  # type: ignore[arg-type]
+        fake: Any = FakeStage()
+        app: Any = create_app(Settings(), Stages(fake, fake, fake, fake))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://choreo.test") as client:
             return [await client.request(r.method, r.path, headers=r.headers, content=r.body or None) for r in requests]
 

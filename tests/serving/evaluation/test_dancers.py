@@ -24,7 +24,7 @@ def test_a_server_is_asked_for_what_the_stretch_is(ingress: Any, stages: Any) ->
             return dance.performance.single().positions
 
     assert asyncio.run(run()).shape == (WINDOW, 22, 3)
-    (job,) = stages.jobs
+    (job,) = stages.requests
     assert (job.text, job.seed, job.sampler, job.num_steps, job.guidance_scale) == (
         STRETCH.prompt, 11, "dpm++2m", 7, 1.5,
     )  # fmt: skip
@@ -38,7 +38,7 @@ def test_a_stretch_without_music_sends_none(ingress: Any, stages: Any) -> None:
             await Server(client).dance(replace(STRETCH, music=None), DanceOptions(), seed=0)
 
     asyncio.run(run())
-    assert stages.jobs[0].features is None
+    assert stages.requests[0].features is None
 
 
 def test_what_a_server_refuses_is_told(ingress: Any) -> None:

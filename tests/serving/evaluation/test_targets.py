@@ -44,7 +44,7 @@ def test_what_cannot_be_told_is_open() -> None:
         r | {"value": 0.5} if r["subject"] == "gt_shuffled" else r
         for r in rows()  # type: ignore[misc]
     ]
-    assert [v["asked"] for v in verdicts(real_does_not_separate) if v["met"] is None] == ["real motion does not"]
+    assert [v["target"] for v in verdicts(real_does_not_separate) if v["met"] is None] == ["real motion does not"]
     few = [r | {"n": 64} for r in rows()]  # type: ignore[misc]
-    assert [v["asked"] for v in verdicts(few) if v["met"] is None] == ["needs 640 dances"]
+    assert [v["target"] for v in verdicts(few) if v["met"] is None] == ["needs 640 dances"]
     assert {v["met"] for v in verdicts([])} == {None}
