@@ -154,8 +154,10 @@ class TritonEngine:
             # One at a time: callers that asked different servers at once would each believe their own.
             async with asyncio.timeout(remaining(deadline)), self._reading:
                 if self._believed_until - MODELS_FOR_S < began:
+                    # As of now: whoever asks meanwhile may know of a change that the answer does not show.
+                    asked = time.monotonic()
                     self._models = await self._try_servers(lambda server, s: server.models(s, True), deadline)
-                    self._believed_until = time.monotonic() + MODELS_FOR_S
+                    self._believed_until = asked + MODELS_FOR_S
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before Triton named its models") from error
         if not self._models:
