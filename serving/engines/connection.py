@@ -59,7 +59,13 @@ class Connection:
             client = self._connected()
             index = (await client.get_model_repository_index(client_timeout=seconds)).models
             names = sorted({model.name for model in index if model.state == "READY"})
-            configs = {n: (await client.get_model_config(n, client_timeout=seconds)).config for n in names}
+            configs = {}
+            for name in names:
+                try:
+                    configs[name] = (await client.get_model_config(name, client_timeout=seconds)).config
+                except InferenceServerException as error:
+                    if UNKNOWN_MODEL not in str(error.message()):  # it was unloaded meanwhile
+                        raise
             self._models = _generators(configs, self.url)
         return self._models
 

@@ -61,7 +61,7 @@ class TritonEngine:
         self._turn = itertools.count()
         self._timeout_s, self._rounds, self._first_delay_s = timeout_s, max(1, rounds), first_delay_s
         self._models: dict[str, ServedModel] = {}
-        self._believed_until = -math.inf
+        self._believed_until, self._forgotten = -math.inf, False
         self._reading = asyncio.Lock()
         self._closed = False
         self.answered_at = -math.inf
@@ -80,7 +80,7 @@ class TritonEngine:
 
     async def forget_models(self) -> None:
         """Ask the servers for their models at the next call."""
-        self._believed_until = -math.inf
+        self._believed_until, self._forgotten = -math.inf, True
 
     async def instances(self, graph: str) -> int:
         """Calls of a graph that are computed at a time, on all servers."""
@@ -154,8 +154,10 @@ class TritonEngine:
             # One at a time: callers that asked different servers at once would each believe their own.
             async with asyncio.timeout(remaining(deadline)), self._reading:
                 if self._believed_until - MODELS_FOR_S < began:
+                    self._forgotten = False
                     self._models = await self._try_servers(lambda server, s: server.models(s, True), deadline)
-                    self._believed_until = time.monotonic() + MODELS_FOR_S
+                    # An answer that was on its way when the models changed may not show that.
+                    self._believed_until = -math.inf if self._forgotten else time.monotonic() + MODELS_FOR_S
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before Triton named its models") from error
         if not self._models:

@@ -8,6 +8,7 @@ from typing import Any
 
 from choreo.errors import DeadlineExceeded, InvalidInput
 from choreo.generators.spec import GeneratorSpec
+from serving.errors import ModelUnavailable
 from serving.pipeline.contracts import (
     DeliveredFile,
     EncodedRequest,
@@ -110,7 +111,10 @@ def chosen(models: dict[str, GeneratorSpec], name: str | None) -> GeneratorSpec:
 
     Raises:
         InvalidInput: no generator of that name is served.
+        ModelUnavailable: none is served at all.
     """
+    if not models:
+        raise ModelUnavailable("no model is served at the moment")
     if name is None:
         return next(iter(models.values()))
     if name not in models:

@@ -56,6 +56,7 @@ class Sampler:
         self._engine, self._executor = engine, make_executor(engine)
         self._cache = ContextCache(0) if cache is None else cache
         self._generators: dict[str, Generator] = {}
+        self._models: dict[str, GeneratorSpec] = {}
         self._turns = asyncio.Semaphore(concurrency)
         self._leases = leases or Leases()
         self._seen: Served | None = None
@@ -66,24 +67,27 @@ class Sampler:
         if served is None:
             return await self._engine.models()
         if served != self._seen:
-            gone = () if self._seen is None else set(self._seen.names) - set(served.names)
             self._seen = served
             if isinstance(self._engine, ReadsModels):
                 await self._engine.forget_models()
-            for name in gone:
-                await self._executor.release(name)
-        there = await self._engine.models()
-        return {name: there[name] for name in served.names if name in there}
+        await self._release_unused(served)
+        # One that is being reloaded is not there for a moment; until then it is what it was.
+        paused = {name: self._models[name] for name in served.paused if name in self._models}
+        there = paused if paused.keys() >= set(served.names) else await self._engine.models() | paused
+        self._models = {name: there[name] for name in served.names if name in there}
+        return self._models
 
     async def sample(self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
         """Generate features; errors as in `SampleStage.sample`."""
         async with self._turns:
             spec = chosen(await self.models(), request.model)
             async with self._leases.hold(spec.name):
-                begin = self._generator(spec).begin
+                spec = (await self.models()).get(spec.name, spec)  # it may have been reloaded meanwhile
+                begin = (await self._generator(spec)).begin
+                cache = self._cache.revision(0 if self._seen is None else self._seen.revision)
                 wanted = _generation(request, prior)
                 quick = request.start is None
-                trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, self._cache)
+                trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
                 await self._executor.run(trajectory, spec)
             return SamplingResult(trajectory.result(), spec.name, spec.fps, dict(trajectory.evaluated))
 
@@ -113,11 +117,20 @@ class Sampler:
         """Fail what is under way. The engine is closed by whoever made it."""
         await self._executor.close()
 
-    def _generator(self, spec: GeneratorSpec) -> Generator:
+    async def _generator(self, spec: GeneratorSpec) -> Generator:
         known = self._generators.get(spec.name)
-        if known is None or known.spec != spec:
-            known = self._generators[spec.name] = generator(spec)
-        return known
+        if known is not None and known.spec == spec:
+            return known
+        made = self._generators[spec.name] = generator(spec)
+        if known is not None:
+            await self._executor.release(spec.name)  # what is kept has the shapes of the old one
+        return made
+
+    async def _release_unused(self, served: Served) -> None:
+        """Give back what is kept for generators that are served no longer, once their requests have ended."""
+        for name in [n for n in self._generators if n not in served.names and not self._leases.held(n)]:
+            del self._generators[name]
+            await self._executor.release(name)
 
 
 def _generation(request: MotionRequest, prior: Prior | None) -> GenerationRequest:

@@ -43,12 +43,13 @@ class Canary:
 
     def ask(self, models: list[str] | None = None) -> Answer:
         """Ask some models, or all; the worst answer counts."""
+        requests = self._requests  # `watch` may replace them while another thread is here
         try:
             # Another server on our port would answer just as well.
             if self._client.get_server_metadata(client_timeout=self._timeout_s).name != self._server_id:
                 return Answer.BROKEN
-            for model in self._requests if models is None else models:
-                self._client.infer(model, self._requests[model], client_timeout=self._timeout_s)
+            for model in requests if models is None else models:
+                self._client.infer(model, requests[model], client_timeout=self._timeout_s)
         except InferenceServerException as error:
             return Answer.BROKEN if error.status() == "StatusCode.INTERNAL" else Answer.NONE
         except (ValueError, RuntimeError):  # the channel was closed by `close` in another thread

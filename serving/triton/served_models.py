@@ -5,17 +5,21 @@ generator is loaded; one that changed is reloaded between requests; one that was
 have ended. A generator that cannot be loaded is logged and left out, and the others go on.
 """
 
+import contextlib
+import fcntl
 import logging
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tritonclient.grpc import InferenceServerClient
 from tritonclient.utils import InferenceServerException
 
-from choreo.errors import ChoreoError
+from choreo.errors import ChoreoError, MissingDependency
 from choreo.generators.spec import GeneratorSpec
 from export.native.backend import link_model
-from export.repository import CONFIG, read_configs, read_spec, served
+from export.repository import CONFIG, LOCK, read_configs, read_spec, served
 from export.triton_config import TritonModelConfig
 from serving.engines.channel import channel_options
 from serving.engines.leases import LeaseBoard
@@ -23,6 +27,8 @@ from serving.engines.leases import LeaseBoard
 _LOG = logging.getLogger(__name__)
 LOAD_S = 120.0
 """Longest time for Triton to load or unload a model."""
+POLL_S = 0.02
+"""Time between looks at a model that Triton unloads."""
 
 _Signature = tuple[tuple[str, int, int], ...]
 
@@ -45,6 +51,9 @@ class ServedModels:
         self._specs: dict[str, GeneratorSpec] = {}
         self._signatures: dict[str, _Signature] = {}
         self._refused: dict[str, _Signature] = {}
+        self._order: list[str] = []
+        """Of the generators in the repository's list, the default one first."""
+        self._problem = ""
 
     def link_all(self) -> list[str]:
         """Link everything that is to be served into an empty folder; names of Triton's models.
@@ -56,48 +65,73 @@ class ServedModels:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self.configs, self._specs, self._signatures, self._refused = {}, {}, {}, {}
-        wanted, problem = served(self._repository), None
-        for name in wanted:
-            try:
-                self._link(name)
-            except ChoreoError as error:
-                problem = error
-                self._refuse(name, error)
+        problem: ChoreoError | None = None
+        with _no_writer(self._repository, wait=True):
+            self._order = served(self._repository)
+            for name in self._order:
+                try:
+                    self._link(name)
+                except ChoreoError as error:
+                    problem = error
+                    self._refuse(name, error)
         if not self._specs and problem is not None:
             raise problem
         return list(self.configs)
 
-    def loaded(self, ready: set[str]) -> None:
-        """After a start: leave out what Triton could not load, and publish the rest."""
+    def loaded(self, url: str, ready: set[str]) -> None:
+        """After a start: leave out what Triton could not load, and publish the rest.
+
+        Args:
+            url: gRPC address of the server.
+            ready: names of the models that it has loaded.
+        """
         for name, spec in list(self._specs.items()):
             missing = [graph.name for graph in spec.graphs if spec.key(graph.name) not in ready]
             if missing:
                 self._refuse(name, f"Triton could not load its {missing[0]}")
-                self._forget(name)
+                self._unload(url, name)
         self._publish()
 
     def follow(self, url: str) -> bool:
         """Bring one generator into step with the repository, if one is not; whether anything changed.
 
+        While somebody writes to the repository, and while its list or a configuration cannot be read, all stays as it
+        is.
+
         Args:
             url: gRPC address of the server.
         """
-        try:
-            wanted = {name: _signature(self._repository, name) for name in served(self._repository)}
-        except ChoreoError:
-            wanted = {}  # a repository without models serves nothing
+        with _no_writer(self._repository) as quiet:
+            if not quiet:
+                return False
+            try:
+                wanted = {name: _signature(self._repository, name) for name in served(self._repository)}
+            except MissingDependency:
+                wanted = {}  # a repository without models serves nothing
+            except ChoreoError as error:
+                if str(error) != self._problem:
+                    _LOG.error("the model repository cannot be read, what is served stays: %s", error)
+                self._problem = str(error)
+                return False
+            return self._follow(url, wanted)
+
+    def _follow(self, url: str, wanted: dict[str, _Signature]) -> bool:
+        self._problem = ""
+        before, self._order = self._order, list(wanted)
         for name in [*wanted, *self._specs]:
             if name in self._specs and wanted.get(name) == self._signatures[name]:
                 continue
             if name not in self._specs and self._refused.get(name) == wanted[name]:
                 continue
             return self._change(url, name, name in wanted)
+        if before != self._order:
+            self._publish()
         return False
 
     def _change(self, url: str, name: str, wanted: bool) -> bool:
         if name not in self._specs:
             return self._load(url, name)
-        names = [other for other in self._specs if wanted or other != name]
+        names = [other for other in self._names() if wanted or other != name]
         self.board.publish(names, [name] if wanted else [])
         with self.board.unused(name) as unused:
             if not unused:
@@ -127,9 +161,11 @@ class ServedModels:
 
     def _unload(self, url: str, name: str) -> None:
         client = InferenceServerClient(url, channel_args=channel_options())
+        keys = [self._specs[name].key(graph.name) for graph in self._specs[name].graphs]
         try:
-            for graph in self._specs[name].graphs:
-                client.unload_model(self._specs[name].key(graph.name), client_timeout=LOAD_S)
+            for key in keys:
+                client.unload_model(key, client_timeout=LOAD_S)
+            _wait_until_unloaded(client, keys)
         except InferenceServerException as error:
             _LOG.warning("the model %s could not be unloaded: %s", name, error)
         finally:
@@ -140,10 +176,12 @@ class ServedModels:
         signature = _signature(self._repository, name)
         spec = read_spec(self._repository, name)
         configs = read_configs(self._repository)
-        for graph in spec.graphs:
-            key = spec.key(graph.name)
-            link_model(self._repository, configs[key], self.folder)
-            self.configs[key] = configs[key]
+        models = {spec.key(graph.name): configs[spec.key(graph.name)] for graph in spec.graphs}
+        for key, config in models.items():
+            _remove(self.folder / key)
+            link_model(self._repository, config, self.folder)
+            _keep_folder(self.folder / key)
+        self.configs |= models
         self._specs[name], self._signatures[name] = spec, signature
         self._refused.pop(name, None)
 
@@ -154,12 +192,53 @@ class ServedModels:
             self.configs.pop(spec.key(graph.name), None)
             _remove(self.folder / spec.key(graph.name))
 
+    def _names(self) -> list[str]:
+        """What is loaded, in the repository's order."""
+        return sorted(self._specs, key=lambda n: self._order.index(n) if n in self._order else len(self._order))
+
     def _publish(self) -> None:
-        self.board.publish(list(self._specs))
+        self.board.publish(self._names())
 
     def _refuse(self, name: str, reason: object) -> None:
         self._refused[name] = _signature(self._repository, name)
         _LOG.error("the model %s is not served: %s", name, reason)
+
+
+@contextlib.contextmanager
+def _no_writer(repository: Path, wait: bool = False) -> Iterator[bool]:
+    """Whether nobody writes to a repository, or once nobody does; inside, nobody begins to."""
+    try:
+        file = (repository / LOCK).open()
+    except OSError:  # nobody has written here, as to a repository that was copied to its place
+        yield True
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH if wait else fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _wait_until_unloaded(client: InferenceServerClient, keys: list[str]) -> None:
+    """Triton answers before it has ended the processes of a model, which then look as if they had died."""
+    deadline = time.monotonic() + LOAD_S
+    while time.monotonic() < deadline:
+        states = {m.name: m.state for m in client.get_model_repository_index(client_timeout=LOAD_S).models}
+        if all(states.get(key, "") in ("", "UNAVAILABLE") for key in keys):
+            return
+        time.sleep(POLL_S)
+
+
+def _keep_folder(model: Path) -> None:
+    """Put a folder with links in the place of a link: Triton lists no models while one of them leads nowhere."""
+    if model.is_symlink():
+        target = model.resolve()
+        model.unlink()
+        model.mkdir()
+        for path in target.iterdir():
+            (model / path.name).symlink_to(path)
 
 
 def _signature(repository: Path, name: str) -> _Signature:

@@ -23,7 +23,7 @@ from typing import Self
 import psutil
 from pydantic import BaseModel, ConfigDict, Field
 
-from choreo.errors import BackendUnavailable
+from choreo.errors import BackendUnavailable, ChoreoError
 from export.repository import served
 from serving.triton.canary import Answer, Canary
 from serving.triton.process import Installation, all_alive, descendants, end, exited, free_ports, port_taken, spawn
@@ -261,7 +261,7 @@ class TritonServer:
         ready = canary.ready_models()
         if ready is None:
             return Answer.NONE
-        launch.models.loaded(ready)
+        launch.models.loaded(self.grpc_url, ready)
         if not launch.models.configs:
             raise self._failed_start("could load no model")
         canary.watch(launch.models.configs)
@@ -294,7 +294,7 @@ class TritonServer:
             delay = min(2 * delay, self.settings.max_delay_s)
             try:
                 self._start_server(launch)
-            except (BackendUnavailable, OSError) as error:
+            except (ChoreoError, OSError) as error:
                 _LOG.warning("the Triton server did not come back, next attempt in %.1f s: %s", delay, error)
             else:
                 self.restarts += 1

@@ -368,6 +368,30 @@ class TestTritonEngine:
 
         without_hanging(run())
 
+    def test_a_list_that_was_on_its_way_when_models_changed_is_not_believed(self) -> None:
+        async def run() -> None:
+            triton, go, asked = FakeTriton(), asyncio.Event(), asyncio.Event()
+            config = triton.ModelConfig
+
+            async def slowly(request: Any, context: Any) -> Any:
+                answer = await config(request, context)
+                asked.set()
+                await go.wait()
+                return answer
+
+            triton.ModelConfig = slowly  # type: ignore[method-assign]
+            async with engine_over(triton) as engine:
+                first = asyncio.create_task(engine.models())
+                await asked.wait()
+                triton.specs = (SPEC, OTHER)
+                await engine.forget_models()
+                second = asyncio.create_task(engine.models())
+                go.set()
+                assert list(await first) == ["tiny"]
+                assert list(await second) == ["other", "tiny"]
+
+        without_hanging(run())
+
     def test_a_model_that_came_later_is_asked_for_at_once(self) -> None:
         async def run() -> None:
             triton = FakeTriton(OTHER)
