@@ -17,7 +17,10 @@ from tiny_generator import tiny_inputs, tiny_repository, tiny_spec, write_graphs
 from tritonclient.grpc import model_config_pb2
 
 from export.engine_options import EngineOptions
-from export.repository import Profile, RepositorySettings, write_config, write_repository
+from export.model_config import Profile, RepositorySettings
+from export.repository import write_config, write_generator
+
+KEY = tiny_spec().key("denoiser")
 
 
 @dataclass
@@ -75,7 +78,7 @@ def fake_backend_utils() -> ModuleType:
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    return served(tiny_repository(tmp_path / "model_repo") / "denoiser", monkeypatch)
+    return served(tiny_repository(tmp_path / "model_repo") / KEY, monkeypatch)
 
 
 def served(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -163,12 +166,12 @@ def test_the_compiled_engine_next_to_the_graph(tmp_path: Path, runtime: str, mon
     denoiser, spec = small_denoiser()
     graphs, root = write_graphs(tmp_path / "graphs", spec), tmp_path / "model_repo"
     settings = RepositorySettings(engine=EngineOptions(runtime="auto" if " " in runtime else runtime))
-    beside = build_denoiser(denoiser, spec, tmp_path / "native").files
-    write_repository(root, spec, graphs, settings=settings, beside={"denoiser": beside})
+    engine = build_denoiser(denoiser, spec, tmp_path / "native").files
+    write_generator(root, spec, graphs, settings=settings, extra_files={"denoiser": engine})
     if runtime == "another processor":
-        manifest = root / "denoiser" / "1" / "native.json"
+        manifest = root / spec.key("denoiser") / "1" / "native.json"
         manifest.write_text(manifest.read_text().replace('"avx', '"not-avx').replace('"asimd', '"not-asimd'))
-    model = served(root / "denoiser", monkeypatch)
+    model = served(root / spec.key("denoiser"), monkeypatch)
     inputs = [some_inputs(spec, rows, x=np.abs) for rows in (2, 3)]
     compiled = runtime in ("auto", "native")
     for given, response in zip(inputs, model.execute([Request(each) for each in inputs]), strict=True):
@@ -182,8 +185,8 @@ def test_the_compiled_engine_next_to_the_graph(tmp_path: Path, runtime: str, mon
 def test_a_compiled_engine_that_is_wanted_and_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tiny_repository(tmp_path / "model_repo")
     settings = RepositorySettings(engine=EngineOptions(runtime="native"))
-    write_config(root, tiny_spec(), "denoiser", Profile.CPU, settings)
-    model = served(root / "denoiser", monkeypatch)
+    write_config(root, tiny_spec(), tiny_spec().graph("denoiser"), Profile.CPU, settings)
+    model = served(root / KEY, monkeypatch)
     assert output(model.execute([request(1)])[0]).shape == (1, 8, 4)
     assert "ONNX Runtime is used" in sys.modules["triton_python_backend_utils"].log[0]
 

@@ -13,12 +13,15 @@ from tiny_generator import write_graphs
 
 from choreo.errors import InvalidArtifact
 from export.engine_options import EngineOptions, Runtime
+from export.model_config import Profile, RepositorySettings
 from export.native.loader import MANIFEST
-from export.repository import Profile, RepositorySettings, write_config, write_repository
+from export.repository import write_config, write_generator
 from export.sessions import open_session
-from serving.engines.local import OnnxEngine
+from export.triton_config import TritonModelConfig
+from serving.engines.local import LocalEngine
 
 SPEC = small_denoiser()[1]
+KEY = SPEC.key("denoiser")
 
 
 @pytest.fixture(scope="module")
@@ -26,14 +29,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     package = build_denoiser(*small_denoiser(), folder / "native")
     root = folder / "model_repo"
-    written = write_repository(root, SPEC, write_graphs(folder / "graphs", SPEC), beside={"denoiser": package.files})
-    assert {root / "denoiser" / "1" / file.name for file in package.files} <= set(written)
+    written = write_generator(
+        root, SPEC, write_graphs(folder / "graphs", SPEC), extra_files={"denoiser": package.files}
+    )
+    assert {root / KEY / "1" / file.name for file in package.files} <= set(written)
     return root
 
 
 def evaluated(root: Path, options: EngineOptions) -> str:
     inputs = some_inputs(SPEC, 5, x=np.abs)
-    (out,) = open_session(root / "denoiser" / "1" / "model.onnx", options).run(["x0"], inputs)
+    (out,) = open_session(root / KEY / "1" / "model.onnx", options).run(["x0"], inputs)
     return which(inputs, out)
 
 
@@ -57,7 +62,7 @@ class TestChoice:
     def test_an_engine_for_another_processor(
         self, root: Path, runtime: Runtime, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        manifest = root / "denoiser" / "1" / MANIFEST
+        manifest = root / KEY / "1" / MANIFEST
         before = manifest.read_text()
         manifest.write_text(json.dumps(json.loads(before) | {"cpu_flags": ["avx4096"]}))
         try:
@@ -71,16 +76,15 @@ class TestChoice:
         inputs = some_inputs(SPEC, 7, x=np.abs)
 
         async def infer() -> np.ndarray:
-            engine = OnnxEngine(root)
+            engine = LocalEngine(root)
             try:
-                return (await engine.infer("denoiser", inputs))["x0"]
+                return (await engine.infer(KEY, inputs))["x0"]
             finally:
                 await engine.close()
 
         assert which(inputs, asyncio.run(infer())) == "native"
-        write_config(
-            root, SPEC, "denoiser", Profile.CPU, RepositorySettings(engine=EngineOptions(runtime="onnxruntime"))
-        )
+        other = RepositorySettings(engine=EngineOptions(runtime="onnxruntime"))
+        write_config(root, SPEC, SPEC.graph("denoiser"), Profile.CPU, other)
         assert which(inputs, asyncio.run(infer())) == "onnxruntime"
 
 
@@ -92,24 +96,27 @@ def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path, monkeypat
     from serving.triton.supervisor import TritonServer, TritonSettings
 
     package, root = build_denoiser(*small_denoiser(), tmp_path / "native"), tmp_path / "model_repo"
-    write_repository(root, SPEC, write_graphs(tmp_path / "graphs", SPEC), beside={"denoiser": package.files})
+    write_generator(root, SPEC, write_graphs(tmp_path / "graphs", SPEC), extra_files={"denoiser": package.files})
     inputs = some_inputs(SPEC, 5, x=np.abs)
 
     async def remote(url: str) -> np.ndarray:
         engine = TritonEngine([url])
         try:
-            return (await engine.infer("denoiser", inputs))["x0"]
+            return (await engine.infer(KEY, inputs))["x0"]
         finally:
             await engine.close()
 
-    monkeypatch.setattr("serving.triton.supervisor.for_this_machine", lambda repository, configs, folder: repository)
+    def link_as_exported(repository: Path, config: TritonModelConfig, folder: Path) -> None:
+        (folder / config.name).symlink_to(repository / config.name, target_is_directory=True)
+
+    monkeypatch.setattr("serving.triton.served_models.link_model", link_as_exported)
     with TritonServer(root, TritonSettings(canary_period_s=3600, shared_memory_mib=2)) as server:
         assert which(inputs, asyncio.run(remote(server.grpc_url))) == "native"
 
 
 def test_without_a_compiled_engine(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = tmp_path / "model_repo"
-    write_repository(root, SPEC, write_graphs(tmp_path / "graphs", SPEC))
+    write_generator(root, SPEC, write_graphs(tmp_path / "graphs", SPEC))
     with caplog.at_level(logging.WARNING):
         assert evaluated(root, EngineOptions()) == "onnxruntime"
         assert not caplog.records

@@ -12,19 +12,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tiny_generator import tiny_inputs, tiny_repository, tiny_spec, write_graphs
+from tiny_generator import GRAPHS, tiny_inputs, tiny_repository, tiny_spec, write_graphs
 from typer.testing import CliRunner
 
 from choreo.errors import InvalidArtifact, InvalidInput
-from choreo.generators.spec import ModelSpec
+from choreo.generators.spec import GraphSpec
+from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
+from choreo.models.conditioner import ConditionerConfig
 from export import build, tuning
-from export.build import RECORD, build_repository
+from export.build import build_repository
 from export.engine_options import EngineOptions
+from export.model_config import Profile, RepositorySettings
 from export.onnx_graphs import ExportedGraph
-from export.repository import GRAPHS, Profile, RepositorySettings, read_configs, write_config
+from export.repository import read_configs, record_name, write_config
 from export.tuning import Comparison, Machine, Sample, Tuning, best_batch, compare, contenders, is_better, joined, tune
 
 TUNED = EngineOptions(instances=1, batch_rows=8)
+KEY, CONDITIONER_KEY = tiny_spec().key("denoiser"), tiny_spec().key("conditioner")
+RECORD = record_name("tiny")
 
 EVERY_KIND = [
     EngineOptions(instances=instances, intra_op_threads=threads) for instances in (0, 1, 2) for threads in (0, 1, 3)
@@ -158,7 +163,8 @@ class TestChoice:
 
 def test_measuring_alternates_and_ends(tmp_path: Path) -> None:
     spec, done = tiny_spec(), []
-    found = tune(write_graphs(tmp_path, spec)["denoiser"], spec, 4, done.append, seconds=1e-3)
+    graph = spec.graph("denoiser").model_copy(update={"max_rows": 4})
+    found = tune(write_graphs(tmp_path, spec)["denoiser"], graph, done.append, seconds=1e-3)
     assert len(found.screened) == len(contenders()) - 1
     assert all(c.rounds == 5 and c.speed > 0 and c.cpu > 0 for c in found.screened)
     assert sorted(found.rows_per_s) == [1, 2, 4]
@@ -176,7 +182,8 @@ def test_a_busy_machine_causes_a_warning(
     monkeypatch.setattr("os.getloadavg", lambda: (load * Machine.here().cores, 0.0, 0.0))
     with caplog.at_level(logging.WARNING):
         spec = tiny_spec()
-        found = tune(write_graphs(tmp_path, spec)["denoiser"], spec, 1, lambda done: None, seconds=1e-3)
+        graph = spec.graph("denoiser").model_copy(update={"max_rows": 1})
+        found = tune(write_graphs(tmp_path, spec)["denoiser"], graph, lambda done: None, seconds=1e-3)
     assert found.load == pytest.approx(load)
     assert ("busy" in caplog.text) is warned
 
@@ -184,7 +191,7 @@ def test_a_busy_machine_causes_a_warning(
 def test_a_graph_that_cannot_be_loaded_is_typed(tmp_path: Path) -> None:
     (tmp_path / "denoiser.onnx").write_bytes(b"broken")
     with pytest.raises(InvalidArtifact, match=r"denoiser\.onnx"):
-        tune(tmp_path / "denoiser.onnx", tiny_spec(), 1, lambda done: None, seconds=1e-3)
+        tune(tmp_path / "denoiser.onnx", tiny_spec().graph("denoiser"), lambda done: None, seconds=1e-3)
 
 
 @pytest.fixture
@@ -192,16 +199,23 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Of a generator that is loaded and exported as the tiny one."""
     folder = tmp_path / "checkpoint"
     folder.mkdir()
-    (folder / "config.json").write_text("{}")
+    config = UNetGeneratorConfig(
+        spec=tiny_spec(),
+        conditioner=ConditionerConfig(window=8, music_dim=6, text_dim=7, context_dim=5, num_heads=1),
+        denoiser=UNetConfig(channels=4, context_dim=5),
+        music_mean=(0.0,) * 6,
+        music_std=(1.0,) * 6,
+    )
+    (folder / "config.json").write_text(config.model_dump_json())
     (folder / "model.safetensors").write_bytes(b"weights")
 
-    def fake_export(generator: Any, scratch: Path, precision: Any, fused: bool) -> list[ExportedGraph]:
-        graphs = write_graphs(scratch, generator.spec)
+    def fake_export(network: Any, scratch: Path, precision: Any, fused: bool) -> list[ExportedGraph]:
+        graphs = write_graphs(scratch, network.spec)
         return [ExportedGraph(name, graphs[name], {1: 1e-6}) for name in GRAPHS]
 
     monkeypatch.setattr(build, "load_generator", lambda path: SimpleNamespace(spec=tiny_spec()))
     monkeypatch.setattr(build, "export_graphs", fake_export)
-    monkeypatch.setattr(build, "_native", lambda *_: ())
+    monkeypatch.setattr(build, "_native", lambda *_: {})
     return folder
 
 
@@ -210,14 +224,14 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "model_repo"
 
 
-def fake_tune(graph: Path, spec: ModelSpec, max_batch: int) -> Tuning:
+def fake_tune(graph: Path, spec: GraphSpec) -> Tuning:
     assert graph.is_file()
-    assert (spec, max_batch) == (tiny_spec(), 32)
+    assert spec == tiny_spec().graph("denoiser")
     return fake_measurement()
 
 
 def served(root: Path) -> EngineOptions:
-    return EngineOptions.from_parameters(read_configs(root)["denoiser"].parameters)
+    return EngineOptions.from_parameters(read_configs(root)[KEY].parameters)
 
 
 class TestExport:
@@ -225,8 +239,8 @@ class TestExport:
         built = build_repository(checkpoint, root)
         assert built.tuning is None
         assert "tuning" not in json.loads((root / RECORD).read_text())
-        for graph, config in read_configs(root).items():
-            expected = EngineOptions(instances=1 if graph == "conditioner" else 0)
+        for key, config in read_configs(root).items():
+            expected = EngineOptions(instances=1 if key == CONDITIONER_KEY else 0)
             assert expected.parameters().items() <= config.parameters.items()
             assert config.instance_groups[0].count == expected.instance_count()
 
@@ -236,7 +250,7 @@ class TestExport:
         assert built.reused
         assert built.tuning == fake_measurement()
         assert served(root) == TUNED
-        conditioner = EngineOptions.from_parameters(read_configs(root)["conditioner"].parameters)
+        conditioner = EngineOptions.from_parameters(read_configs(root)[CONDITIONER_KEY].parameters)
         assert conditioner == EngineOptions(instances=1)
         record = json.loads((root / RECORD).read_text())["tuning"]
         assert Tuning.model_validate(record) == built.tuning
@@ -250,12 +264,12 @@ class TestExport:
         if how == "exporter":
             monkeypatch.setattr(build, "_fingerprint", lambda *_: "another exporter")
         elif how == "graph":
-            (root / "denoiser" / "1" / "model.onnx").unlink()
+            (root / KEY / "1" / "model.onnx").unlink()
         elif how == "config":
-            write_config(root, tiny_spec(), "denoiser", Profile.CPU, RepositorySettings())
+            write_config(root, tiny_spec(), tiny_spec().graph("denoiser"), Profile.CPU, RepositorySettings())
         elif how == "killed":
             with monkeypatch.context() as patch:
-                patch.setattr(build, "write_repository", fail)
+                patch.setattr(build, "write_generator", fail)
                 with pytest.raises(OSError, match="killed"):
                     build_repository(checkpoint, root, force=True)
         elif how == "profile":
@@ -323,18 +337,18 @@ def fail(*_: Any, **__: Any) -> Any:
 def test_triton_serves_with_the_options(tmp_path: Path, options: EngineOptions) -> None:
     import asyncio
 
-    from serving.engines.local import OnnxEngine
+    from serving.engines.local import LocalEngine
     from serving.engines.triton import TritonEngine
     from serving.triton.supervisor import TritonServer, TritonSettings
 
     root, spec = tiny_repository(tmp_path / "model_repo"), tiny_spec()
-    write_config(root, spec, "denoiser", Profile.CPU, RepositorySettings(engine=options))
+    write_config(root, spec, spec.graph("denoiser"), Profile.CPU, RepositorySettings(engine=options))
     inputs = tiny_inputs(spec, "denoiser", 5)
 
     async def both(url: str) -> list[Any]:
-        engines = [TritonEngine([url]), OnnxEngine(root)]
+        engines = [TritonEngine([url]), LocalEngine(root)]
         try:
-            return [(await engine.infer("denoiser", inputs))["x0"] for engine in engines]
+            return [(await engine.infer(KEY, inputs))["x0"] for engine in engines]
         finally:
             for engine in engines:
                 await engine.close()

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from native_engine import build_denoiser, needs_compiler, small_denoiser, some_inputs, torch_rows
 
+from choreo.diffusion.parameters import DiffusionParameters
+from choreo.diffusion.schedule import Prediction
 from choreo.generators.checkpoint import load_generator
-from choreo.generators.spec import Prediction
 from export.native import loader
 from export.native.loader import NativeSession
 
@@ -151,7 +152,8 @@ def test_nan_stays_in_its_row(shipped: Any, name: str) -> None:
 def test_timesteps_are_clamped_to_their_range(shipped: Any, t: float) -> None:
     _, spec, folder = shipped
     session, inputs = NativeSession(folder), some_inputs(spec, 2)
-    held = inputs | {"t": np.full((2, 1), 0 if t < 0 else spec.num_train_timesteps - 1, np.float32)}
+    last = DiffusionParameters.of(spec).num_train_timesteps - 1
+    held = inputs | {"t": np.full((2, 1), 0 if t < 0 else last, np.float32)}
     assert np.array_equal(evaluate(session, inputs | {"t": np.full((2, 1), t, np.float32)}), evaluate(session, held))
 
 

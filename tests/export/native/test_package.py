@@ -254,8 +254,8 @@ class TestCompilers:
 
 
 def lowered(module: torch.nn.Module, lowering: str = "unet", outputs: dict[str, Shape] | None = None) -> Program:
-    spec = small_denoiser()[1]
-    return lower(module, spec.denoiser_inputs(), outputs or spec.denoiser_outputs(), 16, lowering)
+    graph = small_denoiser()[1].graph("denoiser")
+    return lower(module, graph.input_shapes, outputs or graph.output_shapes, 16, lowering)
 
 
 def lower_double(module: torch.nn.Module, program: Program) -> None:
