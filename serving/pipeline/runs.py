@@ -72,6 +72,8 @@ class RunService:
         """End a run, wherever it has got to; one that has ended stays as it is."""
         run.task.cancel()
         await asyncio.gather(run.task, return_exceptions=True)
+        if run.task.cancelled():
+            run.state = RunState.CANCELLED  # one that had not begun has noticed nothing
 
     async def _do(self, run: Run[T], work: Callable[[MotionRequest], Awaitable[T]], url: str | None) -> T:
         deadline = run.request.deadline

@@ -82,10 +82,11 @@ class LocalPipeline(Pipeline):
 
     def _made(self, stack: AsyncExitStack) -> Stages:
         settings = self._settings
-        encoder, finisher = Encoder(settings), Finisher()
+        encoder = Encoder(settings)
+        stack.callback(encoder.close)
+        finisher = Finisher()
+        stack.callback(finisher.close)
         cache = ContextCache(settings.context_cache_bytes)
         sampler = Sampler(self.engine, executor(settings), cache, settings.sampler_concurrency)
-        stack.callback(encoder.close)
-        stack.callback(finisher.close)
         stack.push_async_callback(sampler.close)
         return Stages(encoder, self._retriever, sampler, finisher)

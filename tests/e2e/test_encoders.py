@@ -8,6 +8,7 @@ import asyncio
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,12 @@ import httpx
 import numpy as np
 import pytest
 import yaml
-from choreo.motion.formats.files import encode
 from numpy.typing import NDArray
 from rich.console import Console
 from tiny_jukebox import jukebox_python, save_tiny_jukebox
 from tiny_text_encoders import save_tiny_clip, save_tiny_t5
 
 from choreo.data.synthetic.dances import MOVES, synthesize_dance
-from choreo.generators.spec import ModelSpec
 from choreo.motion.formats.npz import read_npz, write_npz
 from choreo.music.synth import synthesize_song, write_wav
 from choreo.training.recipe import load_recipe
@@ -30,14 +29,11 @@ from choreo.training.run import train
 from export.build import build_repository
 from export.repository import read_spec
 from serving.cli.build_phrases import BuildOptions, build
-from serving.engines.local import OnnxEngine
+from serving.engines.local import LocalEngine
 from serving.http.ingress import create_app
-from serving.pipeline.contracts import LibraryFacts, MotionFile, SamplingResult
-from serving.pipeline.request import MotionRequest
 from serving.ray.app import Server
 from serving.settings import Settings
-from serving.stages.local import LocalStages
-from serving.stages.retriever import Retriever
+from serving.stages.local import LocalPipeline
 from serving.triton.supervisor import TritonServer
 
 pytestmark = pytest.mark.e2e
@@ -49,27 +45,6 @@ DENOISER = {
 }  # fmt: skip
 SAVE: Mapping[str, Callable[[Path], None]] = {"clip": save_tiny_clip, "t5": save_tiny_t5}
 RECORDINGS = 14
-
-
-class ServedStages(LocalStages):
-    """The stages of this process with what the ingress asks for in addition."""
-
-    def __init__(self, engine: OnnxEngine, settings: Settings, retriever: Retriever) -> None:
-        super().__init__(engine, settings, retriever)
-        self._engine, self._library = engine, retriever
-
-    async def models(self) -> dict[str, ModelSpec]:
-        return await self._engine.specs()
-
-    async def library(self) -> LibraryFacts | None:
-        return await self._library.library()
-
-    async def deliver(self, job: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
-        motion, _ = await self.finish(job, sampled, meta)
-        return MotionFile(await asyncio.to_thread(encode, motion, job.format), {"finish": 0.0, "render": 0.0})
-
-    async def ready(self) -> None:
-        """Everything is in this process."""
 
 
 def export(folder: Path, data: Path | None = None, conditioner: dict[str, int] | None = None, **fields: Any) -> Path:
@@ -90,16 +65,15 @@ def ask(
 
     async def run() -> list[httpx.Response]:
         settings = Settings(model_repo=repository, phrases=phrases)
-        engine, retriever = OnnxEngine(repository, threads=1), Retriever(phrases)
-        stages = ServedStages(engine, settings, retriever)
-        transport = httpx.ASGITransport(create_app(settings, stages))
-        try:
-            async with httpx.AsyncClient(transport=transport, base_url="http://choreo.test", timeout=120) as client:
-                return [await client.request("POST" if given else "GET", path, **given) for path, given in requests]
-        finally:
-            await stages.close()
-            retriever.close()
-            await engine.close()
+        async with AsyncExitStack() as exits:
+            engine = LocalEngine(repository, threads=1)
+            exits.push_async_callback(engine.close)
+            pipeline = LocalPipeline(engine, settings)
+            exits.push_async_callback(pipeline.close)
+            transport = httpx.ASGITransport(create_app(settings, pipeline.stages))
+            client = httpx.AsyncClient(transport=transport, base_url="http://choreo.test", timeout=120)
+            await exits.enter_async_context(client)
+            return [await client.request("POST" if given else "GET", path, **given) for path, given in requests]
 
     return asyncio.run(run())
 
@@ -129,7 +103,7 @@ def test_a_text_encoder_from_the_recipe_to_the_dance(
     SAVE[name](tmp_path / "weights")
     monkeypatch.setenv(f"CHOREO_{name.upper()}_WEIGHTS", str(tmp_path / "weights"))
     repository = export(tmp_path, text_encoder=name, conditioner={"text_dim": 768})
-    spec = read_spec(repository)
+    spec = read_spec(repository, "named")
     assert (spec.text_encoder, spec.text_dim, spec.music_encoder, spec.music_dim) == (name, 768, "dsp35", 35)
     moves = tmp_path / "moves"
     moves.mkdir()
@@ -189,7 +163,7 @@ def test_the_documents_configuration_dances_to_precomputed_features(
     wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("CHOREO_JUKEBOX_PYTHON", raising=False)
-    spec = read_spec(wide)
+    spec = read_spec(wide, "named")
     assert (spec.music_encoder, spec.music_dim, spec.text_encoder, spec.text_dim) == ("jukebox", 4800, "clip", 768)
     requests = [
         form({"features": features()}, format="npz"),

@@ -1,6 +1,6 @@
 import numpy as np
 
-from serving.stages.context_cache import ContextCache, row_key
+from serving.stages.context_cache import ContextCache
 
 ROW = {"context": np.ones((50, 4), np.float32)}
 SIZE = ROW["context"].nbytes
@@ -21,8 +21,13 @@ def test_without_memory_nothing_is_kept() -> None:
     assert cache.get(b"a") is None
 
 
-def test_a_key_is_of_one_row_and_of_its_model() -> None:
-    inputs = {"text": np.array([[1.0], [1.0], [2.0]], np.float32), "has_text": np.ones((3, 1), np.float32)}
-    keys = [row_key(inputs, row, "one") for row in range(3)]
-    assert keys[0] == keys[1] != keys[2]
-    assert row_key(inputs, 0, "two") != keys[0]
+def test_rows_of_another_revision_are_not_taken_and_share_the_memory() -> None:
+    cache = ContextCache(2 * SIZE)
+    first, second = cache.revision(1), cache.revision(2)
+    first.put(b"a", ROW)
+    assert cache.revision(1).get(b"a") is ROW
+    assert second.get(b"a") is None
+    second.put(b"a", ROW)
+    second.put(b"b", ROW)
+    assert first.get(b"a") is None
+    assert second.get(b"a") is ROW

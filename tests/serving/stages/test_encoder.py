@@ -1,8 +1,11 @@
 """The encoding stage: the encoders that a model names, at their own sampling rate, and songs that repeat."""
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +16,19 @@ from tiny_text_encoders import save_tiny_clip
 import choreo.music.jukebox
 import serving.stages.encoder
 from choreo.errors import InvalidInput, MissingDependency
-from choreo.generators.spec import ModelSpec
+from choreo.generators.spec import GeneratorSpec
+from choreo.generators.unet.graphs import unet_spec
 from choreo.music.audio import Audio
 from choreo.music.encoded import MusicFeatures, precomputed
 from choreo.music.synth import synthesize_song, write_wav
+from serving.pipeline.contracts import EncodedRequest
 from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
 from serving.settings import Settings
 from serving.stages.encoder import Encoder
 
-SPEC = ModelSpec(name="m", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
-WIDE = SPEC.model_copy(update={"music_encoder": "jukebox", "music_dim": 4800, "text_encoder": "clip", "text_dim": 768})
+STATISTICS: Any = {"context_dim": 8, "mean": (0.0,) * 66, "std": (1.0,) * 66}
+SPEC = unet_spec("m", **STATISTICS)
+WIDE = unet_spec("m", music_encoder="jukebox", music_dim=4800, text_encoder="clip", text_dim=768, **STATISTICS)
 
 
 class FakeJukebox:
@@ -56,19 +62,29 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return rates
 
 
-def job(audio: bytes | None = None, features: np.ndarray | None = None, text: str | None = None) -> MotionRequest:
-    request = validated_request(parse_fields({"text_prompt": text or "x"}), Attachments(), Settings())
-    return MotionRequest(**(vars(request) | {"audio": audio, "features": features, "text": text}))
+def request(audio: bytes | None = None, features: np.ndarray | None = None, text: str | None = None) -> MotionRequest:
+    made = validated_request(parse_fields({"text_prompt": text or "x"}), Attachments(), Settings())
+    return replace(made, audio=audio, features=features, text=text)
+
+
+def encode(encoder: Encoder, wanted: MotionRequest, spec: GeneratorSpec = SPEC) -> EncodedRequest:
+    return asyncio.run(encoder.encode(wanted, spec))
+
+
+@pytest.fixture
+def encoder() -> Iterator[Encoder]:
+    with closing(Encoder(Settings())) as made:
+        yield made
 
 
 def test_a_model_gets_vectors_of_the_encoders_that_it_names(
-    song: bytes, decoded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    encoder: Encoder, song: bytes, decoded: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_tiny_clip(tmp_path)
     monkeypatch.setenv("CHOREO_CLIP_WEIGHTS", str(tmp_path))
     monkeypatch.setattr(choreo.music.jukebox, "JukeboxEncoder", FakeJukebox)
-    encoder = Encoder(Settings())
-    wide, narrow = (encoder.encode(job(song, text="a slow waltz"), spec) for spec in (WIDE, SPEC))
+    encoded = [encode(encoder, request(song, text="a slow waltz"), spec) for spec in (WIDE, SPEC)]
+    wide, narrow = (one.conditioning for one in encoded)
     assert decoded == [44_100, 15_360]
     assert wide.music is not None
     assert narrow.music is not None
@@ -77,39 +93,42 @@ def test_a_model_gets_vectors_of_the_encoders_that_it_names(
     assert wide.text is not None
     assert narrow.text is not None
     assert (wide.text.shape, narrow.text.shape) == ((768,), (384,))
-    assert (wide.text_encoder, narrow.text_encoder) == ("clip", "minilm")
-    assert wide.tempo == pytest.approx(120, rel=0.05)
-    np.testing.assert_allclose(wide.rhythm[:, 3], narrow.rhythm[:, 3])
+    assert [one.text_encoder for one in encoded] == ["clip", "minilm"]
+    assert encoded[0].tempo == pytest.approx(120, rel=0.05)
+    np.testing.assert_allclose(wide.onset, narrow.onset)
 
 
 @pytest.mark.parametrize(("spec", "columns"), [(SPEC, 4800), (WIDE, 35)])
-def test_features_of_another_width_are_refused(spec: ModelSpec, columns: int) -> None:
+def test_features_of_another_width_are_refused(encoder: Encoder, spec: GeneratorSpec, columns: int) -> None:
     with pytest.raises(InvalidInput, match=f"the model takes {spec.music_dim} columns, got {columns}") as caught:
-        Encoder(Settings()).encode(job(features=np.zeros((90, columns), np.float32)), spec)
+        encode(encoder, request(features=np.zeros((90, columns), np.float32)), spec)
     assert caught.value.field == "features"
 
 
-def test_an_encoder_that_is_not_here_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_encoder_that_is_not_here_is_said_to_be_missing(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("CHOREO_CLIP_WEIGHTS", str(tmp_path))
-    encoder = Encoder(Settings())
-    for ask in (lambda: encoder.warm_up(WIDE), lambda: encoder.encode(job(text="a"), WIDE)):
-        with pytest.raises(MissingDependency, match="CHOREO_CLIP_WEIGHTS"):
-            ask()
+    with pytest.raises(MissingDependency, match="CHOREO_CLIP_WEIGHTS"):
+        asyncio.run(encoder.warm_up(WIDE))
+    with pytest.raises(MissingDependency, match="CHOREO_CLIP_WEIGHTS"):
+        encode(encoder, request(text="a"), WIDE)
 
 
-def test_songs_that_repeat_are_decoded_once(song: bytes, decoded: list[int]) -> None:
-    encoder = Encoder(Settings())
-    first, second = (encoder.encode(job(song), SPEC) for _ in range(2))
-    assert first.music is second.music
+def test_songs_that_repeat_are_decoded_once(encoder: Encoder, song: bytes, decoded: list[int]) -> None:
+    first, second = (encode(encoder, request(song)).conditioning.music for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert np.shares_memory(first, second)
     assert len(decoded) == 1
-    without = Encoder(Settings(song_cache_bytes=0))
-    for _ in range(2):
-        without.encode(job(song), SPEC)
+    with closing(Encoder(Settings(song_cache_bytes=0))) as without:
+        for _ in range(2):
+            encode(without, request(song))
     assert len(decoded) == 3
 
 
 def test_equal_songs_at_the_same_time_are_decoded_once(
-    song: bytes, monkeypatch: pytest.MonkeyPatch, decoded: list[int]
+    encoder: Encoder, song: bytes, monkeypatch: pytest.MonkeyPatch, decoded: list[int]
 ) -> None:
     begun, may_end = threading.Event(), threading.Event()
     decode: Callable[..., Audio] = serving.stages.encoder.decode_audio_isolated
@@ -120,20 +139,18 @@ def test_equal_songs_at_the_same_time_are_decoded_once(
         return decode(data, **options)
 
     monkeypatch.setattr(serving.stages.encoder, "decode_audio_isolated", held)
-    encoder = Encoder(Settings())
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(encoder.encode, job(song), SPEC) for _ in range(4)]
+        asked = [pool.submit(encode, encoder, request(song)) for _ in range(4)]
         assert begun.wait(60)
         may_end.set()
-        songs = [conditioning.result(60).music for conditioning in asked]
+        songs = [one.result(60).conditioning.music for one in asked]
     assert len(decoded) == 1
-    assert all(music is songs[0] for music in songs)
+    assert all(np.shares_memory(music, songs[0]) for music in songs)  # type: ignore[arg-type]
 
 
-def test_a_song_that_cannot_be_decoded_is_not_remembered(decoded: list[int]) -> None:
-    encoder = Encoder(Settings())
+def test_a_song_that_cannot_be_decoded_is_not_remembered(encoder: Encoder, decoded: list[int]) -> None:
     for _ in range(2):
         with pytest.raises(InvalidInput) as caught:
-            encoder.encode(job(b"not audio at all"), SPEC)
+            encode(encoder, request(b"not audio at all"))
         assert caught.value.field == "audio"
     assert len(decoded) == 2

@@ -1,4 +1,7 @@
+"""Finished motion, and files of it."""
+
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +11,15 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.formats import Format, encode
 from choreo.motion.formats.npz import read_performance
 from choreo.motion.kinematics import forward_kinematics, heading
+from choreo.motion.performance import Performance
 from choreo.motion.representation import encode as to_features
 from choreo.motion.rotations import yaw
+from choreo.music.synth import synthesize_song, write_wav
 from choreo.postprocess.finish import FinishOptions, finish
 from serving.pipeline.contracts import SamplingResult
 from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
 from serving.settings import Settings
-from serving.stages.finisher import finish_dancers, finish_motion
+from serving.stages.finisher import finish_dancers, finish_request, render
 
 
 def walking(frames: int = 40, seed: int = 0) -> np.ndarray:
@@ -26,27 +31,29 @@ def walking(frames: int = 40, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
-def job() -> MotionRequest:
+def waltz() -> MotionRequest:
     return validated_request(parse_fields({"text_prompt": "a waltz"}), Attachments(), Settings())
 
 
 def sampled(positions: np.ndarray) -> SamplingResult:
     features, _ = to_features(positions, 30)
-    return SamplingResult(features.astype(np.float32), "fake", {})
+    return SamplingResult(features.astype(np.float32), "fake", 30, {})
 
 
-def test_a_dance_begins_at_the_origin_and_faces_the_camera(job: MotionRequest) -> None:
-    motion, before_lock = finish_motion(job, sampled(walking()), 30, {"seed": 3})
-    assert motion.positions.shape == before_lock.shape == (40, 22, 3)
+def test_a_dance_begins_at_the_origin_and_faces_the_camera(waltz: MotionRequest) -> None:
+    performance, before_lock = finish_request(waltz, sampled(walking()), {"seed": 3})
+    motion = performance.single()
+    assert motion.positions.shape == before_lock[0].shape == (40, 22, 3)
     assert np.abs(motion.positions[0, 0, [0, 2]]).max() < 0.05
     assert abs(heading(motion.positions[:1])[0]) < 0.1
-    assert list(motion.meta) == ["seed", "fit_residual", "postprocess"]
-    assert motion.meta["postprocess"]["fit_residual"] == motion.meta["fit_residual"]
+    assert list(performance.meta) == ["seed", "fit_residual", "postprocess"]
+    assert performance.meta["postprocess"]["fit_residual"] == performance.meta["fit_residual"]
 
 
-def test_a_dance_goes_on_where_its_start_stood(job: MotionRequest) -> None:
+def test_a_dance_goes_on_where_its_start_stood(waltz: MotionRequest) -> None:
     start = Motion((walking(3) + np.array([5.0, 0, -2.0])).astype(np.float32))
-    motion, _ = finish_motion(replace(job, start=start), sampled(walking()), 30, {})
+    performance, _ = finish_request(replace(waltz, start=start), sampled(walking()), {})
+    motion = performance.single()
     assert np.abs(motion.positions[0, 0] - start.positions[0, 0])[[0, 2]].max() < 0.1
 
 
@@ -77,3 +84,17 @@ def test_a_second_dancer_that_is_not_finite_is_refused() -> None:
     spoilt[5, 3, 1] = np.inf
     with pytest.raises(NonFiniteOutput, match="frame 5"):
         finish_dancers([walking(), spoilt], 30, FinishOptions(), {})
+
+
+def test_a_film_has_the_song_as_its_sound(tmp_path: Path) -> None:
+    samples, rate, _ = synthesize_song(120.0, 1.0)
+    write_wav(tmp_path / "song.wav", samples, rate)
+    motion = Motion(np.zeros((6, 22, 3), np.float32))
+    film = render(Performance.solo(motion), Format.MP4, (tmp_path / "song.wav").read_bytes(), "a title")
+    assert film[4:8] == b"ftyp"
+    assert b"mp4a" in film
+    assert b"mp4a" not in render(Performance.solo(motion), Format.MP4, None, "")
+    with pytest.raises(InvalidInput) as caught:
+        render(Performance.solo(motion), Format.MP4, b"no song", "")
+    assert caught.value.field == "audio"
+    assert str(tmp_path.parent) not in str(caught.value)

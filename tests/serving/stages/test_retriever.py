@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from synthetic_phrases import WordEncoder
 
 from choreo.errors import InvalidArtifact, InvalidInput
+from choreo.generators.base import Conditioning
 from choreo.motion.clip import Motion
-from retrieval.library.embedding import Music
+from retrieval.library.embedding import Music, Query
 from retrieval.library.library import PhraseLibrary
 from retrieval.prior.prior import PRIOR_PHRASES
-from serving.pipeline.contracts import Conditioning, RetrievalResult
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.contracts import EncodedRequest, PhraseQuery, RetrievalResult
+from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
 from serving.stages import retriever as stage
 from serving.stages.library_watch import BROKEN, MISSING
@@ -29,16 +30,16 @@ from serving.stages.retriever import FILTERED, HAS_START, SILENT, Retriever
 MEBIBYTE = 1 << 20
 
 
-def job(text: str | None = "bounce", **fields: Any) -> MotionRequest:
+def wanted(
+    text: str | None = "bounce", num_frames: int = 150, start: Motion | None = None, **fields: Any
+) -> PhraseQuery:
+    """What a request of these fields needs, with a song of 120 beats per minute and an encoder of words."""
     parts = Attachments(audio=None if text else b"a song")
-    return validated_request(parse_fields({"text_prompt": text, **fields}), parts, Settings())
-
-
-def conditioning(text: str | None = "bounce", num_frames: int = 150, **changes: Any) -> Conditioning:
+    request = validated_request(parse_fields({"text_prompt": text, **fields}), parts, Settings())
     vector = None if text is None else WordEncoder().encode([text])[0]
-    rhythm = np.zeros((num_frames, 4), np.float32)
-    base = Conditioning(num_frames, None, rhythm, vector, np.arange(12) / 2, 120.0, None, Music(120.0), "words")
-    return replace(base, **changes)
+    heard = Conditioning(num_frames, text=vector, beats=np.arange(12) / 2)
+    encoded = EncodedRequest(heard, Query(text=vector, music=Music(120.0)), "words", 120.0)
+    return PhraseQuery.of(replace(request, start=start), encoded)
 
 
 def run(
@@ -61,7 +62,7 @@ def ids(retrieved: RetrievalResult) -> list[str]:
 
 def test_a_prior_names_its_phrases_and_its_library(libraries: tuple[Path, Path]) -> None:
     library = PhraseLibrary.open(libraries[0])
-    retrieved = run(libraries[0], lambda r: r.retrieve(job(), conditioning()))
+    retrieved = run(libraries[0], lambda r: r.retrieve(wanted()))
     assert retrieved.prior is not None
     assert retrieved.prior.features.shape == (150, 66)
     assert retrieved.library == library.version
@@ -86,34 +87,34 @@ def test_a_prior_names_its_phrases_and_its_library(libraries: tuple[Path, Path])
 def test_search_shows_what_a_prior_is_made_of(libraries: tuple[Path, Path]) -> None:
     async def test(retriever: Retriever) -> None:
         for variety in (0.0, 0.7):
-            wanted = job(phrase_variety=variety)
-            used = ids(await retriever.retrieve(wanted, conditioning(num_frames=1500)))
-            found = await retriever.search(wanted, conditioning(num_frames=1500), 50)
+            query = wanted(num_frames=1500, phrase_variety=variety)
+            used = ids(await retriever.retrieve(query))
+            found = await retriever.search(query, 50)
             assert found.library is not None
             assert len(found.hits) == found.library.phrases
             assert set(used) <= {hit.phrase.id for hit in found.hits[:PRIOR_PHRASES]}
             assert [hit.rank for hit in found.hits] == list(range(len(found.hits)))
-            assert len((await retriever.search(wanted, conditioning(), 1)).hits) == 1
+            assert len((await retriever.search(query, 1)).hits) == 1
 
     run(libraries[0], test)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "given", "reason"),
+    ("query", "reason"),
     [
-        (job(), {"text": None, "heard": None}, SILENT),
-        (job(), {"text": None, "heard": Music(0.0)}, SILENT),
-        (job(phrase_genre="polka, jig"), {}, FILTERED),
-        (job(phrase_licence="proprietary"), {}, FILTERED),
-        (job(phrase_min_tempo=300.0), {}, FILTERED),
-        (job(phrase_max_tempo=20.0), {}, FILTERED),
-        (replace(job(), start=Motion(np.zeros((9, 22, 3), np.float32))), {}, HAS_START),
+        (replace(wanted(), query=Query()), SILENT),
+        (replace(wanted(), query=Query(music=Music(0.0))), SILENT),
+        (wanted(phrase_genre="polka, jig"), FILTERED),
+        (wanted(phrase_licence="proprietary"), FILTERED),
+        (wanted(phrase_min_tempo=300.0), FILTERED),
+        (wanted(phrase_max_tempo=20.0), FILTERED),
+        (wanted(start=Motion(np.zeros((9, 22, 3), np.float32))), HAS_START),
     ],
 )
 def test_generation_goes_on_without_a_prior_and_says_why(
-    libraries: tuple[Path, Path], wanted: MotionRequest, given: dict[str, Any], reason: str
+    libraries: tuple[Path, Path], query: PhraseQuery, reason: str
 ) -> None:
-    retrieved = run(libraries[0], lambda r: r.retrieve(wanted, replace(conditioning(), **given)))
+    retrieved = run(libraries[0], lambda r: r.retrieve(query))
     assert retrieved.prior is None
     version = PhraseLibrary.open(libraries[0]).version[:12]
     assert retrieved.document() == {"used": False, "reason": reason, "library": version, "coverage": 0.0}
@@ -123,10 +124,10 @@ def test_generation_goes_on_without_a_prior_and_says_why(
 def test_filters_choose_among_phrases(libraries: tuple[Path, Path]) -> None:
     library = PhraseLibrary.open(libraries[1])
     genre = library[0].genre
-    wanted = job(phrase_genre=f"nothing, {genre.upper()}", phrase_licence="Apache-2.0", phrase_min_tempo=100.0)
-    found = run(libraries[1], lambda r: r.search(wanted, conditioning(), 50))
+    query = wanted(phrase_genre=f"nothing, {genre.upper()}", phrase_licence="Apache-2.0", phrase_min_tempo=100.0)
+    found = run(libraries[1], lambda r: r.search(query, 50))
     assert {hit.phrase.genre for hit in found.hits} == {genre}
-    nothing = run(libraries[1], lambda r: r.search(job(phrase_genre="polka"), conditioning(), 50))
+    nothing = run(libraries[1], lambda r: r.search(wanted(phrase_genre="polka"), 50))
     assert (list(nothing.hits), nothing.reason) == ([], FILTERED)
 
 
@@ -139,9 +140,9 @@ def test_without_a_usable_library(tmp_path: Path, libraries: tuple[Path, Path]) 
             with pytest.raises(InvalidInput) as caught:
                 await retriever.require()
             assert caught.value.field == "phrases"
-            assert (await retriever.search(job(), conditioning(), 3)).library is None
+            assert (await retriever.search(wanted(), 3)).library is None
             assert await retriever.library() is None
-            return await retriever.retrieve(job(), conditioning())
+            return await retriever.retrieve(wanted())
 
         document = run(folder, test).document()
         assert document == {"used": False, "reason": reason, "library": None, "coverage": 0.0}
@@ -150,15 +151,15 @@ def test_without_a_usable_library(tmp_path: Path, libraries: tuple[Path, Path]) 
 def test_vectors_of_another_text_encoder_are_not_searched_by(libraries: tuple[Path, Path]) -> None:
     async def test(retriever: Retriever) -> None:
         for other in (
-            conditioning(text_encoder="minilm"),
-            replace(conditioning(), text=np.ones(384, np.float32), text_encoder="words"),
+            replace(wanted(), text_encoder="minilm"),
+            replace(wanted(), query=Query(text=np.ones(384, np.float32))),
         ):
-            retrieved = await retriever.retrieve(job(), other)
+            retrieved = await retriever.retrieve(other)
             assert retrieved.prior is None
             assert "text encoder" in retrieved.reason
             with pytest.raises(InvalidArtifact):
-                await retriever.search(job(), other, 3)
-        by_song = await retriever.retrieve(job(None), replace(conditioning(None), text_encoder="minilm"))
+                await retriever.search(other, 3)
+        by_song = await retriever.retrieve(replace(wanted(None), text_encoder="minilm"))
         assert by_song.prior is not None
         with pytest.raises(InvalidInput):
             await retriever.require(("minilm", 384))
@@ -190,8 +191,8 @@ def test_a_prior_that_was_made_is_the_same_and_made_once(
     libraries: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def test(retriever: Retriever) -> None:
-        first = await retriever.retrieve(job(seed=1), conditioning())
-        again = await retriever.retrieve(job(seed=2), conditioning())
+        first = await retriever.retrieve(wanted(seed=1))
+        again = await retriever.retrieve(wanted(seed=2))
         assert counted.builds == 1
         assert first.prior is not None
         assert again.prior is first.prior
@@ -200,11 +201,11 @@ def test_a_prior_that_was_made_is_the_same_and_made_once(
         assert (first.cache.hit, again.cache.hit) == (False, True)
         assert again.cache.bytes == first.cache.bytes > first.prior.features.nbytes
         assert first.document() == again.document()
-        await retriever.retrieve(job(phrase_variety=0.5), conditioning())
-        await retriever.retrieve(job(), conditioning(num_frames=151))
+        await retriever.retrieve(wanted(phrase_variety=0.5))
+        await retriever.retrieve(wanted(num_frames=151))
         assert counted.builds == 3
         for _ in range(2):
-            nothing = await retriever.retrieve(job(phrase_genre="polka"), conditioning())
+            nothing = await retriever.retrieve(wanted(phrase_genre="polka"))
         assert nothing.cache is not None
         assert nothing.cache.hit
 
@@ -217,7 +218,7 @@ def test_equal_requests_at_a_time_wait_for_one_and_may_leave(
 ) -> None:
     async def test(retriever: Retriever) -> None:
         counted.go.clear()
-        tasks = [asyncio.create_task(retriever.retrieve(job(), conditioning())) for _ in range(4)]
+        tasks = [asyncio.create_task(retriever.retrieve(wanted())) for _ in range(4)]
         assert await asyncio.to_thread(counted.entered.wait, 10)
         tasks[0].cancel()
         await asyncio.wait(tasks[:1])
@@ -225,7 +226,7 @@ def test_equal_requests_at_a_time_wait_for_one_and_may_leave(
         done = await asyncio.gather(*tasks[1:])
         assert counted.builds == 1
         assert len({id(retrieved.prior) for retrieved in done}) == 1
-        again = await retriever.retrieve(job(), conditioning())
+        again = await retriever.retrieve(wanted())
         assert again.prior is done[0].prior
 
     counted = Counted(monkeypatch)
@@ -236,11 +237,9 @@ def test_a_failure_is_told_to_all_and_not_kept(libraries: tuple[Path, Path], mon
     async def test(retriever: Retriever) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(stage, "build_prior", not_finite)
-            outcomes = await asyncio.gather(
-                *(retriever.retrieve(job(), conditioning()) for _ in range(2)), return_exceptions=True
-            )
+            outcomes = await asyncio.gather(*(retriever.retrieve(wanted()) for _ in range(2)), return_exceptions=True)
         assert all(isinstance(outcome, InvalidArtifact) for outcome in outcomes)
-        assert (await retriever.retrieve(job(), conditioning())).prior is not None
+        assert (await retriever.retrieve(wanted())).prior is not None
 
     build = stage.build_prior
 
@@ -260,7 +259,7 @@ def test_with_and_without_a_cache_priors_are_equal_and_within_its_bound(
     limit = 200_000
 
     async def all_of(retriever: Retriever) -> list[RetrievalResult]:
-        return [await retriever.retrieve(job(text), conditioning(text, frames)) for text, frames in asked]
+        return [await retriever.retrieve(wanted(text, frames)) for text, frames in asked]
 
     cached = run(libraries[0], all_of, cache_bytes=limit)
     plain = run(libraries[0], all_of, cache_bytes=0)
@@ -290,7 +289,7 @@ def test_a_swap_under_load_drops_nothing(libraries: tuple[Path, Path], tmp_path:
             nonlocal number
             while seen[-5:] != versions[1:] * 5:
                 number += 1
-                retrieved = await retriever.retrieve(job(f"walk {number}"), conditioning(f"walk {number}"))
+                retrieved = await retriever.retrieve(wanted(f"walk {number}"))
                 assert set(ids(retrieved)) <= phrases[retrieved.library]
                 seen.append(retrieved.library)
                 if len(seen) == 10:
@@ -313,10 +312,10 @@ def test_who_is_inside_finishes_with_the_library_they_began_with(
     old, new = (PhraseLibrary.open(path).version for path in libraries)
 
     async def test(retriever: Retriever) -> None:
-        await retriever.retrieve(job("sway"), conditioning("sway"))
+        await retriever.retrieve(wanted("sway"))
         counted.entered.clear()
         counted.go.clear()
-        inside = asyncio.create_task(retriever.retrieve(job(), conditioning()))
+        inside = asyncio.create_task(retriever.retrieve(wanted()))
         assert await asyncio.to_thread(counted.entered.wait, 10)
         shutil.rmtree(folder)
         shutil.copytree(libraries[1], tmp_path / "part").rename(folder)
@@ -326,7 +325,7 @@ def test_who_is_inside_finishes_with_the_library_they_began_with(
         assert facts.version == new
         counted.go.set()
         assert (await inside).library == old
-        assert (await retriever.retrieve(job(), conditioning())).library == new
+        assert (await retriever.retrieve(wanted())).library == new
 
     counted = Counted(monkeypatch)
     run(folder, test)
@@ -337,7 +336,7 @@ def test_the_event_loop_is_free_while_a_library_is_opened_and_a_prior_is_built(
 ) -> None:
     async def test(retriever: Retriever) -> None:
         loop_thread = threading.get_ident()
-        await retriever.retrieve(job(), conditioning())
+        await retriever.retrieve(wanted())
         assert threads
         assert loop_thread not in threads
 
@@ -359,7 +358,7 @@ def test_the_event_loop_is_free_while_a_library_is_opened_and_a_prior_is_built(
 def test_closing_leaves_no_task_behind(libraries: tuple[Path, Path]) -> None:
     async def inside() -> None:
         retriever = Retriever(libraries[0], MEBIBYTE, 0.001)
-        await retriever.retrieve(job(), conditioning())
+        await retriever.retrieve(wanted())
         assert len(asyncio.all_tasks()) > 1
         retriever.close()
         await asyncio.sleep(0)

@@ -8,7 +8,7 @@ import pytest
 
 from choreo.errors import InvalidInput
 from choreo.music.encoded import precomputed
-from serving.stages.music_query import heard
+from serving.stages.music_query import music_query
 from serving.stages.song_cache import EncodedSong, SongCache, SongKey, size_of
 
 FRAMES = 100
@@ -24,7 +24,7 @@ def encoded(value: float = 0.0, frames: int = FRAMES) -> EncodedSong:
     columns = np.zeros((frames, 35), np.float32)
     columns[:, 0] = value
     song = precomputed(columns)
-    return song, heard(song)
+    return song, music_query(song)
 
 
 def test_songs_are_kept_within_the_bound_the_least_recently_used_goes() -> None:

@@ -33,6 +33,7 @@ from serving.sampling.runner import executor
 from serving.settings import Settings
 from serving.stages.context_cache import ContextCache
 from serving.stages.sampler import Sampler
+from serving.triton.served_models import ServedModels
 from serving.triton.supervisor import TritonServer, TritonSettings
 
 SALSA, WALTZ, TANGO = (tiny_spec(name) for name in ("salsa", "waltz", "tango"))
@@ -84,6 +85,21 @@ def server(root: Path) -> Iterator[TritonServer]:
     with TritonServer(root, QUICK) as server:
         yield server
         assert server.restarts == 0
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    """As many entries as the supervisor has looked at the repository."""
+    looks: list[None] = []
+    follow = ServedModels.follow
+
+    def counted(models: ServedModels, url: str) -> bool:
+        changed = follow(models, url)
+        looks.append(None)
+        return changed
+
+    monkeypatch.setattr(ServedModels, "follow", counted)
+    return looks
 
 
 def ready(server: TritonServer) -> set[str]:
@@ -277,7 +293,7 @@ def test_a_sampler_that_did_not_look_during_a_reload_uses_the_new_contract(serve
     sampling(server, test)
 
 
-def test_an_export_that_is_being_written_is_not_looked_at(server: TritonServer, root: Path) -> None:
+def test_an_export_that_is_being_written_is_not_looked_at(server: TritonServer, root: Path, looked: list[None]) -> None:
     """Its models are swapped in one after the other; half of them would be another generator."""
     with (root / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -286,18 +302,16 @@ def test_an_export_that_is_being_written_is_not_looked_at(server: TritonServer, 
         serve_file = root / "models.json"
         text = serve_file.read_text()
         serve_file.write_text('{"models": []}')
-        looks = Leases(server.leases)
-        for _ in range(20):
-            assert looks.served() is not None
-            assert served(server) == ("salsa", "waltz")
-            time.sleep(0.02)
+        looked.clear()
+        until(lambda: len(looked) > 5)
+        assert served(server) == ("salsa", "waltz")
         serve_file.write_text(text)
     writer.join()
     until(lambda: served(server) == ("salsa", "waltz", "tango"))
 
 
 def test_a_broken_export_is_left_out_and_the_others_go_on(
-    server: TritonServer, root: Path, caplog: pytest.LogCaptureFixture
+    server: TritonServer, root: Path, looked: list[None], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def test(sampler: Sampler) -> None:
         await danced(sampler, "salsa")
@@ -306,7 +320,8 @@ def test_a_broken_export_is_left_out_and_the_others_go_on(
         np.testing.assert_allclose(await danced(sampler), await asyncio.to_thread(here, root, "waltz"), atol=1e-5)
         with pytest.raises(InvalidInput, match="waltz"):
             await danced(sampler, "salsa")
-        await asyncio.sleep(0.5)
+        looked.clear()
+        await asyncio.to_thread(until, lambda: len(looked) > 5)
         refusals = [r for r in caplog.records if r.levelno == logging.ERROR and "salsa is not served" in r.message]
         assert len(refusals) == 1  # it is told once
         await asyncio.to_thread(export, root, SALSA)

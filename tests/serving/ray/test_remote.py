@@ -1,22 +1,17 @@
-"""Calls over deployment handles, with handles that do what a test tells them."""
+"""Replicas and handles derived from a contract, with handles that do what a test tells them."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-import numpy as np
 import pytest
 from ray.exceptions import ActorDiedError, RayTaskError
-from ray.serve.exceptions import BackPressureError, RequestCancelledError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RequestCancelledError
 
 from choreo.errors import BackendUnavailable, InvalidInput
-from retrieval.library.embedding import Music
 from serving.errors import Overloaded
-from serving.pipeline.contracts import Conditioning
-from serving.pipeline.request import Attachments, parse_fields, validated_request
-from serving.ray.handles import HandleStages, call
-from serving.ray.replicas import Failed
-from serving.settings import Settings
+from serving.pipeline.contracts import EncodeStage, FinishStage, RetrieveStage, SampleStage
+from serving.ray.remote import Failed, call, outcome, remote, replica_class, stage_methods
 
 Answer = Callable[[], Coroutine[Any, Any, Any]]
 
@@ -83,6 +78,13 @@ def test_a_full_queue_is_not_asked_again() -> None:
     assert len(method.responses) == 1
 
 
+def test_a_deployment_that_is_down_is_not_asked_again() -> None:
+    method = Method(DeploymentUnavailableError("x"), 3)
+    with pytest.raises(BackendUnavailable, match="down"):
+        asyncio.run(call(method))
+    assert len(method.responses) == 1
+
+
 def test_an_unexpected_error_is_not_asked_again() -> None:
     method = Method(RayTaskError("f", "traceback", ValueError("x")), 3)
     with pytest.raises(RayTaskError):
@@ -117,44 +119,63 @@ class Handle:
         self.__dict__.update(methods)
 
 
-def test_models_are_asked_for_once_in_a_while() -> None:
+CONTRACTS = {
+    EncodeStage: {"encode", "warm_up"},
+    RetrieveStage: {"retrieve", "search", "library", "warm_up"},
+    SampleStage: {"models", "sample", "warm_up"},
+    FinishStage: {"finish", "deliver", "warm_up"},
+}
+
+
+@pytest.mark.parametrize("contract", CONTRACTS)
+def test_a_handle_has_the_methods_of_the_contract_and_passes_arguments_on(contract: type) -> None:
+    assert set(stage_methods(contract)) == CONTRACTS[contract]
+
     async def run() -> None:
-        spec = object()
-        sampler = Handle(models=Method({"a": spec}))
-        stages = HandleStages(Handle(), Handle(), sampler, Handle())  # type: ignore[arg-type]
-        assert await stages.spec(None) is spec
-        assert await stages.spec("a") is spec
-        with pytest.raises(InvalidInput) as caught:
-            await stages.spec("b" * 1000)
-        assert caught.value.field == "model"
-        assert len(str(caught.value)) < 100
+        methods = {name: Method(f"{name} done") for name in CONTRACTS[contract]}
+        stage = remote(contract, Handle(**methods))  # type: ignore[arg-type]
+        for name, method in methods.items():
+            assert await getattr(stage, name)(1, "two") == f"{name} done"
+            assert method.arguments == [(1, "two")]
+        assert not hasattr(stage, "close")
 
     asyncio.run(run())
 
 
-def test_the_retriever_gets_the_query_and_not_the_song() -> None:
+def test_an_error_of_a_stage_crosses_from_replica_to_caller() -> None:
+    class FakeStage:
+        """An encoder that refuses, and one defect."""
+
+        def __init__(self, field: str) -> None:
+            self._field = field
+
+        async def encode(self, request: Any, spec: Any) -> Any:
+            raise InvalidInput(self._field, f"{request} does not fit {spec}")
+
+        async def warm_up(self, spec: Any) -> None:
+            raise ZeroDivisionError
+
     async def run() -> None:
-        job = validated_request(parse_fields({"text_prompt": "x"}), Attachments(audio=b"song"), Settings())
-        music, rhythm = np.ones((60, 4800), np.float32), np.ones((60, 4), np.float32)
-        conditioning = Conditioning(60, music, rhythm, None, np.zeros(0), 120.0, None, Music(120.0))
-        retriever = Handle(retrieve=Method("retrieved"), search=Method("found"))
-        stages = HandleStages(Handle(), retriever, Handle(), Handle())  # type: ignore[arg-type]
-        assert await stages.retrieve(job, conditioning) == "retrieved"
-        assert await stages.search(job, conditioning, 3) == "found"
-        for method in (retriever.retrieve, retriever.search):  # type: ignore[attr-defined]
-            sent_job, sent, *_ = method.arguments[0]
-            assert (sent_job.audio, sent.music, len(sent.rhythm)) == (None, None, 0)
-            assert sent.heard == Music(120.0)
+        replica: Any = replica_class(EncodeStage, FakeStage)("audio")
+        assert type(replica).__name__ == "EncodeStageReplica"
+        answer = await replica.encode("a song", "a spec")
+        assert isinstance(answer, Failed)
+        stage = remote(EncodeStage, Handle(encode=Method(answer), warm_up=Method()))  # type: ignore[arg-type]
+        with pytest.raises(InvalidInput, match="a song does not fit a spec") as caught:
+            await stage.encode("a song", "a spec")
+        assert caught.value.field == "audio"
+        with pytest.raises(ZeroDivisionError):
+            await replica.warm_up("a spec")
 
     asyncio.run(run())
 
 
-def test_ready_means_that_every_stage_answers() -> None:
-    def stages(**sampler: Method) -> HandleStages:
-        handles = [Handle(warm_up=Method(None)) for _ in range(3)]
-        return HandleStages(handles[0], handles[1], Handle(**sampler), handles[2])  # type: ignore[arg-type]
+def test_errors_of_ours_are_returned_and_others_raised() -> None:
+    async def fail(error: Exception) -> None:
+        raise error
 
-    asyncio.run(stages(canary=Method(None), models=Method({"a": None})).ready())
-    down = Method(Failed(BackendUnavailable("Triton")))
-    with pytest.raises(BackendUnavailable):
-        asyncio.run(stages(canary=down, models=Method({"a": None})).ready())
+    answer = asyncio.run(outcome(fail(InvalidInput("audio", "is corrupt"))))
+    assert isinstance(answer, Failed)
+    assert answer.error.args == ("audio", "is corrupt")
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(outcome(fail(ZeroDivisionError())))
