@@ -95,7 +95,7 @@ def test_a_model_gets_vectors_of_the_encoders_that_it_names(
     assert (wide.text.shape, narrow.text.shape) == ((768,), (384,))
     assert [one.text_encoder for one in encoded] == ["clip", "minilm"]
     assert encoded[0].tempo == pytest.approx(120, rel=0.05)
-    np.testing.assert_allclose(wide.onset, narrow.onset)
+    np.testing.assert_allclose(wide.onset, narrow.onset, atol=1e-3)  # decoded at another rate
 
 
 @pytest.mark.parametrize(("spec", "columns"), [(SPEC, 4800), (WIDE, 35)])
