@@ -35,16 +35,8 @@ class TensorConfig(_Part):
     dims: Dims = Field(min_length=1)
 
 
-class QueuePolicy(_Part):
-    """The number of requests that may wait in a queue; 0 is any number."""
-
-    max_queue_size: int = Field(default=0, ge=0, lt=2**32)
-
-
 class DynamicBatching(_Part):
     """The dynamic batcher: it sends what is waiting without delay, up to the maximum batch size."""
-
-    default_queue_policy: QueuePolicy | None = None
 
 
 class InstanceGroup(_Part):
@@ -168,10 +160,6 @@ def _to_message(config: TritonModelConfig) -> Any:
         message.optimization.CopyFrom(_optimization(config.optimization))
     if config.dynamic_batching is not None:
         message.dynamic_batching.SetInParent()
-        policy = config.dynamic_batching.default_queue_policy
-        if policy is not None:
-            message.dynamic_batching.default_queue_policy.SetInParent()
-            message.dynamic_batching.default_queue_policy.max_queue_size = policy.max_queue_size
     return message
 
 
@@ -214,7 +202,7 @@ def _from_message(message: Any) -> TritonModelConfig:
         inputs=tuple(_read_tensor(t) for t in message.input),
         outputs=tuple(_read_tensor(t) for t in message.output),
         optimization=_read_optimization(message.optimization) if message.HasField("optimization") else None,
-        dynamic_batching=_read_batching(message.dynamic_batching) if message.HasField("dynamic_batching") else None,
+        dynamic_batching=DynamicBatching() if message.HasField("dynamic_batching") else None,
         instance_groups=tuple(
             InstanceGroup.model_validate({"kind": _enum_name(g, "kind", "KIND_"), "count": g.count})
             for g in message.instance_group
@@ -255,9 +243,3 @@ def _read_optimization(message: Any) -> Optimization:
         cuda=cuda,
         gpu_accelerators=tuple(Accelerator(name=a.name, parameters=dict(a.parameters)) for a in accelerators),
     )
-
-
-def _read_batching(message: Any) -> DynamicBatching:
-    if not message.HasField("default_queue_policy"):
-        return DynamicBatching()
-    return DynamicBatching(default_queue_policy=QueuePolicy(max_queue_size=message.default_queue_policy.max_queue_size))

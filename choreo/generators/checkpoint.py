@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
@@ -13,10 +12,12 @@ from choreo.errors import InvalidArtifact
 from choreo.files import atomic_write
 from choreo.generators.config import GeneratorConfig
 from choreo.generators.network import GeneratorNetwork
-from choreo.generators.registry import generator, generator_class
+from choreo.generators.registry import GeneratorUnavailable, generator, generator_class
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
+_UNUSABLE = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError)
+"""What validation and networks raise, of this program or of an installed family, at sizes that make no sense."""
 
 
 def save_generator(folder: Path, config: GeneratorConfig, state: dict[str, Tensor]) -> None:
@@ -40,17 +41,19 @@ def read_config(folder: Path) -> GeneratorConfig:
     """
     try:
         document = json.loads((folder / CONFIG).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidArtifact(f"{folder} is not a usable checkpoint: {error}") from error
     spec = document.get("spec") if isinstance(document, dict) else None
     if not isinstance(spec, dict):
         raise InvalidArtifact(f"{folder} is not a usable checkpoint: {CONFIG} has no spec")
-    # Version 0.1 had one family, and named it in another place.
-    family = generator_class(str(spec.get("family", document.get("architecture", ""))))
     try:
+        # Version 0.1 had one family, and named it in another place.
+        family = generator_class(str(spec.get("family", document.get("architecture", ""))))
         config = family.config_type().model_validate(document)
         generator(config.spec)
-    except (ValidationError, ValueError) as error:
+    except GeneratorUnavailable as error:
+        raise GeneratorUnavailable(f"{folder} ({_name(spec)}): {error}") from error
+    except _UNUSABLE as error:
         raise InvalidArtifact(f"{folder} ({_name(spec)}) is not a usable checkpoint: {error}") from error
     return config
 
@@ -70,7 +73,7 @@ def load_generator(folder: Path) -> GeneratorNetwork:
         network.load_state_dict(state)
     except SafetensorError as error:
         raise InvalidArtifact(f"{folder / WEIGHTS} of {name} is broken: {error}") from error
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, *_UNUSABLE) as error:
         raise InvalidArtifact(f"{folder} ({name}) is not a usable checkpoint: {error}") from error
     return network.eval()
 

@@ -24,7 +24,7 @@ class Distilled(BaseModel):
 class GeneratorConfig(BaseModel):
     """Everything needed to build a generator without its weights; families add their networks' sizes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     spec: GeneratorSpec
     distilled: Distilled | None = None

@@ -12,7 +12,6 @@ from export.triton_config import (
     InstanceGroup,
     ModelWarmup,
     Optimization,
-    QueuePolicy,
     TensorConfig,
     TritonModelConfig,
     WarmupInput,
@@ -27,8 +26,7 @@ int32 = st.integers(0, 2**31 - 1)
 uint32 = st.integers(0, 2**32 - 1)
 
 tensors = st.lists(st.builds(TensorConfig, name=name, dims=dims), unique_by=lambda t: t.name).map(tuple)
-policies = st.builds(QueuePolicy, max_queue_size=uint32)
-batchers = st.builds(DynamicBatching, default_queue_policy=st.none() | policies)
+batchers = st.just(DynamicBatching())
 groups = st.builds(InstanceGroup, kind=st.sampled_from(["CPU", "GPU"]), count=int32)
 warmup_inputs = st.builds(WarmupInput, dims=dims)
 warmups = st.builds(
@@ -122,7 +120,7 @@ def test_text_that_is_not_a_configuration_is_refused(broken: str) -> None:
         "response_cache { enable: true }",
         "version_policy { latest { num_versions: 2 } }",
         "dynamic_batching { max_queue_delay_microseconds: 5 }",
-        "dynamic_batching { default_queue_policy { default_timeout_microseconds: 5 } }",
+        "dynamic_batching { default_queue_policy { max_queue_size: 5 } }",
         "instance_group { kind: KIND_GPU count: 1 gpus: 0 }",
         "optimization { execution_accelerators { cpu_execution_accelerator { name: 'openvino' } } }",
         "optimization { cuda { busy_wait_events: true } }",
