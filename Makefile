@@ -4,7 +4,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve test lint wheel e2e clean
+.PHONY: help install demo serve fast test lint wheel clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,6 +18,7 @@ OUT ?= out/demo
 help:
 	@echo "make demo [SONG=path] [TEXT=\"...\"]   one dance through Ray Serve and Triton, written to $(OUT)"
 	@echo "make serve                           serve over HTTP until Ctrl-C"
+	@echo "make fast                            tests that start, compile and train nothing, in less than a minute"
 	@echo "make test                            lint, types, imports, and every test"
 	@echo "make wheel                           a wheel in dist/ that works without the checkout"
 	@echo "make clean                           remove what was built"
@@ -46,8 +47,13 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Workers share the processors; what starts servers or measures runs alone after that.
+fast: $(READY)
+	@$(BIN)/python -m pytest -q -n auto -m 'not slow and not e2e'
+
 test: lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto -m 'not slow and not e2e'
+	$(BIN)/python -m pytest -m 'slow or e2e'
 
 wheel: $(READY)
 	@$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

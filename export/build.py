@@ -7,6 +7,7 @@ In the CPU profile, graphs that their generator can lower have a compiled engine
 """
 
 import hashlib
+import inspect
 import json
 import logging
 import tempfile
@@ -16,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import choreo.diffusion
 import choreo.generators
 import choreo.models
 from choreo.errors import ChoreoError, InvalidArtifact, InvalidInput, MissingDependency
@@ -166,9 +168,10 @@ def _choice(field: str, value: str, kind: type[Profile] | type[Precision]) -> An
 
 def _fingerprint(checkpoint: Path, profile: Profile, precision: Precision) -> str:
     """Hash of everything that decides the models: weights, configuration, networks, exporter, choices."""
-    packages = [Path(choreo.generators.__file__).parent, Path(choreo.models.__file__).parent]
+    packages = [Path(str(package.__file__)).parent for package in (choreo.generators, choreo.models, choreo.diffusion)]
     sources = [*Path(__file__).parent.glob("*.py"), *(file for package in packages for file in package.rglob("*.py"))]
-    sources += native_sources()
+    family = generator_class(read_config(checkpoint).spec.family)
+    sources += [Path(inspect.getfile(family)), *native_sources()]  # which may be of another package
     return _digest([checkpoint / CONFIG, checkpoint / WEIGHTS, *sorted(sources)], f"{profile}|{precision}")
 
 

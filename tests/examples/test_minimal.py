@@ -65,7 +65,7 @@ def by_pipeline(song: Path) -> Dance:
             encoded = await stages.encoder.encode(request, pipeline.spec)
             sampled = await stages.sampler.sample(request, encoded.conditioning, None)
             _, before_lock = await stages.finisher.finish(request, sampled, {})
-        return Dance(decode(sampled.features, sampled.fps), before_lock)
+        return Dance(decode(sampled.features, sampled.fps), before_lock[0])
 
     return asyncio.run(run())
 

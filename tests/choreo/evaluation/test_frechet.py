@@ -25,7 +25,7 @@ def test_a_set_is_at_no_distance_from_itself(n: int, dim: int) -> None:
 def test_a_shift_is_at_its_square(shift: float, dim: int, n: int) -> None:
     x = normal(n, dim)
     moved = x + shift / np.sqrt(dim)
-    assert frechet_distance(moved, x).value == pytest.approx(shift**2, rel=1e-6, abs=1e-6)
+    assert frechet_distance(moved, x).value == pytest.approx(shift**2, rel=1e-5, abs=1e-6)
 
 
 def test_it_is_the_published_formula_with_the_general_root() -> None:

@@ -202,20 +202,20 @@ def test_rows_are_counted_without_canaries(repository: Path) -> None:
         before = inference_counts(server)
         until(lambda: all(inference_counts(server)[graph] > before[graph] for graph in KEYS))
         with counted_rows(server) as counted:
-            assert counted({}) == dict.fromkeys(KEYS, 0)
+            assert counted(SPEC.name, {}) == dict.fromkeys(GRAPHS, 0)
 
             async def run(engine: TritonEngine) -> None:
                 await engine.infer(DENOISER, rows(3))
 
             using(server, run)
-            assert counted({DENOISER: 3}) == {DENOISER: 3, CONDITIONER: 0}
+            assert counted(SPEC.name, {"denoiser": 3}) == {"denoiser": 3, "conditioner": 0}
         before = inference_counts(server)
         until(lambda: inference_counts(server)[DENOISER] > before[DENOISER])
 
 
 def test_no_server_counts_nothing() -> None:
     with counted_rows(None) as counted:
-        assert counted({DENOISER: 3}) == {}
+        assert counted(SPEC.name, {"denoiser": 3}) == {}
 
 
 @pytest.mark.e2e
