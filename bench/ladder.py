@@ -49,7 +49,7 @@ ROWS: Final = 2
 """Rows of one request with guidance: a conditional and an unconditional one."""
 BATCH: Final = 32
 USERS: Final = BATCH // ROWS
-LEAST_CALLS: Final = 3
+MIN_CALLS: Final = 3
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def calls(run: Run, graph: GraphSpec, rows: int) -> Rung:
 
     def measure(seconds: float) -> Speed:
         taken: list[float] = []
-        while sum(taken) < seconds or len(taken) < LEAST_CALLS:
+        while sum(taken) < seconds or len(taken) < MIN_CALLS:
             began = time.perf_counter()
             run(inputs)
             taken.append(time.perf_counter() - began)

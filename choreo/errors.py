@@ -1,4 +1,4 @@
-"""Typed errors: what is wrong, which field is to blame, and what to do about it."""
+"""Typed errors: what is wrong, in which field, and what to do about it."""
 
 
 class ChoreoError(Exception):
@@ -9,7 +9,7 @@ class InvalidInput(ChoreoError, ValueError):
     """Input from outside that cannot be used.
 
     Args:
-        field: name of the request field, flag or file part to blame.
+        field: name of the request field, flag or file part at fault.
         message: one sentence that says what is wrong and what would be accepted.
     """
 
@@ -27,7 +27,7 @@ class MissingDependency(ChoreoError, RuntimeError):
 
 
 class InvalidArtifact(ChoreoError, RuntimeError):
-    """A file of ours (checkpoint, repository, library) is broken, incomplete or of another version."""
+    """A checkpoint, repository or library is broken, incomplete or of another version."""
 
 
 class BackendUnavailable(ChoreoError, RuntimeError):

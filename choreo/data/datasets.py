@@ -169,7 +169,7 @@ def open_dataset(root: Path, encoder: MusicEncoder = DSP35) -> Dataset:
 
     Args:
         root: of the data set.
-        encoder: whose features the music of the clips has: those that lie beside it, or computed from it.
+        encoder: whose features the music of the clips has: those in a file next to it, or computed from it.
 
     Raises:
         InvalidInput: no such folder, no known layout, or nothing in it can be loaded.

@@ -35,6 +35,6 @@ def paragraph(text: str, css_class: str = "") -> str:
 
 
 def plots(pictures: Mapping[str, str]) -> str:
-    """SVG documents by title, as many beside each other as fit."""
+    """SVG documents by title, as many next to each other as fit."""
     figures = (f"<figure><h2>{html.escape(title)}</h2>{svg}</figure>" for title, svg in pictures.items())
     return f'<div class="plots">{"".join(figures)}</div>'

@@ -111,7 +111,7 @@ class Distillation:
         self._target = copy.deepcopy(student).eval().requires_grad_(False)
 
     def __call__(self, batch: Batch, model: nn.Module) -> Mapping[str, Tensor]:
-        """See `choreo.training.objectives.Objective`."""
+        """The student's loss on a batch; arguments and result as in `choreo.training.objectives.Objective`."""
         noising, x0 = self._noising, batch["x0"]
         times = self._path.times[torch.randint(len(self._path.times), (len(x0),), device=x0.device)]
         t = times[:, 0]

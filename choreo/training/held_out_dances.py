@@ -41,7 +41,7 @@ class HeldOutDances:
 
     Attributes:
         spec: contract of the generator.
-        windows: with their own motion, which the dances are scored beside.
+        windows: with their own motion, which the dances are compared with.
         count: dances that are made, in one batch.
         way: sampler, steps and where guidance acts.
         guidance_scale: classifier-free guidance; 1 needs no unconditional rows.
@@ -67,7 +67,7 @@ class HeldOutDances:
         return cls(spec, cut, min(count, length), way, guidance_scale)
 
     def scores(self, network: GeneratorNetwork) -> dict[str, float]:
-        """Every metric of the scorecard that can be computed, beside the held-out motion; none of broken dances.
+        """Every metric of the scorecard that can be computed, next to those of held-out motion; none of broken dances.
 
         `real/...` has the same of the motion that the windows themselves hold.
         """

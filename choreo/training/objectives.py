@@ -26,7 +26,7 @@ class Denoising:
         self._noising, self._loss = noising, loss
 
     def __call__(self, batch: Batch, model: nn.Module) -> Mapping[str, Tensor]:
-        """See `Objective`."""
+        """The loss of denoising on a batch; arguments and result as in `Objective`."""
         noising, x0 = self._noising, batch["x0"]
         t = torch.randint(noising.num_train_timesteps, (len(x0),), device=x0.device)
         x_t = noising.noised(x0, t)

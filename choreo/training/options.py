@@ -59,10 +59,10 @@ class DataConfig(BaseModel):
     most_recordings: int | None = Field(None, ge=1)
     """Recordings that are read of each side; omitted: all."""
     purge: bool = False
-    """Whether stretches that the held-out side has as well are cut out of the training side."""
+    """Whether stretches that the held-out split has as well are cut out of the training split."""
     paired_per_piece: int = Field(0, ge=0, le=8)
     """Songs that every piece of motion is warped onto."""
     synthesized_songs: int = Field(24, ge=0, le=200)
-    """Songs made for pairing, beside the loops in the data folder's `audio`."""
+    """Songs made for pairing, in addition to the loops in the data folder's `audio`."""
     synthetic_dances: int = Field(0, ge=0, le=1000)
     """Dances by the synthetic choreographer."""

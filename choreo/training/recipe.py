@@ -96,7 +96,7 @@ class TextMotionRecipe(BaseModel):
     network: TextMotionConfig = Field(TextMotionConfig(), validate_default=True)
     losses: ContrastiveWeights = ContrastiveWeights()
     purge: bool = False
-    """See `DataConfig.purge`."""
+    """Cut stretches that a held-out dance repeats out of the training split."""
     text_noise: float = Field(0.01, ge=0)
     """Standard deviation of the noise that training adds to each number of a sentence embedding."""
     patience: int = Field(10, ge=1)

@@ -61,7 +61,7 @@ class BuildFolder:
                 continue  # the builder before has just removed the folder
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # A lock on a file that has been removed meanwhile excludes nobody.
+                # A lock on a file that has been removed excludes no process.
                 if os.stat(path).st_ino == os.fstat(descriptor).st_ino:
                     return descriptor
             except BlockingIOError as error:

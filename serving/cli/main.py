@@ -38,7 +38,7 @@ stderr = Console(stderr=True)
 def main() -> None:
     """Entry point: typed errors become one line and exit code 2 (bad input) or 1 (anything else)."""
     if "train" not in sys.argv[1:2]:
-        # Before torch is imported: its idle threads would spin and take the cores from the inference beside them.
+        # Before torch is imported: its idle threads would spin and take the cores from inference.
         # A training has the machine to itself, and a third less time for a step when they do spin.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
@@ -184,7 +184,7 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     data: Annotated[Path | None, typer.Option(help="Data set; omitted: synthetic dances only.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Library that priors are retrieved from.")] = None,
-    until: Annotated[int | None, typer.Option(help="Stop after this step; a later call goes on.")] = None,
+    until: Annotated[int | None, typer.Option(help="Stop after this step; a later call resumes.")] = None,
     smoke: Annotated[bool, typer.Option("--smoke", help="A few steps on a few clips, to see that all works.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -220,7 +220,7 @@ def evaluate(
     report: Annotated[Path | None, typer.Option(help="Folder for tables, plots and example clips.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Score generated dances beside held-out mocap and controls."""
+    """Score generated dances, held-out mocap and controls."""
     require("cpu")
     if report is not None:
         require("train")  # has what draws the plots

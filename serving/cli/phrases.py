@@ -29,7 +29,7 @@ def build(
     index: Annotated[str, typer.Option(help="auto, flat or ivf.")] = "auto",
     as_json: Json = False,
 ) -> None:
-    """Cut recordings into phrases and write a library; a build that was interrupted goes on where it was."""
+    """Cut recordings into phrases and write a library; a build that was interrupted is resumed."""
     from serving.cli.build_phrases import BuildOptions
     from serving.cli.build_phrases import build as run_build
 

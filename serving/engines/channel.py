@@ -4,7 +4,7 @@ from typing import Any
 
 
 def channel_options() -> list[tuple[str, Any]]:
-    """gRPC channel options for a server beside us: large messages, no proxy, quick reconnects after a restart."""
+    """gRPC channel options for a server on this host: large messages, no proxy, quick reconnects after a restart."""
     return [
         ("grpc.max_send_message_length", 64 << 20),
         ("grpc.max_receive_message_length", 64 << 20),

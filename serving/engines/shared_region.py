@@ -43,7 +43,7 @@ class SharedRegion:
             self._offsets[array] = self.size
             self.size += -(-rows * row_bytes // ALIGNMENT) * ALIGNMENT
         memory = _mapped(SHARED_MEMORY / name, self.size)
-        # Also when nobody unlinks it: when it is collected, or the interpreter ends.
+        # Also when it was not unlinked: when it is collected, or the interpreter ends.
         self._unlink = weakref.finalize(self, (SHARED_MEMORY / name).unlink, missing_ok=True)
         self.arrays: dict[str, NDArray[np.float32]] = {
             array: np.frombuffer(memory, np.float32, rows * math.prod(shape), self._offsets[array]).reshape(

@@ -137,7 +137,7 @@ async def _small(request: Request) -> bool:
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
-    """See `read_json`."""
+    """A JSON object without duplicate names, NaN or infinity; errors as in `read_json`."""
     try:
         values = json.loads(body, parse_constant=_NotJson, object_pairs_hook=_unique)
     except InvalidInput:

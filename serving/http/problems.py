@@ -40,7 +40,7 @@ class HttpProblem(ChoreoError):
         status: the HTTP status.
         kind: last part of the problem's type.
         message: one sentence for the caller.
-        field: the field or header to blame, if there is one.
+        field: the field or header at fault, if there is one.
         headers: further headers of the answer.
     """
 

@@ -1,4 +1,4 @@
-"""How many requests may be in the house, and how many of them may work at a time."""
+"""Admission control: how many requests are accepted, and how many of them are worked on at a time."""
 
 import asyncio
 import math

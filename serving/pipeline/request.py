@@ -64,7 +64,7 @@ class GenerateFields(DanceFields):
     """The scalar fields of a request, the same in JSON, in a multipart form and on the command line."""
 
     guidance_scale: float = Field(2.5, description="Classifier-free guidance; 1 follows the condition as trained.")
-    preset: str = Field("reference", description="reference, fast or draft; fields given beside it count more.")
+    preset: str = Field("reference", description="reference, fast or draft; explicit fields override it.")
     num_steps: int | None = Field(None, description="Denoising steps.")
     sampler: str | None = Field(None, description="ddim, ddpm, dpm++2m, or lcm for distilled models.")
     guidance_low: float | None = Field(None, description="Lowest noise, 0 to 1, at which guidance acts.")
@@ -206,7 +206,7 @@ def make_search(fields: SearchFields, parts: Attachments, settings: Settings) ->
 
 
 def _sampling_options(fields: GenerateFields, settings: Settings) -> Preset:
-    """The preset with what was given beside it."""
+    """The preset, overridden by explicit fields."""
     names = ("sampler", "num_steps", "guidance_low", "guidance_high")
     given = {name: value for name in names if (value := getattr(fields, name)) is not None}
     way = replace(preset(fields.preset), **given)

@@ -16,7 +16,7 @@ from serving.triton.supervisor import TritonServer, TritonSettings
 
 
 class Stack:
-    """Context manager. Inside it, `url` answers; after it, no process, port or shared memory of ours is left."""
+    """Context manager. Inside it, `url` answers; after it, no process, port or shared memory of it is left."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings

@@ -138,7 +138,7 @@ class StepBatchRunner:
                 for task in [task for task in running if task.done()]:
                     running.remove(task)
                     task.result()
-        except Exception as error:  # a defect of ours must not leave callers waiting for ever
+        except Exception as error:  # a defect must not leave callers waiting for ever
             for request in self.scheduler.requests:
                 self._fail(request, BackendUnavailable(f"the sampler failed: {error!r}"))
             raise

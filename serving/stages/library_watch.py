@@ -25,7 +25,7 @@ _Signature = tuple[tuple[str, int, int, int], ...]
 class LibraryWatch:
     """Keeps the newest whole library of a folder open; what is broken or gone changes nothing.
 
-    `finder` is one reference: who has taken it goes on with that library, however often it is replaced.
+    `finder` is one reference: a caller keeps the library that it took, however often it is replaced.
 
     Args:
         folder: where libraries are put, each in place of the one before.
@@ -90,7 +90,7 @@ class LibraryWatch:
                 log.warning("phrase library not opened, %s: %s", now, self.problem, exc_info=not expected)
 
     def start(self, poll_s: float) -> None:
-        """Look every `poll_s` seconds, in a thread beside the running event loop, until `stop`."""
+        """Look every `poll_s` seconds, in a thread next to the running event loop, until `stop`."""
         if not self._stopped and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._watch(poll_s))
 

@@ -13,11 +13,11 @@ from serving.pipeline.contracts import Prior, RetrievalResult
 from serving.util.bounded_cache import BoundedCache
 
 OVERHEAD_BYTES = 2048
-"""What an entry takes beside its arrays: key, objects and words of a few phrases."""
+"""What an entry takes in addition to its arrays: key, objects and words of a few phrases."""
 
 
 class PriorCache:
-    """Priors that nobody can write to; see `BoundedCache`."""
+    """Priors by request, as read-only arrays within a number of bytes."""
 
     def __init__(self, max_bytes: int) -> None:
         self._cache: BoundedCache[bytes, RetrievalResult] = BoundedCache(max_bytes, size_of)
@@ -31,7 +31,7 @@ class PriorCache:
         return self._cache.held_bytes
 
     def get(self, key: bytes) -> RetrievalResult | None:
-        """The entry, which nobody can write to."""
+        """The entry, whose arrays are read-only."""
         return self._cache.get(key)
 
     def put(self, key: bytes, value: RetrievalResult) -> RetrievalResult:

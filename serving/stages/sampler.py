@@ -114,7 +114,7 @@ class Sampler:
                 await self._engine.infer(spec.key(graph.name), zeros(graph, 1), deadline=deadline)
 
     async def close(self) -> None:
-        """Fail what is under way. The engine is closed by whoever made it."""
+        """Fail what is under way. The engine is closed by its owner."""
         await self._executor.close()
 
     async def _generator(self, spec: GeneratorSpec) -> Generator:

@@ -10,7 +10,7 @@ from retrieval.library.library import Hit
 from retrieval.search.finder import PhraseFinder, PhraseRequest
 from serving.util.threads import Threads
 
-LARGEST = 32
+MAX_BATCH = 32
 """Requests of one call."""
 WAIT_S = 0.002
 """How long the first request waits for others. While a call is under way, those that come gather by themselves."""
@@ -27,12 +27,12 @@ class FindBatches:
     """Gathers requests on one event loop and searches in a thread, one batch at a time.
 
     Args:
-        largest: requests of one batch; a batch that is full does not wait.
+        max_batch: requests of one batch; a batch that is full does not wait.
         wait_s: how long a request that finds nothing under way waits for others.
     """
 
-    def __init__(self, largest: int = LARGEST, wait_s: float = WAIT_S) -> None:
-        self._largest, self._wait_s = largest, wait_s
+    def __init__(self, max_batch: int = MAX_BATCH, wait_s: float = WAIT_S) -> None:
+        self._max_batch, self._wait_s = max_batch, wait_s
         self._threads = Threads(1)
         self._queue: list[_Waiting] = []
         self._batch: list[_Waiting] = []
@@ -50,14 +50,14 @@ class FindBatches:
             raise BackendUnavailable("the retriever was closed")
         waiting = _Waiting(finder, request, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
-        if len(self._queue) >= self._largest:
+        if len(self._queue) >= self._max_batch:
             self._full.set()
         if self._worker is None or self._worker.done():
             self._worker = asyncio.create_task(self._work())
         return await waiting.answer
 
     def close(self) -> None:
-        """Fail what waits; a search that is under way ends by itself and is heard by nobody."""
+        """Fail what waits; a search that is under way ends by itself, and its result is dropped."""
         self._closed = True
         if self._worker is not None and not self._worker.get_loop().is_closed():
             self._worker.cancel()
@@ -80,7 +80,7 @@ class FindBatches:
     def _next(self) -> list[_Waiting]:
         """The oldest requests to one library that somebody still waits for."""
         waiting = [w for w in self._queue if not w.answer.done()]
-        batch = [w for w in waiting if w.finder is waiting[0].finder][: self._largest]
+        batch = [w for w in waiting if w.finder is waiting[0].finder][: self._max_batch]
         chosen = set(map(id, batch))
         self._queue = [w for w in waiting if id(w) not in chosen]
         self._full.clear()

@@ -58,7 +58,7 @@ class SongCache:
         return song
 
     def _settle(self, key: SongKey, song: EncodedSong | None = None) -> None:
-        """Stop others from waiting for a song; keep it in the same moment, so that nobody begins it again."""
+        """Stop others from waiting for a song; keep it in the same moment, so that it is not encoded twice."""
         with self._lock:
             del self._pending[key]
             if song is not None:

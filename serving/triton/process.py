@@ -185,7 +185,7 @@ def all_alive(processes: Sequence[psutil.Process]) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback TCP ports that nobody listens on at the moment."""
+    """Loopback TCP ports that are free at the moment."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for s in sockets:

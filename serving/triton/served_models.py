@@ -206,10 +206,10 @@ class ServedModels:
 
 @contextlib.contextmanager
 def _no_writer(repository: Path, wait: bool = False) -> Iterator[bool]:
-    """Whether nobody writes to a repository, or once nobody does; inside, nobody begins to."""
+    """Whether no process writes to a repository, or once none does; inside, none can begin."""
     try:
         file = (repository / LOCK).open()
-    except OSError:  # nobody has written here, as to a repository that was copied to its place
+    except OSError:  # it was never written here, as a repository that was copied to its place
         yield True
         return
     with file:

@@ -10,7 +10,7 @@ V = TypeVar("V")
 
 
 class BoundedCache(Generic[K, V]):
-    """Safe from many threads. Whoever puts a value in must not write to it any more.
+    """Safe from many threads. A value must not be written to after it was put in.
 
     Args:
         max_bytes: bound of all entries; what alone is larger is not kept, so with 0 nothing is.

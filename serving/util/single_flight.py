@@ -28,7 +28,7 @@ class SingleFlight(Generic[V]):
     async def do(self, key: bytes, work: Callable[[], Coroutine[Any, Any, V]]) -> V:
         """The result of `work` for `key`, or of the equal work that is under way.
 
-        A caller that is cancelled leaves the others waiting; when nobody waits any more, the work is cancelled.
+        A caller that is cancelled leaves the others waiting; when the last one leaves, the work is cancelled.
         """
         flight = self._flights.get(key)
         if flight is None:
@@ -46,7 +46,7 @@ class SingleFlight(Generic[V]):
     def _landed(self, key: bytes, task: "asyncio.Task[V]") -> None:
         self._forget(key, task)
         if not task.cancelled():
-            task.exception()  # seen: if nobody waits for it any more, asyncio must not complain
+            task.exception()  # seen: asyncio must not log an error that no caller is left to see
 
     def _forget(self, key: bytes, task: "asyncio.Task[V]") -> None:
         flight = self._flights.get(key)

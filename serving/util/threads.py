@@ -1,4 +1,4 @@
-"""Threads for work that blocks, beside an event loop."""
+"""Threads for work that would block an event loop."""
 
 import asyncio
 from collections.abc import Callable

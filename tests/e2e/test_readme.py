@@ -67,6 +67,7 @@ def test_every_command_is_known_here() -> None:
         "make test",
         "choreo generate",
         "choreo serve",
+        "choreo models list",
         "choreo train",
         "choreo evaluate",
         "choreo export",
@@ -90,6 +91,11 @@ def test_make_demo_dances_and_leaves_nothing(tmp_path: Path) -> None:
     with np.load(out / "motion.npz") as motion:
         assert motion["positions"].shape[0] == report["num_frames"] == 360
     assert Leftovers.now() == before
+
+
+def test_models_list() -> None:
+    listed = json.loads(run(command("choreo models list") + " --json").stdout)
+    assert [model["name"] for model in listed["models"]] == ["unet-small"]
 
 
 @pytest.mark.parametrize("when", ["starting", "dancing"])

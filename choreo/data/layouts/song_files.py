@@ -30,7 +30,7 @@ class SongFiles:
 
     Args:
         folders: the first that has a file of a name wins.
-        encoder: what computes features of audio files that have none beside them.
+        encoder: what computes features of audio files that have none next to them.
     """
 
     def __init__(self, folders: Sequence[Path], encoder: MusicEncoder = DSP35) -> None:

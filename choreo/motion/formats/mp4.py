@@ -131,7 +131,7 @@ def _encoder(
     command += ["-t", f"{performance.seconds:.6f}", "-c:v", "libx264", "-threads", "2", "-preset", "veryfast"]
     command += ["-crf", str(QUALITY), "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
     command += ["-f", "mp4", str(video.absolute())]
-    with tempfile.TemporaryFile() as log:  # a pipe that nobody reads would block ffmpeg
+    with tempfile.TemporaryFile() as log:  # a pipe that is not read would block ffmpeg
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
         watchdog = threading.Timer(BASE_TIMEOUT_S + SECONDS_PER_FRAME * performance.num_frames, process.kill)
         watchdog.daemon = True

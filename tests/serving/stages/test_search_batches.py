@@ -57,7 +57,7 @@ def test_what_arrives_together_is_one_call_in_another_thread() -> None:
 
 def test_a_full_batch_goes_at_once_and_the_rest_follows() -> None:
     async def run() -> None:
-        finder, batches = FakeFinder(), FindBatches(largest=3, wait_s=3600)
+        finder, batches = FakeFinder(), FindBatches(max_batch=3, wait_s=3600)
         await asyncio.gather(*(batches.find(finder, wish(str(i))) for i in range(7)))  # type: ignore[arg-type]
         assert finder.calls == [["0", "1", "2"], ["3", "4", "5"], ["6"]]
         batches.close()
@@ -67,7 +67,7 @@ def test_a_full_batch_goes_at_once_and_the_rest_follows() -> None:
 
 def test_what_comes_during_a_call_gathers_without_waiting() -> None:
     async def run() -> None:
-        finder, batches = FakeFinder(), FindBatches(largest=2, wait_s=3600)
+        finder, batches = FakeFinder(), FindBatches(max_batch=2, wait_s=3600)
         finder.go.clear()
         first = [asyncio.create_task(batches.find(finder, wish(text))) for text in "ab"]  # type: ignore[arg-type]
         await entered(finder)
@@ -99,7 +99,7 @@ def test_one_bad_request_fails_alone() -> None:
 
 def test_the_cancelled_leave_the_queue_and_the_running_batch() -> None:
     async def run() -> None:
-        finder, batches = FakeFinder(), FindBatches(largest=2, wait_s=3600)
+        finder, batches = FakeFinder(), FindBatches(max_batch=2, wait_s=3600)
         finder.go.clear()
         running = [asyncio.create_task(batches.find(finder, wish(text))) for text in "ab"]  # type: ignore[arg-type]
         await entered(finder)
@@ -147,7 +147,7 @@ def test_a_finder_that_forgets_a_request_leaves_nobody_waiting() -> None:
 
 def test_closing_fails_what_waits_and_what_comes() -> None:
     async def run() -> None:
-        finder, batches = FakeFinder(), FindBatches(largest=1)
+        finder, batches = FakeFinder(), FindBatches(max_batch=1)
         finder.go.clear()
         running = asyncio.create_task(batches.find(finder, wish("a")))  # type: ignore[arg-type]
         await entered(finder)
