@@ -80,13 +80,15 @@ def native_engine(folder: Path, options: EngineOptions) -> dict[str, Run]:
     Raises:
         NativeUnavailable: the folder has no engine for this machine.
     """
-    session = NativeSession(folder, options.threads())
+    session = NativeSession(folder, options.workers())
     rng = np.random.default_rng(0)
 
     def renewed(inputs: Inputs) -> Inputs:
         return inputs | {"context": inputs["context"] + rng.normal(size=(len(inputs["context"]), 1, 1)).astype("f4")}
 
-    run = _split(lambda inputs: session.run(None, inputs)[0], options)
+    def run(inputs: Inputs) -> NDArray[np.float32]:
+        return session.run(None, inputs)[0]
+
     return {NATIVE: run, f"{NATIVE}, new contexts": lambda inputs: run(renewed(inputs))}
 
 

@@ -66,5 +66,5 @@ def one_product(tmp_path: Path) -> tuple[Path, SimpleNamespace]:
     """A repository and the generator that it was exported from."""
     root, graphs = tmp_path / "model_repo", write_graphs(tmp_path / "graphs", SPEC)
     graphs["denoiser"] = denoiser(tmp_path / "denoiser.onnx", SPEC.graph("denoiser"))
-    write_generator(root, SPEC, graphs, settings=RepositorySettings(engine=EngineOptions(memory_arena=False)))
+    write_generator(root, SPEC, graphs, settings=RepositorySettings(engine=EngineOptions(batch_rows=8)))
     return root, SimpleNamespace(spec=SPEC, graphs=lambda: {"denoiser": OneProduct()})

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from native_engine import needs_compiler, small_denoiser, some_inputs, torch_rows
+from native_engine import build_denoiser, needs_compiler, small_denoiser, some_inputs, torch_rows
 
 from bench import contenders, engine, raw_engine
 from export.engine_options import EngineOptions
-from export.native.package import build_native
 
 
 @pytest.fixture
@@ -54,7 +53,7 @@ def test_every_contender_is_measured_at_every_batch(root: Path, capsys: pytest.C
 @needs_compiler
 def test_the_compiled_engine_is_a_contender(tmp_path: Path) -> None:
     denoiser, spec = small_denoiser()
-    build_native(denoiser, spec.graph("denoiser"), tmp_path)
+    build_denoiser(denoiser, spec, tmp_path)
     runs, inputs = contenders.native_engine(tmp_path, EngineOptions(instances=2)), some_inputs(spec, 5)
     np.testing.assert_allclose(runs.pop(contenders.NATIVE)(inputs), torch_rows(denoiser, inputs), atol=1e-5)
     (renewed,) = runs.values()
