@@ -143,7 +143,7 @@ def served(graph: str) -> Iterator[dict[str, Rung]]:
     Raises:
         BackendUnavailable: the server cannot start.
     """
-    reference, fast = find_peers(["choreo-waves", "choreo-fast"])  # one server, asked for different presets
+    reference, fast = find_peers(["choreo-batched", "choreo-fast"])  # one server, asked for different presets
     with (
         tempfile.TemporaryDirectory(prefix="choreo-bench-") as folder,
         PeerProcess(reference, Path(folder)) as process,

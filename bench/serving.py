@@ -108,7 +108,7 @@ def make_plan(
         InvalidInput: a value is out of range.
     """
     short = {"users": (1, 4), "steps": 4, "rounds": 1, "seconds": 3.0, "song_s": 0, "fractions": (), "batches": (1, 8)}
-    names = ["documents-onnx", "choreo-waves"] if quick else [peer.name for peer in PEERS]
+    names = ["documents-onnx", "choreo-batched"] if quick else [peer.name for peer in PEERS]
     chosen = find_peers(names if peers is None else [name for name in peers.split(",") if name])
     values: dict[str, Any] = {"steps": steps, "rounds": rounds, "seconds": seconds}
     if concurrency is not None:

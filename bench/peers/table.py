@@ -45,8 +45,8 @@ PEERS: Final = (
     Peer("litserve", ("litserve_batch",)),
     Peer("ray-batch", ("ray_batch",)),
     Peer("choreo-requests", ("choreo_stack",), _STEP_BATCHES | {"CHOREO_EXECUTOR": "requests"}),
-    Peer("choreo-waves", ("choreo_stack",), _STEP_BATCHES, songs=True),
-    Peer("choreo-waves-bytes", ("choreo_stack",), _STEP_BATCHES | {"CHOREO_SHARED_MEMORY": "false"}),
+    Peer("choreo-batched", ("choreo_stack",), _STEP_BATCHES, songs=True),
+    Peer("choreo-batched-bytes", ("choreo_stack",), _STEP_BATCHES | {"CHOREO_SHARED_MEMORY": "false"}),
     Peer("choreo-fast", ("choreo_stack",), _STEP_BATCHES, _FAST),
 )
 

@@ -18,7 +18,7 @@ from serving.pipeline.request import Attachments, parse_fields, validated_reques
 from serving.settings import Settings
 
 AROUND = Speed(200.0, 0.008, 100.0)
-RAW = Raw({1: 100.0, 8: 200.0}, sgemm_gflops=100.0, alone_s={"choreo-waves": 0.5})
+RAW = Raw({1: 100.0, 8: 200.0}, sgemm_gflops=100.0, alone_s={"choreo-batched": 0.5})
 
 
 def served(latencies: Sequence[float], failed: int = 0) -> list[Sample]:
@@ -63,7 +63,7 @@ def test_the_sweep_is_a_share_of_the_best_throughput_at_equal_steps() -> None:
 
 
 def test_a_cell_counts_all_work_from_the_first_request_to_the_last_answer() -> None:
-    found = metrics(cell("choreo-waves", [0.5, 0.5, 1.0, 2.0], failed=1), 0.25)
+    found = metrics(cell("choreo-batched", [0.5, 0.5, 1.0, 2.0], failed=1), 0.25)
     assert found["motions_per_s"] == pytest.approx(1.0, rel=1e-4)
     assert found["motion_seconds_per_s"] == pytest.approx(1.0, rel=1e-4)
     assert (found["p50_s"], found["p95_s"], found["p99_s"]) == (0.5, 2.0, 2.0)
@@ -100,23 +100,23 @@ def test_values_are_medians_over_rounds_and_what_went_wrong_is_summed_up() -> No
     assert found["litserve/1", "motions_per_s_spread"] == pytest.approx(3 / 2, rel=1e-4)
     assert found["engine/8", "fraction_of_gemm_peak"] == pytest.approx(0.5)
     assert found["engine/best", "evaluations_per_s"] == 200
-    assert found["in process/choreo-waves", "motion_s"] == 0.5
+    assert found["in process/choreo-batched", "motion_s"] == 0.5
 
 
 def test_ratios_are_taken_within_a_round() -> None:
-    one = {"a": cell("documents-torch", [1.0]), "b": cell("choreo-waves", [0.5])}
-    other = {"a": cell("documents-torch", [2.0]), "b": cell("choreo-waves", [0.25])}
+    one = {"a": cell("documents-torch", [1.0]), "b": cell("choreo-batched", [0.5])}
+    other = {"a": cell("documents-torch", [2.0]), "b": cell("choreo-batched", [0.25])}
     found = values(list(rows_of(findings(one, other))))
-    assert found["choreo-waves/1", "motions_per_s / documents-torch"] == pytest.approx((2 + 8) / 2, rel=1e-4)
-    assert found["choreo-waves/1", "p50_s / in process"] == pytest.approx((1 + 0.5) / 2)
+    assert found["choreo-batched/1", "motions_per_s / documents-torch"] == pytest.approx((2 + 8) / 2, rel=1e-4)
+    assert found["choreo-batched/1", "p50_s / in process"] == pytest.approx((1 + 0.5) / 2)
     assert ("documents-torch/1", "motions_per_s / documents-torch") not in found
 
 
 def test_a_song_is_set_beside_its_windows_sent_apart() -> None:
-    song = cell("choreo-waves", [4.0], Load(users=1, name="song"), rows=400.0)
-    apart = cell("choreo-waves", [0.5], Load(users=16))
+    song = cell("choreo-batched", [4.0], Load(users=1, name="song"), rows=400.0)
+    apart = cell("choreo-batched", [0.5], Load(users=16))
     one = findings({"a": song, "b": apart}).rounds[0]
-    assert ratios(one, ("choreo-waves", "song"), 0.25)["evaluations_per_s / windows apart"] == pytest.approx(
+    assert ratios(one, ("choreo-batched", "song"), 0.25)["evaluations_per_s / windows apart"] == pytest.approx(
         0.5, rel=1e-4
     )
 
@@ -162,7 +162,7 @@ def test_the_command_line_makes_the_plan() -> None:
     assert (len(whole_plan.peers), whole_plan.users) == (8, CONCURRENCY)
     quick = make_plan(quick=True, seconds=1.0, fractions="0,0.5")
     assert (len(quick.peers), quick.rounds, quick.seconds, quick.fractions) == (2, 1, 1.0, (0.5,))
-    labels = [load.label for load in plan.closed(find_peers(["choreo-waves"])[0])]
+    labels = [load.label for load in plan.closed(find_peers(["choreo-batched"])[0])]
     assert labels == ["2", "8", "song"]
 
 

@@ -145,7 +145,7 @@ def _abandoned() -> set[Path]:
 
 @pytest.mark.e2e
 @pytest.mark.usefixtures("reference")
-@pytest.mark.parametrize("name", ["ray-batch", "choreo-waves"])
+@pytest.mark.parametrize("name", ["ray-batch", "choreo-batched"])
 def test_peers_on_ray_leave_nothing(name: str, tmp_path: Path) -> None:
     before = _abandoned()
     assert _measured(name, tmp_path).shape == (196, 22, 3)
