@@ -79,17 +79,17 @@ class Sampler:
 
     async def sample(self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
         """Generate features; errors as in `SampleStage.sample`."""
-        async with self._turns:
-            spec = chosen(await self.models(), request.model)
-            async with self._leases.hold(spec.name):
-                spec = (await self.models()).get(spec.name, spec)  # it may have been reloaded meanwhile
-                begin = (await self._generator(spec)).begin
-                cache = self._cache.revision(0 if self._seen is None else self._seen.revision)
-                wanted = _generation(request, prior)
-                quick = request.start is None
-                trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
-                await self._executor.run(trajectory, spec)
-            return SamplingResult(trajectory.result(), spec.name, spec.fps, dict(trajectory.evaluated))
+        spec = chosen(await self.models(), request.model)
+        # The lease comes first: requests that wait for a generator that is being reloaded hold up no others.
+        async with self._leases.hold(spec.name), self._turns:
+            spec = (await self.models()).get(spec.name, spec)  # it may have been reloaded meanwhile
+            begin = (await self._generator(spec)).begin
+            cache = self._cache.revision(0 if self._seen is None else self._seen.revision)
+            wanted = _generation(request, prior)
+            quick = request.start is None
+            trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
+            await self._executor.run(trajectory, spec)
+        return SamplingResult(trajectory.result(), spec.name, spec.fps, dict(trajectory.evaluated))
 
     async def warm_up(self) -> None:
         """Return when every served generator answers, from work that is going on or by a canary."""
