@@ -57,8 +57,8 @@ print(json.dumps([[m.__file__ for m in (bench, choreo, export, loadtest, retriev
 
 def test_export_writes_to_the_users_cache(cpu: LinkedEnvironment, repository: Path) -> None:
     assert repository == cpu.home / "cache" / "choreo" / "model_repo"
-    assert (repository / "denoiser" / "1" / "model.onnx").is_file()
-    assert (repository / "denoiser" / "1" / "model.py").read_bytes() == (ROOT / "export/python_backend.py").read_bytes()
+    assert (repository / "unet-small.denoiser" / "1" / "model.onnx").is_file()
+    assert (repository / "unet-small.denoiser" / "1" / "model.py").read_bytes() == (ROOT / "export/python_backend.py").read_bytes()
 
 
 def test_doctor_names_what_the_wheel_has_and_lacks(cpu: LinkedEnvironment, repository: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_recipe_by_name_trains(environment: Environment) -> None:
 
 
 def test_serve_answers_and_leaves_nothing(environment: Environment, repository: Path) -> None:
-    server, exported = environment(("cpu", "serve")), (repository / "build.json").stat().st_mtime_ns
+    server, exported = environment(("cpu", "serve")), (repository / "unet-small.build.json").stat().st_mtime_ns
     process = server.start("choreo", "serve", "--port", "0")
     try:
         url = _url(process.stderr)
@@ -131,7 +131,7 @@ def test_serve_answers_and_leaves_nothing(environment: Environment, repository: 
         process.kill()
     assert process.returncode == 0
     assert [child for child in started if child.is_running() and child.status() != psutil.STATUS_ZOMBIE] == []
-    assert (repository / "build.json").stat().st_mtime_ns == exported
+    assert (repository / "unet-small.build.json").stat().st_mtime_ns == exported
 
 
 def _url(lines: Iterator[str] | None) -> str:
