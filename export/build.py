@@ -87,8 +87,8 @@ def build_repository(
         raise MissingDependency("TensorRT plans are built on the GPU that serves them; use --profile gpu-ort meanwhile")
     if tune is not None and chosen is not Profile.CPU:
         raise InvalidInput("tune", f"the options of ONNX Runtime on the CPU are not those of {chosen}")
-    fingerprint = _fingerprint(checkpoint, chosen, exact)
     tuned_for = _digest([checkpoint / CONFIG, checkpoint / WEIGHTS], exact)
+    fingerprint = _fingerprint(checkpoint, chosen, exact)
     spec = read_config(checkpoint).spec
     record = _read_record(root, spec)
     tuning = _kept(record, tuned_for)
