@@ -58,7 +58,9 @@ print(json.dumps([[m.__file__ for m in (bench, choreo, export, loadtest, retriev
 def test_export_writes_to_the_users_cache(cpu: LinkedEnvironment, repository: Path) -> None:
     assert repository == cpu.home / "cache" / "choreo" / "model_repo"
     assert (repository / "unet-small.denoiser" / "1" / "model.onnx").is_file()
-    assert (repository / "unet-small.denoiser" / "1" / "model.py").read_bytes() == (ROOT / "export/python_backend.py").read_bytes()
+    assert (repository / "unet-small.denoiser" / "1" / "model.py").read_bytes() == (
+        ROOT / "export/python_backend.py"
+    ).read_bytes()
 
 
 def test_doctor_names_what_the_wheel_has_and_lacks(cpu: LinkedEnvironment, repository: Path) -> None:
