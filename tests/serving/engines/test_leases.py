@@ -77,7 +77,7 @@ def test_what_is_served_is_read_again_when_it_was_published_again(board: LeaseBo
     assert leases.served() is leases.served()
     board.publish(["waltz", "salsa"], ["salsa"])
     assert leases.served() == Served(("waltz", "salsa"), frozenset({"salsa"}), 2)
-    # A reload that nobody looked at in between is seen all the same.
+    # A reload between two looks is noticed, too.
     board.publish(["waltz", "salsa"], ["waltz"])
     board.publish(["waltz", "salsa"], ["salsa"])
     assert leases.served() == Served(("waltz", "salsa"), frozenset({"salsa"}), 4)
