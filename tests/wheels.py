@@ -89,7 +89,7 @@ def _required(root: Distribution, extras: Iterable[str]) -> set[str]:
 
 
 def _link(names: set[str], source: Path, target: Path) -> None:
-    """Link what these distributions have in `source`, folders as a whole where nobody else has files in them."""
+    """Link what these distributions have in `source`, whole folders where no other distribution has files."""
     owners: dict[Location, set[str]] = defaultdict(set)
     for package in distributions(path=[str(source)]):
         name = canonicalize_name(package.name)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from choreo.errors import InvalidInput
+from choreo.errors import ChoreoError, InvalidInput
 from choreo.generators.checkpoint import CONFIG, read_config
 from choreo.shipped import shipped
 
@@ -35,6 +35,6 @@ def _folder(text: str) -> Path:
 def _is_generator(folder: Path) -> bool:
     try:
         read_config(folder)
-    except Exception:  # other checkpoints lie next to those of generators
+    except ChoreoError:  # other checkpoints lie next to those of generators
         return False
     return True
