@@ -48,7 +48,8 @@ def sweep(folder: Path) -> None:
     for partial in folder.glob(".step_*.partial"):
         shutil.rmtree(partial, ignore_errors=True)
     for part in folder.parent.glob("*/.*.part"):
-        part.unlink(missing_ok=True)
+        if part.is_file():  # a folder of that name belongs to somebody else
+            part.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

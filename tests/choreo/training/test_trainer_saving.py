@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 from tiny_training import newest_state, recipe, trainer
 
-import choreo.generators.checkpoint
 from choreo.errors import InvalidArtifact, NotSaved
 from choreo.generators.checkpoint import load_generator
 from choreo.training.checkpoints import load_checkpoint, save_checkpoint
@@ -69,7 +69,7 @@ def test_weights_on_a_full_disk_are_those_of_before(
     run = trainer(tmp_path, recipe(save_every=1, validate_every=100), held_out=False)
     run.run(until=1)
     before = load_generator(tmp_path / "model").state_dict()
-    monkeypatch.setattr(choreo.generators.checkpoint, "save", FakeFullDisk(choreo.generators.checkpoint.save, {1}))
+    monkeypatch.setattr(safetensors.torch, "save", FakeFullDisk(safetensors.torch.save, {1}))
     with caplog.at_level(logging.WARNING):
         trainer(tmp_path, recipe(save_every=1, validate_every=100), held_out=False).run(until=3)
     assert "the averaged weights could not be written" in caplog.text
@@ -79,7 +79,7 @@ def test_weights_on_a_full_disk_are_those_of_before(
 
 
 def test_the_best_weights_survive_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choreo.generators.checkpoint, "save", FakeFullDisk(choreo.generators.checkpoint.save, {1}))
+    monkeypatch.setattr(safetensors.torch, "save", FakeFullDisk(safetensors.torch.save, {1}))
     run = trainer(tmp_path, recipe(save_every=100, validate_every=1, validation_dances=0))
     run.run(until=4)
     assert run.task.best.step > 1
@@ -95,7 +95,7 @@ def test_a_last_save_that_fails_is_a_typed_error(tmp_path: Path, monkeypatch: py
         if what == "checkpoint":
             patched.setattr(torch, "save", FakeFullDisk(torch.save, {1}))
         else:
-            patched.setattr(choreo.generators.checkpoint, "save", FakeFullDisk(choreo.generators.checkpoint.save, {1}))
+            patched.setattr(safetensors.torch, "save", FakeFullDisk(safetensors.torch.save, {1}))
         with pytest.raises(NotSaved, match=r"could not be written: No space left on device\. Make room"):
             trainer(tmp_path, r, held_out=False).run(until=3)
     assert steps(tmp_path) == ["step_00000002"]
@@ -112,8 +112,18 @@ def test_torch_hides_why_a_write_failed_and_it_is_told(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(torch, "save", fake_save)
     with pytest.raises(OSError, match="unexpected pos"):
-        save_checkpoint(tmp_path, 1, {}, 2)
-    assert list(tmp_path.iterdir()) == []
+        save_checkpoint(tmp_path / "run/checkpoints", 1, {}, 2)
+    assert list((tmp_path / "run/checkpoints").iterdir()) == []
+
+
+def test_only_unfinished_files_next_to_the_checkpoints_are_removed(tmp_path: Path) -> None:
+    of_others = tmp_path / "model/.build.part"
+    of_others.mkdir(parents=True)
+    unfinished = tmp_path / "model/.0123456789abcdef.part"
+    unfinished.write_bytes(b"half")
+    save_checkpoint(tmp_path / "checkpoints", 1, {}, 2)
+    assert of_others.is_dir()
+    assert not unfinished.exists()
 
 
 def test_a_killed_run_resumes_from_its_last_checkpoint_to_the_same_end(tmp_path: Path) -> None:
