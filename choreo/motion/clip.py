@@ -57,7 +57,7 @@ def check_fps(fps: float, field_name: str = "fps") -> None:
         InvalidInput: not between 1 and 1000 frames per second.
     """
     if not (np.isfinite(fps) and 1 <= fps <= 1000):
-        raise InvalidInput(field_name, f"must be between 1 and 1000, got {fps}")
+        raise InvalidInput(field_name, f"must be between 1 and 1000 frames per second, got {fps}")
 
 
 def check_positions(positions: NDArray[Any], field_name: str) -> None:

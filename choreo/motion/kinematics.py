@@ -1,6 +1,8 @@
 """Forward kinematics and the rigid fit of joint positions to the canonical skeleton."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -8,6 +10,7 @@ from numpy.typing import NDArray
 
 from choreo.motion import rotations as rot
 from choreo.motion.skeleton import (
+    BONE_LENGTHS,
     CHEST,
     L_HIP,
     L_SHOULDER,
@@ -19,6 +22,7 @@ from choreo.motion.skeleton import (
     REST_OFFSETS,
     children,
 )
+from choreo.motion.twist import steady_swing
 
 Array = NDArray[np.float64]
 
@@ -126,35 +130,85 @@ class RigidFit:
 
 
 def fit(positions: NDArray[np.floating]) -> RigidFit:
-    """Fit rotations to positions (T, 22, 3), metres.
+    """Fit rotations to positions (T, 22, 3), metres, frame by frame; exact if they already are rigid.
 
     Joints with several children (pelvis, chest) are rigid bodies, fitted to the directions of their children by
-    orthogonal Procrustes. A joint with one child gets the twist-free rotation from its parent's frame that gives its
-    bone the right direction. Directions of limbs are kept, so an error at the hips shifts a leg but does not bend it.
+    orthogonal Procrustes. A joint with one child gets the rotation from its parent's frame that gives its bone the
+    right direction, with steady twist. Directions of limbs are kept, so an error at the hips shifts a leg but does not
+    bend it.
+
+    This is for motion that was measured; `rigid_fit.fit_over_time` is for motion that a network made.
     """
-    positions = np.asarray(positions, np.float64)
-    world = np.empty((len(positions), NUM_JOINTS, 3, 3))
+    given = np.asarray(positions, np.float64)
+    bodies = {joint: fit_body(given, joint)[0] for joint in BODIES}
+    world = np.empty((len(given), NUM_JOINTS, 3, 3))
     for level in LEVELS:
-        if level.joints != [PELVIS]:  # the pelvis has no parent to inherit from
-            world[:, level.joints] = world[:, level.parents]
+        begin_level(world, level, bodies)
         if level.links:
-            swing = rot.shortest_arc(
-                turned(world[:, level.links], REST_OFFSETS[level.ends]),
-                positions[:, level.ends] - positions[:, level.links],
-            )
-            world[:, level.links] = swing @ world[:, level.links]
-        for joint in level.bodies:
-            kids = children(joint)
-            source, goal = rot.normalize(REST_OFFSETS[kids]), rot.normalize(positions[:, kids] - positions[:, [joint]])
-            weights = np.sqrt(_BODY_WEIGHTS[joint])[:, None]
-            world[:, joint] = rot.procrustes(np.broadcast_to(source * weights, goal.shape), goal * weights)
-    root = positions[:, PELVIS]
-    fitted = posed(root, world)
-    return RigidFit(root, world, fitted, float(np.linalg.norm(fitted - positions, axis=-1).mean()))
+            base = np.swapaxes(world[:, level.links], -1, -2)
+            turn_links(world, level, turned(base, given[:, level.ends] - given[:, level.links]))
+    return fitted(given, given[:, PELVIS], world)
 
 
-# The hips weigh most for the pelvis, the collars for the chest: spine and neck directions are noisier in mocap.
-_BODY_WEIGHTS = {PELVIS: np.array([1.0, 1.0, 0.5]), CHEST: np.array([0.5, 1.0, 1.0])}
+def fitted(given: Array, root: Array, world: Array) -> RigidFit:
+    """A fit with its forward kinematics and its residual."""
+    positions = posed(root, world)
+    return RigidFit(root, world, positions, float(rot.length(positions - given).mean()))
+
+
+def begin_level(world: Array, level: Level, bodies: Mapping[int, Array]) -> None:
+    """Write rotations (T, 3, 3) of a level's bodies to `world`; to its other joints, for a start, their parent's."""
+    for joint in level.joints:
+        world[:, joint] = bodies[joint] if joint in bodies else world[:, PARENTS[joint]]
+
+
+def turn_links(world: Array, level: Level, bones: Array) -> None:
+    """Turn the links of a level so that their bones point along `bones` (T, N, 3), given in their present frames."""
+    world[:, level.links] = world[:, level.links] @ steady_swing(REST_OFFSETS[level.ends], bones)
+
+
+def fit_body(given: Array, joint: int) -> tuple[Array, Array]:
+    """World rotation (T, 3, 3) and confidence (T,) of a joint of `BODIES` from positions (T, 22, 3), metres."""
+    kids, weights = children(joint), np.sqrt(BODIES[joint])[:, None] / BONE_LENGTHS[children(joint)][:, None]
+    return fit_shape((given[:, kids] - given[:, [joint]]) * weights, REST_OFFSETS[kids] * weights)
+
+
+def fit_shape(goal: Array, rest: Array) -> tuple[Array, Array]:
+    """Rotations (T, 3, 3) of rest vectors (N, 3) to `goal` (T, N, 3), and how well the goal determines them.
+
+    With the polar form of the covariance, M = R P, the second derivative of the error by a rotation about body axis k
+    is tr P - P_kk. The confidence (T,) is the least of the three, each relative to its value at rest, from 0 to 1.
+    """
+    rotation = rot.procrustes(np.broadcast_to(rest, goal.shape), goal)
+    extent = (turned(np.swapaxes(rotation, -1, -2)[:, None], goal) * rest).sum(axis=1)
+    at_rest = (rest**2).sum(axis=0)
+    sureness = (extent.sum(axis=-1, keepdims=True) - extent) / (at_rest.sum() - at_rest)
+    return rotation, np.clip(sureness.min(axis=-1), 0, 1)
+
+
+BODIES: Final = {PELVIS: np.array([1.0, 1.0, 0.5]), CHEST: np.array([0.5, 1.0, 1.0])}
+"""Joints with several children, and what each child counts. The hips weigh most for the pelvis, the collars for the
+chest: spine and neck directions are noisier in mocap."""
+
+
+def turn_chains(world: NDArray[np.floating], before: Array, after: Array, chains: Sequence[Sequence[int]]) -> Array:
+    """World rotations (T, 22, 3, 3) after the joints of limbs have moved from positions `before` to `after` (T, 22, 3).
+
+    Each bone is turned by the rotation without twist from its old direction to the new one.
+
+    Args:
+        world: rotations before.
+        before: positions before.
+        after: positions after.
+        chains: of equal length, each from the joint where a limb begins to its leaf.
+    """
+    out = np.array(world, np.float64)
+    levels = [list(joints) for joints in zip(*chains, strict=True)]
+    for joints, ends in pairwise(levels):
+        swing = rot.shortest_arc(before[:, ends] - before[:, joints], after[:, ends] - after[:, joints])
+        out[:, joints] = swing @ out[:, joints]
+    out[:, levels[-1]] = out[:, levels[-2]]
+    return out
 
 
 def heading(positions: NDArray[np.floating]) -> Array:

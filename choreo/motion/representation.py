@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact
 from choreo.motion.rotations import yaw
-from choreo.motion.skeleton import FPS, MIRROR, NUM_JOINTS, PELVIS
+from choreo.motion.skeleton import BONE_LENGTHS, FPS, MIRROR, NUM_JOINTS, PARENTS, PELVIS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 ArrayOrTensor = TypeVar("ArrayOrTensor", NDArray[Any], "Tensor")
 
+SHORTEST: Final = 0.5
+"""Share of its length below which a bone is not given its full length: its direction would be noise."""
 MIN_STD: Final = 0.03
 """Smallest standard deviation that features are divided by."""
 
@@ -108,6 +110,13 @@ class Representation(ABC):
     def root_velocity_of(self, features: ArrayOrTensor) -> ArrayOrTensor:
         """Horizontal velocity (..., 2) of the root from the frame before, x and z, m/s."""
 
+    def full_bones(self, features: NDArray[np.floating]) -> Array:
+        """Features (..., channels) with bones of canonical lengths in the directions that they have.
+
+        Representations that cannot change a joint without others return what they were given.
+        """
+        return np.asarray(features, np.float64)
+
     def statistics(self, features: NDArray[np.floating]) -> tuple[Array, Array]:
         """Mean and standard deviation (channels,) of features (N, channels) under a uniformly random yaw.
 
@@ -186,7 +195,26 @@ class RootVelocity(Representation):
         """Velocity (..., 2) of the root in x and z, m/s."""
         return features[..., self.root_velocity]
 
+    def full_bones(self, features: NDArray[np.floating]) -> Array:
+        """Features (..., 66) with bones of canonical lengths; shorter ones than `SHORTEST` grow by as much as that."""
+        out = np.array(features, np.float64)
+        bones = _BONES_OF_JOINTS @ self.joints_of(out)
+        length = np.sqrt(np.einsum("...c,...c->...", bones, bones))
+        bones *= (BONE_LENGTHS[1:] / np.maximum(length, SHORTEST * BONE_LENGTHS[1:]))[..., None]
+        out[..., self.joints] = (_JOINTS_OF_BONES @ bones).reshape(*out.shape[:-1], -1)
+        return out
 
+
+def _bones_of_joints() -> Array:
+    """(21, 21) matrix from joints 1 to 21, relative to the root, to the bones that end at them."""
+    out = np.eye(NUM_JOINTS)
+    for joint in range(1, NUM_JOINTS):
+        out[joint, PARENTS[joint]] = -1
+    return out[1:, 1:]
+
+
+_BONES_OF_JOINTS: Final = _bones_of_joints()
+_JOINTS_OF_BONES: Final = np.linalg.inv(_BONES_OF_JOINTS)
 _MIRRORED_CHANNELS: Final = [0, 1, 2, *(3 * joint + axis for joint in MIRROR[1:] for axis in range(3))]
 _X_CHANNELS: Final = [0, *range(3, 3 * NUM_JOINTS, 3)]
 

@@ -26,6 +26,7 @@ NUM_JOINTS: Final = len(PARENTS)
 PELVIS, L_HIP, R_HIP, SPINE1, SPINE2 = 0, 1, 2, 3, 6
 L_KNEE, R_KNEE, L_ANKLE, R_ANKLE, L_FOOT, R_FOOT = 4, 5, 7, 8, 10, 11
 CHEST, NECK, HEAD, L_SHOULDER, R_SHOULDER = 9, 12, 15, 16, 17
+L_ELBOW, R_ELBOW, L_WRIST, R_WRIST = 18, 19, 20, 21
 
 LEGS: Final[tuple[tuple[int, int, int, int], ...]] = ((1, 4, 7, 10), (2, 5, 8, 11))
 """(hip, knee, ankle, toe) of the left and the right leg."""

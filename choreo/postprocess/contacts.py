@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.motion import rotations as rot
 from choreo.motion.skeleton import ANKLE_HEIGHT, CONTACT_JOINTS, FPS, TOE_HEIGHT
 from choreo.postprocess.savitzky_golay import savitzky_golay
 
@@ -60,7 +61,7 @@ def horizontal_speed(joints: NDArray[np.floating], fps: float = FPS) -> NDArray[
         velocity = np.gradient(ground, axis=0)
     else:
         velocity = savitzky_golay(ground, SPEED_WINDOW, 2, deriv=1)
-    return np.linalg.norm(velocity, axis=-1) * fps
+    return rot.length(velocity) * fps
 
 
 def hysteresis(enter: Bools, leave: Bools) -> Bools:

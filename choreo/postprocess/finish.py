@@ -9,31 +9,19 @@ from numpy.typing import NDArray
 
 from choreo.errors import NonFiniteOutput
 from choreo.motion import kinematics
+from choreo.motion import rotations as rot
 from choreo.motion.clip import Motion, check_fps, check_positions
 from choreo.motion.foot_skating import foot_skating_ratio
-from choreo.motion.skeleton import FPS, NUM_JOINTS
+from choreo.motion.rigid_fit import fit_over_time
+from choreo.motion.skeleton import FPS, LEGS, NUM_JOINTS
+from choreo.postprocess.arms import ARMS, clear_arms
 from choreo.postprocess.contacts import Bools, detect_contacts
 from choreo.postprocess.floor import BODY, floor_curve, lift_above
-from choreo.postprocess.foot_lock import lock_feet, turn_legs
-from choreo.postprocess.rigid_fit import fit_rigid
+from choreo.postprocess.foot_lock import lock_feet
+from choreo.postprocess.options import FinishOptions
 from choreo.postprocess.smoothing import smooth, smooth_pose
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class FinishOptions:
-    """Which stages run.
-
-    Attributes:
-        smooth: remove jitter.
-        bone_lengths: fit rotations to the canonical skeleton; without it the motion has no rotations.
-        foot_lock: hold feet in contact still. Without `bone_lengths` legs keep the lengths they have in each frame.
-    """
-
-    smooth: bool = True
-    bone_lengths: bool = True
-    foot_lock: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,11 +74,12 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
         InvalidInput: wrong shape, no frames, coordinates beyond 10 km, or a frame rate out of range.
     """
     raw = _checked(positions, fps)
-    fitted = fit_rigid(raw) if options.bone_lengths else None
+    fitted = fit_over_time(raw, fps) if options.bone_lengths else None
     root, world = (fitted.root, fitted.world) if fitted else (raw[:, 0], None)
     if world is not None:
         root, world = smooth_pose(root, world, fps) if options.smooth else (root, world)
-        posed = kinematics.posed(root, world)
+        clear = clear_arms(posed := kinematics.posed(root, world), fps)
+        world, posed = kinematics.turn_chains(world, posed, clear, ARMS), clear
     else:
         posed = smooth(raw, fps) if options.smooth else raw
     floor = floor_curve(posed, fps)
@@ -101,7 +90,7 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
     final = lock_feet(grounded, contacts, fps) if options.foot_lock else grounded
     local = None
     if world is not None:
-        world = turn_legs(world, grounded, final)
+        world = kinematics.turn_chains(world, grounded, final, LEGS)
         local, final = kinematics.local_rotations(world), kinematics.posed(final[:, 0], world)
     report = _report(_shifted_up(raw, -floor), grounded, final, contacts, floor, fps)
     report["fit_residual"] = residual = fitted.residual if fitted else None
@@ -136,6 +125,6 @@ def _report(raw: Array, grounded: Array, final: Array, contacts: Bools, floor: A
         "floor_height": float(floor.mean()),
         "floor_range": float(np.ptp(floor)),
         "contact_fraction": float(contacts.mean()),
-        "mean_displacement": float(np.linalg.norm(final - raw, axis=-1).mean()),
-        "lock_displacement": float(np.linalg.norm(final - grounded, axis=-1).mean()),
+        "mean_displacement": float(rot.length(final - raw).mean()),
+        "lock_displacement": float(rot.length(final - grounded).mean()),
     }

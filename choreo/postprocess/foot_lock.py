@@ -8,7 +8,6 @@
 5. Two-bone inverse kinematics moves hips, knees and ankles; bone lengths do not change.
 """
 
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -75,29 +74,16 @@ def lock_feet(positions: NDArray[np.floating], contacts: Bools, fps: float = FPS
     raised = two_bone_ik.raise_heel(hip, ankle, toe, two_bone_ik.reach(hip, knee, was, ankle))
     ankle += planted[..., None] * (raised - ankle)
     forward = knee_forward(out, ankle, toe)
-    out[:, KNEES], out[:, ANKLES] = two_bone_ik.solve(hip, knee, was, ankle, forward)
-    foot = np.linalg.norm(positions[:, TOES] - positions[:, ANKLES], axis=-1, keepdims=True)
+    out[:, KNEES], out[:, ANKLES] = two_bone_ik.solve(hip, knee, was, ankle, forward, fps)
+    foot = rot.length(positions[:, TOES] - positions[:, ANKLES])[..., None]
     out[:, TOES] = out[:, ANKLES] + foot * rot.normalize(toe - out[:, ANKLES])
-    return out
-
-
-def turn_legs(world: NDArray[np.floating], before: Array, after: Array) -> Array:
-    """World rotations (T, 22, 3, 3) after the legs have moved from positions `before` to `after` (T, 22, 3).
-
-    Each leg bone is turned by the rotation without twist from its old direction to the new one.
-    """
-    out = np.array(world, np.float64)
-    for joints, ends in pairwise((HIPS, KNEES, ANKLES, TOES)):  # of both legs at once
-        swing = rot.shortest_arc(before[:, ends] - before[:, joints], after[:, ends] - after[:, joints])
-        out[:, joints] = swing @ out[:, joints]
-    out[:, TOES] = out[:, ANKLES]
     return out
 
 
 def _foot_targets(positions: Array, contacts: Bools, fps: float) -> tuple[Array, Array, Array, Array]:
     """Targets of ankles and toes (T, 2, 3), and weights (T, 2): toe planted; foot in, or close to, any contact."""
     ankle, toe = positions[:, ANKLES].copy(), positions[:, TOES].copy()
-    length = np.linalg.norm(toe - ankle, axis=-1, keepdims=True)
+    length = rot.length(toe - ankle)[..., None]
     on_ankle, on_toe = contacts[:, :2], contacts[:, 2:]
     for side in range(2):
         shift = _correction(toe[:, side], on_toe[:, side], TOE_REST, np.full(len(toe), MAX_CORRECTION), fps)
@@ -165,17 +151,17 @@ def _anchor(held: Array, heights: tuple[float, float]) -> Array:
     Unlike the mean it is robust to how the foot arrives and leaves, and unlike the median of each coordinate it is
     equivariant under rotation. Computed by Weiszfeld's iteration (1937).
     """
-    ground = held[:, [0, 2]]
-    spot = ground.mean(axis=0)
+    ground = held[:, 0] + 1j * held[:, 2]
+    spot = ground.mean()
     for _ in range(MEDIAN_STEPS):
-        weight = 1 / (np.linalg.norm(ground - spot, axis=1, keepdims=True) + 1e-3)
-        spot = (weight * ground).sum(axis=0) / weight.sum()
-    return np.array([spot[0], np.clip(np.median(held[:, 1]), *heights), spot[1]])
+        weight = 1 / (np.abs(ground - spot) + 1e-3)
+        spot = weight @ ground / weight.sum()
+    return np.array([spot.real, np.clip(np.median(held[:, 1]), *heights), spot.imag])
 
 
 def _limited(shift: Array, longest: Array) -> Array:
     """Displacements (N, 3) whose horizontal parts are smoothly compressed to stay below `longest` (N,), metres."""
-    size = np.linalg.norm(shift[:, [0, 2]], axis=-1)
+    size = rot.length(shift[:, [0, 2]])
     knee = 0.7 * longest
     room = longest - knee
     bent = np.where(size > knee, knee + room * np.tanh((size - knee) / room), size)
@@ -230,4 +216,4 @@ def knee_forward(positions: Array, ankle: Array, toe: Array) -> Array:
     swung = (rot.shortest_arc(-up[:, None], leg) @ front[:, None, :, None])[..., 0]
     foot = toe - ankle
     aside = foot - (foot * leg).sum(-1, keepdims=True) * leg
-    return swung + aside / np.linalg.norm(foot, axis=-1, keepdims=True)
+    return swung + aside / rot.length(foot)[..., None]

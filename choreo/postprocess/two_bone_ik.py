@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.motion import rotations as rot
+from choreo.motion.skeleton import FPS
+from choreo.motion.steady import steady_directions
 
 Array = NDArray[np.float64]
 
@@ -15,6 +17,12 @@ STRAIGHT: Final = 0.9995
 """A leg is never straightened beyond this fraction of its length (knee at 4 degrees) unless it already was."""
 WEAK_POLE: Final = 0.1
 """A knee closer than this to the line from hip to ankle does not reliably show which way it bends, metres."""
+KNEE_TURN: Final = np.radians(900.0)
+"""Fastest turn of the plane in which a knee bends, radians per second: a bent knee moves by 6 m/s."""
+LEAST_FORWARD: Final = 0.05
+"""Sine of the angle by which a knee that bends sideways bends forward, so that it changes sides over the front."""
+CLEAR_HINT: Final = 0.5
+"""A forward direction whose part across the leg is shorter than this does not reliably say which way is forward."""
 
 
 def reach_limit(hip: Array, knee: Array, ankle: Array) -> tuple[Array, Array]:
@@ -25,15 +33,15 @@ def reach_limit(hip: Array, knee: Array, ankle: Array) -> tuple[Array, Array]:
     Args:
         hip, knee, ankle: (..., 3) metres.
     """
-    length = np.linalg.norm(knee - hip, axis=-1) + np.linalg.norm(ankle - knee, axis=-1)
-    present = np.linalg.norm(ankle - hip, axis=-1)
+    length = rot.length(knee - hip) + rot.length(ankle - knee)
+    present = rot.length(ankle - hip)
     return np.maximum(SOFT_REACH * length, present), np.maximum(STRAIGHT * length, present)
 
 
 def reach(hip: Array, knee: Array, ankle: Array, target: Array) -> Array:
     """Distance (...) from the hip that the ankle reaches when it moves towards `target` (..., 3), metres."""
-    thigh, shin = np.linalg.norm(knee - hip, axis=-1), np.linalg.norm(ankle - knee, axis=-1)
-    distance = _soften(np.linalg.norm(target - hip, axis=-1), *reach_limit(hip, knee, ankle))
+    thigh, shin = rot.length(knee - hip), rot.length(ankle - knee)
+    distance = _soften(rot.length(target - hip), *reach_limit(hip, knee, ankle))
     return np.clip(distance, np.abs(thigh - shin) + 1e-6, thigh + shin - 1e-12)
 
 
@@ -42,7 +50,7 @@ def raise_heel(hip: Array, ankle: Array, toe: Array, distance: Array) -> Array:
 
     Hip, ankle and toe form a two-bone chain of their own: the leg as one bone of length `distance`, and the foot.
     """
-    foot, span = np.linalg.norm(toe - ankle, axis=-1), np.linalg.norm(toe - hip, axis=-1)
+    foot, span = rot.length(toe - ankle), rot.length(toe - hip)
     axis = rot.normalize(toe - hip)
     along = np.clip((distance**2 - foot**2 + span**2) / (2 * np.maximum(span, 1e-6)), -distance, distance)
     aside = np.sqrt(distance**2 - along**2)
@@ -50,27 +58,30 @@ def raise_heel(hip: Array, ankle: Array, toe: Array, distance: Array) -> Array:
     return hip + along[..., None] * axis + aside[..., None] * pole
 
 
-def solve(hip: Array, knee: Array, ankle: Array, target: Array, forward: Array) -> tuple[Array, Array]:
+def solve(
+    hip: Array, knee: Array, ankle: Array, target: Array, forward: Array, fps: float = FPS
+) -> tuple[Array, Array]:
     """Move the ankle to `target`, or as close as the leg reaches, keeping both bone lengths.
 
     The plane in which the knee bends is turned with the leg, by the rotation without twist from the old to the new
     direction from hip to ankle. A nearly straight knee, whose plane is noise, is turned towards `forward`, and no knee
-    bends backwards, so a knee cannot flip.
+    bends backwards. Where that would turn the plane faster than `KNEE_TURN`, the turn is spread over the frames around.
 
     Args:
-        hip, knee, ankle: (..., 3) present positions, metres; the hip stays.
-        target: (..., 3) metres.
-        forward: (..., 3) direction in which this knee bends.
+        hip, knee, ankle: (T, K, 3) present positions of K legs, metres; the hips stay.
+        target: (T, K, 3) metres.
+        forward: (T, K, 3) directions in which the knees bend.
+        fps: frames per second.
     Returns:
-        New knee and new ankle (..., 3).
+        New knees and new ankles (T, K, 3).
     """
-    thigh, shin = np.linalg.norm(knee - hip, axis=-1), np.linalg.norm(ankle - knee, axis=-1)
+    thigh, shin = rot.length(knee - hip), rot.length(ankle - knee)
     distance = reach(hip, knee, ankle, target)
     axis = rot.normalize(target - hip)
     # Law of cosines: the knee is `along` the axis and `aside` from it.
     along = (thigh**2 - shin**2 + distance**2) / (2 * distance)
     aside = np.sqrt(np.maximum(thigh**2 - along**2, 0))
-    pole = _pole(hip, knee, ankle, axis, forward)
+    pole = _pole(hip, knee, ankle, axis, forward, fps)
     return hip + along[..., None] * axis + aside[..., None] * pole, hip + distance[..., None] * axis
 
 
@@ -81,14 +92,19 @@ def _soften(distance: Array, soft: Array, hard: Array) -> Array:
     return np.where(over > 0, soft + room * -np.expm1(-over / room), distance)
 
 
-def _pole(hip: Array, knee: Array, ankle: Array, axis: Array, forward: Array) -> Array:
-    """Unit vector (..., 3), perpendicular to `axis`, towards which the knee bends."""
+def _pole(hip: Array, knee: Array, ankle: Array, axis: Array, forward: Array, fps: float) -> Array:
+    """Unit vectors (T, K, 3), perpendicular to `axis`, towards which the knees bend."""
     carried = (rot.shortest_arc(ankle - hip, axis) @ (knee - hip)[..., None])[..., 0]
     carried = _perpendicular(carried, axis)
-    hint = rot.normalize(_perpendicular(forward, axis))
-    carried -= np.minimum((carried * hint).sum(-1, keepdims=True), 0) * hint
-    doubt = np.clip(1 - np.linalg.norm(carried, axis=-1, keepdims=True) / WEAK_POLE, 0, 1) ** 2
-    return rot.normalize(carried + WEAK_POLE * doubt * hint)
+    bent = rot.length(carried)
+    hint = _perpendicular(forward, axis)
+    clear = np.minimum(rot.length(hint)[..., None] / CLEAR_HINT, 1)
+    hint = rot.normalize(hint)
+    carried += clear * np.maximum(LEAST_FORWARD * bent[..., None] - (carried * hint).sum(-1, keepdims=True), 0) * hint
+    doubt = np.clip(1 - rot.length(carried)[..., None] / WEAK_POLE, 0, 1) ** 2
+    carried += WEAK_POLE * doubt * hint
+    sure = np.clip(rot.length(carried) / np.maximum(bent, WEAK_POLE), 0, 1)
+    return rot.normalize(_perpendicular(steady_directions(rot.normalize(carried), sure, KNEE_TURN / fps), axis))
 
 
 def _perpendicular(v: Array, axis: Array) -> Array:

@@ -8,6 +8,8 @@ colon (`dancer-2:left_hip`), as namespaces do in Maya and MotionBuilder. Blender
 armature with a root bone per dancer.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,18 +18,22 @@ from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
 from choreo.files import atomic_write
-from choreo.motion import kinematics
 from choreo.motion.clip import Motion
-from choreo.motion.formats.bvh_mapping import joint_weights
+from choreo.motion.formats.bvh_mapping import completed, joint_weights, rest_positions
 from choreo.motion.formats.bvh_parser import MAX_CHARS, Bvh, joint_rotations, parse_bvh, position_chunks, skeletons
 from choreo.motion.performance import Performance, check_names
 from choreo.motion.resample import resample
+from choreo.motion.rigid_fit import fit_rotations
 from choreo.motion.skeleton import FPS, JOINT_NAMES, NUM_JOINTS, PARENTS, PELVIS, REST_OFFSETS, children
+from choreo.motion.units import UNITS, leg_length, metres_per_unit
+from choreo.motion.upright import AUTO, Upright, find_up, rest_up
 
 Array = NDArray[np.float64]
 
 UNITS_PER_METRE: Final = 100.0
 """Files are in centimetres, the unit that MotionBuilder and Maya assume."""
+_FEWEST_JOINTS: Final = 6
+"""A root with fewer is a camera or a prop next to the dancers."""
 _ROTATIONS: Final = ("Zrotation", "Xrotation", "Yrotation")
 # Where bones without a child joint end: top of the head, tips of toes and hands, metres.
 _END_SITES: Final = {15: (0, 0.18, 0), 10: (0, 0, 0.06), 11: (0, 0, 0.06), 20: (0.17, 0, 0), 21: (-0.17, 0, 0)}
@@ -59,7 +65,12 @@ def write_bvh(dance: Motion | Performance, path: Path) -> None:
 
 
 def read_bvh(
-    source: Path | str | bytes, field: str = "motion", *, scale: float = 1 / UNITS_PER_METRE, fps: float | None = FPS
+    source: Path | str | bytes,
+    field: str = "motion",
+    *,
+    scale: float | None = None,
+    fps: float | None = FPS,
+    up: str = AUTO,
 ) -> Motion:
     """Read a file of one skeleton, with the arguments and checks of `read_performance`.
 
@@ -67,47 +78,98 @@ def read_bvh(
         InvalidInput: not a BVH file, several skeletons, a joint cannot be found, or a limit is broken.
         OSError: the path cannot be read.
     """
-    return read_performance(source, field, scale=scale, fps=fps).single(field)
+    return read_performance(source, field, scale=scale, fps=fps, up=up).single(field)
 
 
 def read_performance(
-    source: Path | str | bytes, field: str = "motion", *, scale: float = 1 / UNITS_PER_METRE, fps: float | None = FPS
+    source: Path | str | bytes,
+    field: str = "motion",
+    *,
+    scale: float | None = None,
+    fps: float | None = FPS,
+    up: str = AUTO,
 ) -> Performance:
-    """Read a file of this program or of foreign human skeletons, mapped onto SMPL-22 by joint names.
+    """Read a file of this program or of foreign human skeletons, mapped onto SMPL-22.
 
     Args:
         source: a `Path` to a file, or the text itself; a string is never taken for a path.
         field: name of the offending field in errors.
-        scale: metres per unit of the file; 0.01 for centimetres, about 0.0564 for cgspeed's CMU conversions.
+        scale: metres per unit of the file; None: the unit that gives human legs, see `units.metres_per_unit`.
         fps: rate to resample to, linearly in positions; None keeps the file's.
+        up: the axis that points up in the file; `auto`: the one that motion and rest pose say, see `upright.find_up`.
 
     Returns:
-        One dancer per root, called by the namespaces of the roots if these are distinct names. A dancer has rotations
-        if the skeleton is the canonical one and its rate was kept, else positions only: the bones then have the
-        lengths of the file, and `retarget.retarget` is the next step.
+        One dancer per human root, called by the namespaces of the roots if these are distinct names. A dancer has
+        rotations if the skeleton is the canonical one and its rate was kept, else positions only: the bones then have
+        the lengths of the file, and `retarget.retarget` is the next step. `meta["notes"]` says what was guessed,
+        estimated or turned, if anything was.
 
     Raises:
         InvalidInput: not a BVH file, a joint cannot be found, or a limit is broken.
         OSError: the path cannot be read.
     """
-    if not (np.isfinite(scale) and scale > 0):
+    if scale is not None and not (np.isfinite(scale) and scale > 0):
         raise InvalidInput("scale", f"must be a positive number of metres per unit, got {scale}")
     bvh = parse_bvh(_text(source, field), field)
     rate = _frame_rate(bvh, field)
-    found = skeletons(bvh)
-    dancers = tuple(_motion(skeleton, rate, scale, fps, field) for skeleton in found)
-    names = tuple(skeleton.names[0].rpartition(":")[0] for skeleton in found)
+    humans, told = _humans(skeletons(bvh), field)
+    unit = scale if scale is not None else metres_per_unit(humans[0].positions)
+    if scale is None and unit not in UNITS:
+        told.append(f"is in no known unit: it is scaled to legs of {unit * leg_length(humans[0].positions):.2f} m")
+    way_up = find_up([human.positions for human in humans], up, rest=humans[0].rest_up)
+    notes = [*bvh.notes, *told, *(note for human in humans for note in human.notes)]
+    if way_up.note:
+        notes.append(way_up.note)
+    dancers = tuple(_motion(human, rate, unit, fps, way_up, field) for human in humans)
+    names = tuple(human.skeleton.names[0].rpartition(":")[0] for human in humans)
     try:
-        check_names(names, len(found), field)
+        check_names(names, len(humans), field)
     except InvalidInput:
         names = ()
-    return Performance(dancers, {"source": "bvh", "source_fps": rate}, names)
+    meta = {"source": "bvh", "source_fps": rate, "metres_per_unit": unit} | (
+        {"notes": list(dict.fromkeys(notes))} if notes else {}
+    )
+    return Performance(dancers, meta, names)
+
+
+@dataclass(frozen=True)
+class _Human:
+    """A skeleton with its joints found: positions (F, 22, 3) in file units and axes."""
+
+    skeleton: Bvh
+    weights: Array
+    positions: Array
+    rest_up: str | None
+    notes: tuple[str, ...]
+
+
+def _humans(roots: Sequence[Bvh], field: str) -> tuple[list[_Human], list[str]]:
+    """The skeletons of humans, and notes on those of cameras and props next to them."""
+    found: list[_Human] = []
+    refused: list[tuple[str, InvalidInput]] = []
+    for skeleton in roots:
+        try:
+            found.append(_human(skeleton, field))
+        except InvalidInput as error:
+            if sum(map(bool, skeleton.channels)) >= _FEWEST_JOINTS:
+                raise
+            refused.append((skeleton.names[0], error))
+    if not found:
+        raise refused[0][1]
+    return found, [f"the root {name[:32]!r} is left out: it is no human" for name, _ in refused]
+
+
+def _human(skeleton: Bvh, field: str) -> _Human:
+    skeleton, notes = completed(skeleton, field)
+    weights = joint_weights(skeleton, field)
+    positions = np.concatenate([weights @ chunk for chunk in position_chunks(skeleton)])
+    return _Human(skeleton, weights, positions, rest_up(weights @ rest_positions(skeleton)), notes)
 
 
 def _channels(motion: Motion, order: list[int]) -> Array:
     """Values (T, 69) of one dancer's channels: root position in file units, then degrees of the joints in `order`."""
     if motion.rotations is None:
-        fit = kinematics.fit(motion.positions)
+        fit = fit_rotations(motion.positions, motion.fps)
         root, local = fit.root, fit.local
     else:
         root, local = np.asarray(motion.positions[:, PELVIS], np.float64), np.asarray(motion.rotations, np.float64)
@@ -115,12 +177,14 @@ def _channels(motion: Motion, order: list[int]) -> Array:
     return np.concatenate([root * UNITS_PER_METRE, angles], axis=1)
 
 
-def _motion(bvh: Bvh, rate: float, scale: float, fps: float | None, field: str) -> Motion:
-    weights = joint_weights(bvh, field)
-    positions = scale * np.concatenate([weights @ chunk for chunk in position_chunks(bvh)])
+def _motion(human: _Human, rate: float, unit: float, fps: float | None, way_up: Upright, field: str) -> Motion:
+    positions = way_up.turned(unit * human.positions)
     if fps is not None and fps != rate:
         return Motion(resample(positions, rate, fps, field).astype(np.float32), fps)
-    return Motion(positions.astype(np.float32), rate, _canonical_rotations(bvh, weights, scale))
+    rotations = _canonical_rotations(human.skeleton, human.weights, unit)
+    if rotations is not None:
+        rotations[:, PELVIS] = way_up.rotation @ rotations[:, PELVIS]
+    return Motion(positions.astype(np.float32), rate, rotations)
 
 
 def euler_zxy(rotations: NDArray[np.floating]) -> Array:

@@ -4,6 +4,9 @@ The format is described by M. Meredith and S. Maddock, "Motion Capture File Form
 rotation is the product of its rotation channels in the order in which they are listed; position channels replace the
 offset, as Blender and MotionBuilder read them. A file may hold several hierarchies, each with its own ROOT, one after
 the other; a frame then lists the channels of all of them in that order.
+
+What Blender's importer reads is read: names of end sites, names that occur twice (the second gets a number), channels
+of unknown names (their values are passed over), a wrong number of channels, and braces that are not closed.
 """
 
 import io
@@ -17,6 +20,7 @@ from numpy.typing import NDArray
 from choreo.errors import InvalidInput
 from choreo.motion import rotations as rot
 from choreo.motion.clip import MAX_FRAMES
+from choreo.motion.formats.bvh_frames import number, read_frames
 from choreo.motion.performance import MAX_DANCERS
 
 Array = NDArray[np.float64]
@@ -31,12 +35,11 @@ MAX_FILE_FRAMES = 4 * MAX_FRAMES
 """An hour at 120 frames per second."""
 MAX_JOINT_FRAMES = 2**24
 """Limit of joints times frames, which bounds the memory of forward kinematics."""
-MAX_NUMBER = 1e9
-_MAX_TOKEN = 64
+MAX_CHANNELS = 16
+"""Of one joint."""
 _MAX_LINE = 2**20
-CHUNK_CHARS = 2**20
 CHUNK_JOINTS = 2**18
-"""Characters split, and joint positions computed, at a time."""
+"""Joint positions computed at a time."""
 
 CHANNELS = ("Xposition", "Yposition", "Zposition", "Xrotation", "Yrotation", "Zrotation")
 _CANONICAL_CHANNEL = {name.lower(): name for name in CHANNELS}
@@ -51,9 +54,10 @@ class Bvh:
         names: J joint names; an end site is called `<its parent>_end`.
         parents: J parent indices, -1 for a root; parents come before their children.
         offsets: (J, 3) offset from the parent in the rest pose.
-        channels: J tuples of channel names in file order; empty for end sites.
+        channels: J tuples of channel names in file order, "" for unknown ones; empty for end sites.
         frames: (F, C) channel values, degrees and file units.
         frame_time: seconds per frame.
+        notes: what in the file had to be guessed or passed over.
     """
 
     names: tuple[str, ...]
@@ -62,6 +66,7 @@ class Bvh:
     channels: tuple[tuple[str, ...], ...]
     frames: Array
     frame_time: float
+    notes: tuple[str, ...] = ()
 
 
 def parse_bvh(text: str, field: str = "motion") -> Bvh:
@@ -77,15 +82,8 @@ def parse_bvh(text: str, field: str = "motion") -> Bvh:
     width = sum(map(len, hierarchy.channels))
     if not width:
         raise InvalidInput(field, "has no channels: nothing moves")
-    count = _whole(_setting(stream, "frames", field), "Frames", field)
-    if not 1 <= count <= min(MAX_FILE_FRAMES, MAX_JOINT_FRAMES // len(hierarchy.names)):
-        raise InvalidInput(field, f"declares {count} frames; between 1 and {MAX_FILE_FRAMES} are accepted")
-    frame_time = _number(_setting(stream, "frame time", field), "Frame Time", field)
-    if not frame_time > 0:
-        raise InvalidInput(field, f"Frame Time must be positive, got {frame_time:g}")
-    if count * width > len(text):  # a value has at least one character: allocate no memory for missing ones
-        raise InvalidInput(field, f"declares {count} frames of {width} values but holds fewer")
-    frames = _values(stream, count * width, field).reshape(count, width)
+    most = min(MAX_FILE_FRAMES, MAX_JOINT_FRAMES // len(hierarchy.names))
+    frames, frame_time, notes = read_frames(stream, width, most, field)
     return Bvh(
         tuple(hierarchy.names),
         tuple(hierarchy.parents),
@@ -93,6 +91,7 @@ def parse_bvh(text: str, field: str = "motion") -> Bvh:
         tuple(hierarchy.channels),
         frames,
         frame_time,
+        notes,
     )
 
 
@@ -105,7 +104,7 @@ def skeletons(bvh: Bvh) -> list[Bvh]:
         columns = slice(_first_channel(bvh, first), _first_channel(bvh, end))
         parents = tuple(max(parent - first, -1) for parent in bvh.parents[joints])
         of_joints = (bvh.names[joints], parents, bvh.offsets[joints], bvh.channels[joints])
-        out.append(Bvh(*of_joints, bvh.frames[:, columns], bvh.frame_time))
+        out.append(Bvh(*of_joints, bvh.frames[:, columns], bvh.frame_time, bvh.notes))
     return out
 
 
@@ -159,7 +158,7 @@ class _Hierarchy:
         self.channels: list[tuple[str, ...]] = []
         self._tokens, self._field, self._at = tokens, field, 0
         self._open: list[int] = []
-        self._seen: set[str] = set()
+        self._seen: dict[str, int] = {}
         self._read()
 
     def _read(self) -> None:
@@ -173,14 +172,15 @@ class _Hierarchy:
             "CHANNELS": self._read_channels,
             "}": self._close,
         }
+        self._keywords = handlers.keys() | {"{"}
         while self._at < len(self._tokens):
             token = self._take("a keyword")
             handler = handlers.get(token.upper())
             if handler is None:
                 raise self._error(f"has the unknown word {token[:32]!r} in its hierarchy")
             handler()
-        if self._open or not self.names:
-            raise self._error("has a hierarchy that does not end")
+        if not self.names:
+            raise self._error("has no joints")
         for name, offset in zip(self.names, self.offsets, strict=True):
             if not offset:
                 raise self._error(f"gives no OFFSET for {name!r}")
@@ -194,21 +194,25 @@ class _Hierarchy:
         self._at += 1
         return self._tokens[self._at - 1]
 
-    def _joint(self) -> None:
-        words = []
+    def _words(self) -> str:
+        """Words up to the next opening brace."""
+        words: list[str] = []
         while (word := self._take("'{'")) != "{":
             words.append(word)
             if sum(map(len, words)) > MAX_NAME:
                 raise self._error(f"has a joint name of more than {MAX_NAME} characters")
-        name = " ".join(words)
-        if not name or name in self._seen:
-            raise self._error(f"has {'two joints' if name else 'a joint'} called {name!r}")
-        self._seen.add(name)
+        return " ".join(words)
+
+    def _joint(self) -> None:
+        name = self._words()
+        if not name:
+            raise self._error("has a joint called ''")
         self._begin(name)
 
     def _end_site(self) -> None:
-        if self._take("Site").upper() != "SITE" or self._take("'{'") != "{":
-            raise self._error("has an End that is not followed by Site {")
+        if self._take("Site").upper() != "SITE":
+            raise self._error("has an End that is not followed by Site")
+        self._words()
         self._begin(f"{self.names[self._current()]}_end")
 
     def _begin(self, name: str) -> None:
@@ -220,9 +224,14 @@ class _Hierarchy:
             raise self._error(f"nests joints deeper than {MAX_NESTING}")
         self.parents.append(self._open[-1] if self._open else -1)
         self._open.append(len(self.names))
-        self.names.append(name)
+        self.names.append(self._unique(name))
         self.offsets.append(())
         self.channels.append(())
+
+    def _unique(self, name: str) -> str:
+        """The name, with a number where another joint has it."""
+        self._seen[name] = count = self._seen.get(name, 0) + 1
+        return name if count == 1 else f"{name}.{count - 1:03d}"
 
     def _current(self) -> int:
         if not self._open:
@@ -230,18 +239,17 @@ class _Hierarchy:
         return self._open[-1]
 
     def _offset(self) -> None:
-        self.offsets[self._current()] = tuple(_number(self._take("a number"), "OFFSET", self._field) for _ in range(3))
+        self.offsets[self._current()] = tuple(number(self._take("a number"), "OFFSET", self._field) for _ in range(3))
 
     def _read_channels(self) -> None:
         joint = self._current()
-        count = _whole(self._take("a number"), "CHANNELS", self._field)
-        if not 0 <= count <= len(CHANNELS):
-            raise self._error(f"declares {count} channels for {self.names[joint]!r}")
-        words = [self._take("a channel name") for _ in range(count)]
-        channels = tuple(_CANONICAL_CHANNEL.get(word.lower(), "") for word in words)
-        if "" in channels or len(set(channels)) != count or self.channels[joint]:
-            raise self._error(f"has unusable channels for {self.names[joint]!r}; known are {', '.join(CHANNELS)}")
-        self.channels[joint] = channels
+        number(self._take("a number"), "CHANNELS", self._field)  # the names say how many there are
+        words: list[str] = []
+        while self._at < len(self._tokens) and self._tokens[self._at].upper() not in self._keywords:
+            words.append(self._take("a channel name"))
+        if len(words) > MAX_CHANNELS or self.channels[joint]:
+            raise self._error(f"declares more than {MAX_CHANNELS} channels for {self.names[joint]!r}, or twice")
+        self.channels[joint] = tuple(_CANONICAL_CHANNEL.get(word.lower(), "") for word in words)
 
     def _close(self) -> None:
         self._current()
@@ -260,59 +268,3 @@ def _header_tokens(stream: io.StringIO, field: str) -> list[str]:
         if len(tokens) > 32 * MAX_JOINTS:
             break
     raise InvalidInput(field, "is not a BVH file, or its hierarchy is too long")
-
-
-def _setting(stream: io.StringIO, name: str, field: str) -> str:
-    """Value of the next line that is not blank, which must have the form `name: value`."""
-    line = "\n"
-    while line and not line.strip():
-        line = stream.readline(_MAX_LINE)
-    key, _, value = line.partition(":")
-    if " ".join(key.lower().split()) != name:
-        raise InvalidInput(field, f"has no line '{name.title()}:' where one is needed")
-    return value.strip()
-
-
-def _number(text: str, what: str, field: str) -> float:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise InvalidInput(field, f"{what} must be a number, got {text[:32]!r}") from error
-    if not abs(value) <= MAX_NUMBER:
-        raise InvalidInput(field, f"{what} must be a finite number, got {text[:32]!r}")
-    return value
-
-
-def _whole(text: str, what: str, field: str) -> int:
-    value = _number(text, what, field)
-    if not value.is_integer():
-        raise InvalidInput(field, f"{what} must be a whole number, got {text[:32]!r}")
-    return int(value)
-
-
-def _values(stream: io.StringIO, total: int, field: str) -> Array:
-    """Exactly `total` numbers up to the end of the stream; line breaks need not coincide with frames."""
-    values = np.empty(total)
-    filled, carry = 0, ""
-    while chunk := stream.read(CHUNK_CHARS):
-        tokens = (carry + chunk).split()
-        carry = "" if chunk[-1].isspace() else tokens.pop()
-        if len(carry) > _MAX_TOKEN:
-            raise InvalidInput(field, "holds a value that is not a number")
-        filled = _append(values, filled, tokens, field)
-    filled = _append(values, filled, [carry] if carry else [], field)
-    if filled != total:
-        raise InvalidInput(field, f"declares {total} motion values but holds {filled}")
-    if not (np.abs(values) <= MAX_NUMBER).all():
-        raise InvalidInput(field, "holds NaN, infinite or absurdly large motion values")
-    return values
-
-
-def _append(values: Array, filled: int, tokens: list[str], field: str) -> int:
-    if filled + len(tokens) > len(values):
-        raise InvalidInput(field, f"declares {len(values)} motion values but holds more")
-    try:
-        values[filled : filled + len(tokens)] = np.fromiter(map(float, tokens), np.float64, len(tokens))
-    except ValueError as error:
-        raise InvalidInput(field, "holds a motion value that is not a number") from error
-    return filled + len(tokens)

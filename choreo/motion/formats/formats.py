@@ -15,7 +15,11 @@ from choreo.motion.formats.bvh import bvh_bytes
 from choreo.motion.formats.json_format import json_bytes
 from choreo.motion.formats.mp4 import film_bytes
 from choreo.motion.formats.npz import npz_bytes
+from choreo.motion.formats.sound import Sound
+from choreo.motion.formats.view import View
 from choreo.motion.performance import Performance
+
+Encode = Callable[[Motion | Performance, Sound | None, str, View], bytes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,15 +30,15 @@ class Format:
         name: in requests and on the command line.
         media_type: value of the Content-Type header.
         suffix: of file names, with its dot.
-        needs_audio: whether the song becomes part of the file; if not, no song need be passed.
-        encode: the file's bytes of (performance, song, title).
+        needs_audio: whether the song becomes part of the file; if not, no sound need be passed.
+        encode: the file's bytes of (performance, sound, title, view).
     """
 
     name: str
     media_type: str
     suffix: str
     needs_audio: bool
-    encode: Callable[[Motion | Performance, Path | None, str], bytes]
+    encode: Encode
 
     JSON: ClassVar["Format"]
     NPZ: ClassVar["Format"]
@@ -53,11 +57,9 @@ class Format:
         return format_named(name, field)
 
 
-def _silent(
-    encode: Callable[[Motion | Performance], bytes],
-) -> Callable[[Motion | Performance, Path | None, str], bytes]:
-    """An encoder that makes no use of song and title."""
-    return lambda dance, audio, title: encode(dance)
+def _silent(encode: Callable[[Motion | Performance], bytes]) -> Encode:
+    """An encoder that makes no use of sound, title and view."""
+    return lambda dance, sound, title, view: encode(dance)
 
 
 FORMATS: Final = (
@@ -83,16 +85,25 @@ def format_named(name: str, field: str = "format") -> Format:
     raise InvalidInput(field, f"must be one of {', '.join(f.name for f in FORMATS)}, got {name[:32]!r}")
 
 
-def encode(dance: Motion | Performance, fmt: Format, audio: Path | None = None, title: str = "") -> bytes:
-    """The bytes of a performance in a format. Only formats that need audio make use of `audio` and `title`.
+def encode(
+    dance: Motion | Performance, fmt: Format, sound: Sound | None = None, title: str = "", view: View = View.FOLLOW
+) -> bytes:
+    """The bytes of a performance in a format. Only formats that need audio make use of `sound`, `title` and `view`.
 
     Raises:
         ChoreoError: as the function of the format does.
     """
-    return fmt.encode(dance, audio, title)
+    return fmt.encode(dance, sound, title, view)
 
 
-def write(dance: Motion | Performance, fmt: Format, path: Path, audio: Path | None = None, title: str = "") -> None:
+def write(
+    dance: Motion | Performance,
+    fmt: Format,
+    path: Path,
+    sound: Sound | None = None,
+    title: str = "",
+    view: View = View.FOLLOW,
+) -> None:
     """Write a performance to `path` in a format, whole or not at all.
 
     Raises:
@@ -100,4 +111,4 @@ def write(dance: Motion | Performance, fmt: Format, path: Path, audio: Path | No
         OSError: `path` cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_bytes(encode(dance, fmt, audio, title))
+        temporary.write_bytes(encode(dance, fmt, sound, title, view))

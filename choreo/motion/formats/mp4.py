@@ -1,5 +1,6 @@
-"""A performance as an MP4 preview: painted frames piped to ffmpeg, with the song as its sound."""
+"""A performance as an MP4 preview: painted frames piped to ffmpeg, with decoded sound."""
 
+import errno
 import os
 import subprocess
 import tempfile
@@ -9,16 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from choreo.errors import ChoreoError, InvalidInput, MissingDependency
+from choreo.errors import ChoreoError, InvalidInput, NotSaved
+from choreo.ffmpeg import ffmpeg_program
 from choreo.files import replacing
 from choreo.motion.clip import Motion
+from choreo.motion.formats.sound import FILM_RATE, Sound
+from choreo.motion.formats.view import View
 from choreo.motion.performance import Performance
 
 SIZE: Final = (640, 640)
 QUALITY: Final = 20
 """x264's constant rate factor."""
-AUDIO_TIMEOUT_S: Final = 120.0
-"""Longest time that decoding the audio may take."""
 BASE_TIMEOUT_S: Final = 60.0
 SECONDS_PER_FRAME: Final = 0.5
 """The encoder is killed as stuck after BASE_TIMEOUT_S plus this time per frame."""
@@ -29,7 +31,9 @@ class PreviewFailed(ChoreoError, RuntimeError):
     """The video encoder failed; the message ends with its error output."""
 
 
-def film_bytes(dance: Motion | Performance, audio: Path | None = None, title: str = "") -> bytes:
+def film_bytes(
+    dance: Motion | Performance, sound: Sound | None = None, title: str = "", view: View = View.FOLLOW
+) -> bytes:
     """The video of `write_preview` as bytes. It is a file first: the index at the front needs a second pass.
 
     Raises:
@@ -37,97 +41,74 @@ def film_bytes(dance: Motion | Performance, audio: Path | None = None, title: st
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preview.mp4"
-        write_preview(dance, path, audio, title)
+        write_preview(dance, path, sound, title, view=view)
         return path.read_bytes()
 
 
 def write_preview(
     dance: Motion | Performance,
     path: Path,
-    audio: Path | None = None,
+    sound: Sound | None = None,
     title: str = "",
     progress: Callable[[int, int], None] | None = None,
     size: tuple[int, int] = SIZE,
+    view: View = View.FOLLOW,
 ) -> None:
     """Write a video of all dancers in one scene to `path`, whole or not at all.
 
     Args:
         dance: what to show; the video has its frame rate and its length.
         path: the .mp4 file.
-        audio: song in any format that ffmpeg reads; cut to the motion's length.
+        sound: what is heard from the first frame on; cut to the motion's length.
         title: one line at the top of the image.
         progress: called with (frames done, frames in all); what it raises cancels the work.
         size: width and height in pixels, both even.
+        view: whether the camera follows the dancers or stands where it sees all of their path.
 
     Raises:
-        InvalidInput: the audio is not a file or cannot be decoded, or the size is odd.
+        InvalidInput: the size is odd.
         MissingDependency: there is no ffmpeg.
         PreviewFailed: encoding failed.
+        NotSaved: the disk is full.
         OSError: `path` cannot be written.
     """
     if any(side % 2 or not 16 <= side <= 4096 for side in size):
         raise InvalidInput("size", f"must be even numbers of pixels between 16 and 4096, got {size}")
-    from choreo.motion.formats.camera import frame_dancers
-    from choreo.motion.formats.preview import Painter  # only processes that draw load the drawing library
+    from choreo.motion.formats.camera import frame_dancers  # only processes that draw load what draws
+    from choreo.motion.formats.preview import Painter
 
-    ffmpeg, performance = _ffmpeg(), Performance.of(dance)
-    with replacing(path) as video, tempfile.TemporaryDirectory() as folder:
-        sound = None if audio is None else _soundtrack(ffmpeg, audio, performance.seconds, Path(folder) / "sound.m4a")
-        painter = Painter(performance, frame_dancers(performance.positions, size), title)
-        with _encoder(ffmpeg, performance, size, sound, video) as frames:
+    ffmpeg, performance = ffmpeg_program(), Performance.of(dance)
+    with replacing(path) as video, _raw(sound) as track:
+        painter = Painter(performance, frame_dancers(performance.positions, size, view, performance.fps), title)
+        with _encoder(ffmpeg, performance, size, track, video) as frames:
             for index in range(performance.num_frames):
                 frames.write(painter.paint(index).tobytes())
                 if progress is not None:
                     progress(index + 1, performance.num_frames)
 
 
-def _ffmpeg() -> str:
-    import imageio_ffmpeg
-
-    try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        raise MissingDependency("no ffmpeg program was found; reinstall the package imageio-ffmpeg") from error
-
-
-def _soundtrack(ffmpeg: str, audio: Path, seconds: float, target: Path) -> Path:
-    """Encode the first `seconds` of a song as AAC, in a run of its own so that its errors are known to be the song's.
-
-    ffmpeg gets the song as an open descriptor and may open nothing but descriptors, so a playlist or concat script in
-    place of a song cannot pull in other files or addresses, and no file name is taken for an option.
-    """
-    if not audio.is_file():
-        raise InvalidInput("audio", f"{audio.name!r} is not a file")
-    with audio.open("rb") as song:
-        command = [ffmpeg, "-nostdin", "-loglevel", "error", "-y", "-protocol_whitelist", "fd"]
-        command += ["-fd", str(song.fileno()), "-i", "fd:", "-map", "0:a:0", "-t", f"{seconds:.6f}"]
-        command += ["-map_metadata", "-1", "-ac", "2", "-c:a", "aac", "-b:a", "160k", "-f", "mp4", str(target)]
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                pass_fds=(song.fileno(),),
-                timeout=AUDIO_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired as error:
-            raise InvalidInput("audio", f"{audio.name!r} takes too long to decode") from error
-    if done.returncode:
-        reason = _output(done.stderr).splitlines()[0][:200]  # later lines name files of this machine
-        raise InvalidInput("audio", f"{audio.name!r} holds no audio that can be decoded: {reason}")
-    return target
+@contextmanager
+def _raw(sound: Sound | None) -> Iterator[Path | None]:
+    """Yield a file with the sound's bare samples, which leave ffmpeg nothing to recognise or to decode."""
+    if sound is None:
+        yield None
+        return
+    with tempfile.NamedTemporaryFile(prefix="choreo-sound-") as file:
+        file.write(sound.samples.astype("<i2", order="C").data)
+        file.flush()
+        yield Path(file.name)
 
 
 @contextmanager
 def _encoder(
-    ffmpeg: str, performance: Performance, size: tuple[int, int], sound: Path | None, video: Path
+    ffmpeg: str, performance: Performance, size: tuple[int, int], track: Path | None, video: Path
 ) -> Iterator[IO[bytes]]:
     """Yield a pipe for raw RGB frames; leaving the block finishes the file, an exception in it kills ffmpeg."""
     command = [ffmpeg, "-loglevel", "error", "-y", "-nostdin", "-f", "rawvideo", "-pixel_format", "rgb24"]
     command += ["-video_size", f"{size[0]}x{size[1]}", "-framerate", f"{performance.fps:.6f}", "-i", "pipe:0"]
-    if sound is not None:
-        command += ["-i", str(sound.absolute()), "-map", "0:v:0", "-map", "1:a:0", "-c:a", "copy"]
+    if track is not None:
+        command += ["-f", "s16le", "-ar", str(FILM_RATE), "-ac", "2", "-i", str(track.absolute())]
+        command += ["-map", "0:v:0", "-map", "1:a:0", "-c:a", "aac", "-b:a", "160k"]
     command += ["-t", f"{performance.seconds:.6f}", "-c:v", "libx264", "-threads", "2", "-preset", "veryfast"]
     command += ["-crf", str(QUALITY), "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
     command += ["-f", "mp4", str(video.absolute())]
@@ -148,6 +129,8 @@ def _encoder(
                 process.wait()
                 log.seek(max(0, log.seek(0, os.SEEK_END) - 4 * _TAIL))
                 said = _output(log.read())[-_TAIL:]
+                if os.strerror(errno.ENOSPC) in said:
+                    raise NotSaved(f"there is no room for the video in {video.parent}; make room")
                 raise PreviewFailed(f"ffmpeg could not encode the video (exit status {process.returncode}): {said}")
         finally:
             watchdog.cancel()

@@ -163,12 +163,48 @@ class NpzArchive:
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite and is refused by the caller
             return array.astype(np.float32 if array.ndim else np.float64)
 
+    def numbers(self, name: str) -> NDArray[np.float32]:
+        """Real-valued member of any shape as float32; scalars stay float64.
+
+        Raises:
+            InvalidInput: it is missing, damaged, or of another type.
+        """
+        return self.floats(name, (None,) * len(self.shape(name)))
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape that a member declares.
+
+        Raises:
+            InvalidInput: it is missing or damaged.
+        """
+        return self._header(name)[0]
+
     def array(self, name: str, kinds: str, shape: tuple[int | None, ...], item_bytes: int = 8) -> NDArray[Any]:
         """Member `name`, of a dtype kind in `kinds`, the given shape and items of at most `item_bytes`.
 
         Raises:
             InvalidInput: it is missing, damaged, or has another shape or type.
         """
+        field = f"{self.field}.{name}"
+        declared, dtype, size = self._header(name)
+        if len(declared) != len(shape) or any(
+            want not in (None, got) for want, got in zip(shape, declared, strict=True)
+        ):
+            wanted = "(" + ", ".join("T" if n is None else str(n) for n in shape) + ")"
+            raise InvalidInput(field, f"must have shape {wanted}, got {declared}")
+        if dtype.hasobject or dtype.kind not in kinds or dtype.itemsize > item_bytes:
+            raise InvalidInput(field, f"has the unusable type {dtype}")
+        info = self._infos[name]
+        if size != info.file_size:
+            raise InvalidInput(field, f"declares {size} bytes but holds {info.file_size}")
+        try:
+            with self._zip.open(info) as member:
+                return np.lib.format.read_array(member, allow_pickle=False)
+        except _DAMAGED as error:
+            raise InvalidInput(field, "is truncated or damaged") from error
+
+    def _header(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+        """Shape, type and bytes that a member declares."""
         field = f"{self.field}.{name}"
         if name not in self._infos:
             raise InvalidInput(field, f"is missing; the archive holds {sorted(self._infos)}")
@@ -178,23 +214,9 @@ class NpzArchive:
         try:
             with self._zip.open(info) as member:
                 declared, dtype = _npy_header(member)
-                size = member.tell() + int(np.prod(declared, dtype=object)) * dtype.itemsize
+                return declared, dtype, member.tell() + int(np.prod(declared, dtype=object)) * dtype.itemsize
         except _DAMAGED as error:
             raise InvalidInput(field, "is not a NumPy array") from error
-        if len(declared) != len(shape) or any(
-            want not in (None, got) for want, got in zip(shape, declared, strict=True)
-        ):
-            wanted = "(" + ", ".join("T" if n is None else str(n) for n in shape) + ")"
-            raise InvalidInput(field, f"must have shape {wanted}, got {declared}")
-        if dtype.hasobject or dtype.kind not in kinds or dtype.itemsize > item_bytes:
-            raise InvalidInput(field, f"has the unusable type {dtype}")
-        if size != info.file_size:
-            raise InvalidInput(field, f"declares {size} bytes but holds {info.file_size}")
-        try:
-            with self._zip.open(info) as member:
-                return np.lib.format.read_array(member, allow_pickle=False)
-        except _DAMAGED as error:
-            raise InvalidInput(field, "is truncated or damaged") from error
 
 
 def _npy_header(member: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:

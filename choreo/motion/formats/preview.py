@@ -1,7 +1,7 @@
 """Drawing dancers: shaded figures of rounded limbs on a floor grid, one image per frame.
 
-The floor is drawn once, per pixel. A frame copies it, adds a soft shadow, and draws the figures at twice the size in
-their bounding rectangle only, which is then halved: smooth edges at a fraction of the cost of a large canvas.
+A frame begins with the stage (`choreo.motion.formats.stage`), adds a soft shadow, and draws the figures at twice the
+size in their bounding rectangle only, which is then halved: smooth edges at a fraction of the cost of a large canvas.
 """
 
 import colorsys
@@ -10,13 +10,16 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
+from scipy.ndimage import gaussian_filter1d
 
 from choreo.motion import rotations as rot
 from choreo.motion.clip import Motion
 from choreo.motion.formats.camera import Camera, frame_dancers
+from choreo.motion.formats.lettering import Lettering
+from choreo.motion.formats.stage import Stage
 from choreo.motion.performance import Performance
-from choreo.motion.skeleton import HEAD, L_SHOULDER, NECK, NUM_JOINTS, R_SHOULDER
+from choreo.motion.skeleton import HEAD, L_SHOULDER, NECK, NUM_JOINTS, PELVIS, R_SHOULDER
 
 Array = NDArray[np.float64]
 Colour = tuple[int, int, int]
@@ -36,9 +39,6 @@ CENTRE: Final[Colour] = (236, 232, 224)
 HUES: Final = (0.0, 0.25, 0.125, 0.375, 0.0625, 0.3125, 0.1875, 0.4375)
 """How far the hues of dancer 0, 1, ... are turned from LEFT and RIGHT. Those two are half a turn apart, so only turns
 of less than a half give new pairs."""
-SKY: Final = np.array([24.0, 26.0, 34.0])
-FLOOR: Final = np.array([52.0, 56.0, 70.0])
-GRID: Final = np.array([120.0, 128.0, 150.0])
 TEXT: Final[Colour] = (214, 217, 226)
 
 GLINT: Final = np.array([-0.30, -0.34])
@@ -46,9 +46,6 @@ GLINT: Final = np.array([-0.30, -0.34])
 SUPERSAMPLE: Final = 2
 SHADOW_SCALE: Final = 4
 SHADOW_STRENGTH: Final = 190
-GRID_STEP: Final = 0.5
-"""Distance between grid lines, metres."""
-MAX_TITLE: Final = 80
 
 # Points in addition to the 22 joints; see `_body_points`.
 JAW, CROWN, NOSE, L_TOE, R_TOE, L_HAND, R_HAND = range(NUM_JOINTS, NUM_JOINTS + 7)
@@ -153,40 +150,47 @@ def _with_hue(colour: Colour, turn: float) -> Colour:
 
 
 class Painter:
-    """Draws the frames of one performance from a fixed camera.
+    """Draws the frames of one performance.
 
     Args:
         dance: positions in metres with the floor at y = 0.
-        camera: None frames the whole performance in 640 x 640.
+        camera: None follows the performance in 640 x 640.
         title: shown at the top; what does not fit is cut.
     """
 
     def __init__(self, dance: Motion | Performance, camera: Camera | None = None, title: str = "") -> None:
         performance = Performance.of(dance)
         self._positions = np.asarray(performance.positions, np.float64)
-        self.camera = camera or frame_dancers(performance.positions)
+        self.camera = camera or frame_dancers(performance.positions, fps=performance.fps)
         self._fps = performance.fps
         self._limbs = _Limbs(len(performance.dancers))
         height = self.camera.size[1]
-        self._font = ImageFont.load_default(size=max(10, round(height / 36)))
-        self._background = _background(self.camera, self._positions[:, :, 0].mean((0, 1)))
-        self._draw_title(title)
+        self._pad, self._letters = round(height / 32), Lettering(max(10, round(height / 36)))
+        self._stage = Stage(self.camera, self._centre())
+        self._title = self._letters.line(title, self.camera.size[0] - 2 * self._pad)
 
     def paint(self, index: int) -> Image.Image:
         """Frame `index` as an RGB image of the camera's size."""
-        image = self._background.copy()
+        image, camera = self._stage.paint(index), self.camera.at(index)
         points = np.concatenate([_body_points(joints) for joints in self._positions[:, index]])
-        self._shadow(image, points)
-        self._figures(image, points)
-        self._clock(image, index)
+        self._shadow(image, points, camera)
+        self._figures(image, points, camera)
+        self._write(image, index)
         return image
 
-    def _shadow(self, image: Image.Image, points: Array) -> None:
+    def _centre(self) -> Array:
+        """Middle of the dancers, (3,) over the whole performance; of a moving camera that of every frame, smoothed."""
+        middle = self._positions[:, :, PELVIS].mean(axis=0)
+        if self.camera.eye.ndim == 1:
+            return np.asarray(middle.mean(axis=0))
+        return np.asarray(gaussian_filter1d(middle, self._fps, axis=0, mode="nearest"))
+
+    def _shadow(self, image: Image.Image, points: Array, camera: Camera) -> None:
         """Darken the floor under the bodies, less under higher limbs."""
         limbs = self._limbs
-        pixels, depth = self.camera.project(points * (1, 0, 1))
-        radii = limbs.radii * self.camera.focal / depth[limbs.ends]
-        box = _bounds(pixels, float(radii.max()) * 2 + 4 * SHADOW_SCALE, self.camera.size, SHADOW_SCALE)
+        pixels, depth = camera.project(points * (1, 0, 1))
+        radii = limbs.radii * camera.focal / depth[limbs.ends]
+        box = _bounds(pixels, float(radii.max()) * 2 + 4 * SHADOW_SCALE, camera.size, SHADOW_SCALE)
         if box is None:
             return
         size = ((box[2] - box[0]) // SHADOW_SCALE, (box[3] - box[1]) // SHADOW_SCALE)
@@ -204,12 +208,12 @@ class Painter:
         )
         image.paste((8, 9, 14), box, mask)
 
-    def _figures(self, image: Image.Image, points: Array) -> None:
+    def _figures(self, image: Image.Image, points: Array, camera: Camera) -> None:
         """All limbs of all dancers, the farthest first, so that dancers in a hold overlap as they should."""
         limbs = self._limbs
-        pixels, depth = self.camera.project(points)
-        radii = limbs.radii * self.camera.focal / depth[limbs.ends]
-        box = _bounds(pixels, float(radii.max()) + 4, self.camera.size, 1)
+        pixels, depth = camera.project(points)
+        radii = limbs.radii * camera.focal / depth[limbs.ends]
+        box = _bounds(pixels, float(radii.max()) + 4, camera.size, 1)
         if box is None:
             return
         width, height = box[2] - box[0], box[3] - box[1]
@@ -228,22 +232,12 @@ class Painter:
                     _capsule(draw, a, b, ra, rb, layer.colours[k])
         image.paste(canvas.reduce(SUPERSAMPLE), box)
 
-    def _clock(self, image: Image.Image, index: int) -> None:
-        width, height = self.camera.size
-        pad = round(height / 32)
-        text = f"{index / self._fps:.1f} s"
-        ImageDraw.Draw(image).text((width - pad, height - pad), text, TEXT, self._font, anchor="rs")
-
-    def _draw_title(self, title: str) -> None:
-        """Draw the title on the background, without control characters."""
-        text = " ".join("".join(c if c.isprintable() else " " for c in title[: 4 * MAX_TITLE]).split())[:MAX_TITLE]
-        width, height = self.camera.size
-        pad = round(height / 32)
-        whole = text
-        while text and self._font.getlength(text) > width - 2 * pad:
-            whole = whole[:-1]
-            text = whole + "…"
-        ImageDraw.Draw(self._background).text((pad, pad), text, TEXT, self._font, anchor="lt")
+    def _write(self, image: Image.Image, index: int) -> None:
+        """The title above, the time below."""
+        (width, height), pad, draw = self.camera.size, self._pad, ImageDraw.Draw(image)
+        clock = self._letters.line(f"{index / self._fps:.1f} s", width)
+        self._letters.draw(draw, (pad, pad / 2), self._title, TEXT)
+        self._letters.draw(draw, (width - pad - sum(run.width for run in clock), height - 2.2 * pad), clock, TEXT)
 
 
 def _body_points(joints: Array) -> Array:
@@ -305,27 +299,3 @@ def _bounds(pixels: Array, pad: float, size: tuple[int, int], multiple: int) -> 
     if (high <= low).any():
         return None
     return int(low[0]), int(low[1]), int(high[0]), int(high[1])
-
-
-def _background(camera: Camera, centre: Array) -> Image.Image:
-    """Sky and floor with a grid that fades away from `centre`."""
-    width, height = camera.size
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    rays = (
-        np.stack([(x - width / 2) / camera.focal, (y - height / 2) / camera.focal, np.ones_like(x)], -1) @ camera.axes
-    )
-    down = rays[..., 1] < -1e-4
-    floor = camera.eye[[0, 2]] + rays[..., [0, 2]] * (camera.eye[1] / np.where(down, -rays[..., 1], 1))[..., None]
-    away = np.linalg.norm(floor - centre[[0, 2]], axis=-1) / np.linalg.norm(camera.eye - centre)
-    fade = np.where(down, np.exp(-((away / 0.62) ** 2)), 0.0)
-    # Lines are about 1.2 pixels wide at every distance, so that they are smooth near and far.
-    line = np.zeros((height, width))
-    for axis in (0, 1):
-        coordinate = floor[..., axis] / GRID_STEP
-        footprint = np.hypot(np.gradient(coordinate, axis=0), np.gradient(coordinate, axis=1)) + 1e-9
-        distance = np.abs(coordinate - np.round(coordinate)) / footprint
-        line = np.maximum(line, np.clip(1.2 - distance, 0, 1) * np.clip(1.5 - 3 * footprint, 0, 1))
-    sky = SKY * (1.0 + 0.25 * (1 - y / height))[..., None]
-    colour = sky + (FLOOR - SKY) * fade[..., None]
-    colour += (GRID - FLOOR) * (0.55 * line * fade)[..., None]
-    return Image.fromarray(colour.clip(0, 255).round().astype(np.uint8), "RGB")

@@ -10,6 +10,7 @@ from second_representation import POSITIONS_AND_VELOCITIES
 from choreo.errors import InvalidArtifact
 from choreo.motion.representation import (
     ROOT_VELOCITY_66,
+    SHORTEST,
     Origin,
     Representation,
     RootVelocity,
@@ -19,7 +20,7 @@ from choreo.motion.representation import (
     representation,
 )
 from choreo.motion.rotations import yaw
-from choreo.motion.skeleton import MIRROR
+from choreo.motion.skeleton import BONE_LENGTHS, MIRROR, PARENTS
 
 seeds = st.integers(0, 2**32 - 1)
 angles = st.floats(-4, 4)
@@ -155,3 +156,31 @@ def test_another_representation_can_be_registered_once(monkeypatch: pytest.Monke
     fields = {f.name: getattr(ROOT_VELOCITY_66, f.name) for f in dataclasses.fields(ROOT_VELOCITY_66)}
     with pytest.raises(ValueError, match="another representation 'root-velocity-66'"):
         register(RootVelocity(**fields))
+
+
+def bones(r: Representation, features: np.ndarray) -> np.ndarray:
+    joints = np.concatenate([np.zeros((len(features), 1, 3)), r.joints_of(features)], axis=1)
+    return joints[:, 1:] - joints[:, list(PARENTS[1:])]
+
+
+def test_full_bones_keep_their_directions_and_everything_else() -> None:
+    features = np.random.default_rng(0).normal(size=(20, ROOT_VELOCITY_66.channels))
+    full = ROOT_VELOCITY_66.full_bones(features)
+    was, now = bones(ROOT_VELOCITY_66, features), bones(ROOT_VELOCITY_66, full)
+    np.testing.assert_allclose(np.linalg.norm(now, axis=-1), np.broadcast_to(BONE_LENGTHS[1:], now.shape[:2]))
+    np.testing.assert_allclose(np.cross(was, now), 0, atol=1e-9)
+    np.testing.assert_array_equal(full[:, :3], features[:, :3])
+
+
+def test_a_bone_that_is_next_to_nothing_stays_short() -> None:
+    features, _ = encode(centred(0))
+    joints = ROOT_VELOCITY_66.joints_of(features).copy()
+    joints[:, 19] = joints[:, 17] + [0.01, 0.0, 0.0]  # the left wrist, at the left elbow
+    features[:, ROOT_VELOCITY_66.joints] = joints.reshape(len(joints), -1)
+    forearm = np.linalg.norm(bones(ROOT_VELOCITY_66, ROOT_VELOCITY_66.full_bones(features))[:, 19], axis=-1)
+    np.testing.assert_allclose(forearm, 0.01 / SHORTEST)
+
+
+def test_a_representation_without_full_bones_returns_what_it_was_given() -> None:
+    features = np.random.default_rng(0).normal(size=(5, POSITIONS_AND_VELOCITIES.channels))
+    np.testing.assert_array_equal(POSITIONS_AND_VELOCITIES.full_bones(features), features)

@@ -13,7 +13,8 @@ from choreo.motion import kinematics
 from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.rotations import yaw
 from choreo.motion.skeleton import BONE_LENGTHS, PARENTS
-from choreo.postprocess.finish import FinishOptions, finish, finish_performance
+from choreo.postprocess.finish import finish, finish_performance
+from choreo.postprocess.options import FinishOptions
 
 from .synthetic_walk import noisy, peak_acceleration, slid, standing, walk
 

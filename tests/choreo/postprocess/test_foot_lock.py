@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from choreo.motion import kinematics
-from choreo.motion.skeleton import BONE_LENGTHS, CONTACT_JOINTS, PARENTS
+from choreo.motion.skeleton import BONE_LENGTHS, CONTACT_JOINTS, LEGS, PARENTS
 from choreo.postprocess.contacts import detect_contacts
-from choreo.postprocess.foot_lock import MAX_CORRECTION, lock_feet, turn_legs
+from choreo.postprocess.foot_lock import MAX_CORRECTION, lock_feet
 
 from .synthetic_walk import noisy, peak_acceleration, slid, stance, standing, walk
 
@@ -115,7 +115,7 @@ def test_a_leg_that_cannot_reach_raises_its_heel_and_keeps_its_toe() -> None:
 def test_turned_legs_are_forward_kinematics_of_the_locked_positions() -> None:
     fitted = kinematics.fit(slid(walk(), 0.04))
     after = lock_feet(fitted.positions, detect_contacts(fitted.positions))
-    world = turn_legs(kinematics.world_rotations(fitted.local), fitted.positions, after)
+    world = kinematics.turn_chains(kinematics.world_rotations(fitted.local), fitted.positions, after, LEGS)
     local = kinematics.local_rotations(world)
     assert np.abs(kinematics.forward_kinematics(after[:, 0], local) - after).max() < 1e-9
     assert np.allclose(local[:, [10, 11]], np.eye(3), atol=1e-9)

@@ -12,6 +12,14 @@ FORWARD = np.array([0.0, 0.0, 1.0])
 LENGTH = np.linalg.norm(KNEE - HIP) + np.linalg.norm(ANKLE - KNEE)
 
 
+def solve_one(
+    hip: np.ndarray, knee: np.ndarray, ankle: np.ndarray, target: np.ndarray, forward: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`solve` for one leg in one frame."""
+    new_knee, new_ankle = solve(*(point[None, None] for point in (hip, knee, ankle, target, forward)))
+    return new_knee[0, 0], new_ankle[0, 0]
+
+
 def bones(hip: np.ndarray, knee: np.ndarray, ankle: np.ndarray) -> list[float]:
     return [float(np.linalg.norm(knee - hip)), float(np.linalg.norm(ankle - knee))]
 
@@ -20,7 +28,7 @@ def bones(hip: np.ndarray, knee: np.ndarray, ankle: np.ndarray) -> list[float]:
 @settings(max_examples=100, deadline=None)
 def test_lengths_are_kept_and_targets_within_reach_are_reached(x: float, y: float, z: float) -> None:
     target = HIP - np.array([x, y, z])
-    knee, ankle = solve(HIP, KNEE, ANKLE, target, FORWARD)
+    knee, ankle = solve_one(HIP, KNEE, ANKLE, target, FORWARD)
     assert bones(HIP, knee, ankle) == pytest.approx(bones(HIP, KNEE, ANKLE), abs=1e-9)
     if np.linalg.norm(target - HIP) < 0.98 * LENGTH:
         assert np.linalg.norm(ankle - target) < 1e-9
@@ -30,13 +38,13 @@ def test_lengths_are_kept_and_targets_within_reach_are_reached(x: float, y: floa
 
 def test_a_bent_leg_on_its_target_does_not_move() -> None:
     knee = np.array([0.1, 0.5, 0.2])
-    new_knee, new_ankle = solve(HIP, knee, ANKLE, ANKLE, FORWARD)
+    new_knee, new_ankle = solve_one(HIP, knee, ANKLE, ANKLE, FORWARD)
     assert np.allclose(new_knee, knee, atol=1e-9)
     assert np.allclose(new_ankle, ANKLE, atol=1e-9)
 
 
 def test_a_far_target_straightens_the_leg_but_not_fully() -> None:
-    _, ankle = solve(HIP, KNEE, ANKLE, HIP - np.array([0, 2.0, 0]), FORWARD)
+    _, ankle = solve_one(HIP, KNEE, ANKLE, HIP - np.array([0, 2.0, 0]), FORWARD)
     assert np.linalg.norm(ankle - HIP) == pytest.approx(max(STRAIGHT * LENGTH, 0.8), abs=1e-6)
 
 
@@ -45,15 +53,27 @@ def test_the_knee_does_not_pop_while_the_leg_straightens() -> None:
     knee = np.array([0.0, 0.5, 0.15])
     drop = np.linspace(0.75, 0.95, 60)
     target = HIP - np.stack([0 * drop, drop, 0 * drop], axis=1)
-    many = (np.broadcast_to(p, (60, 3)) for p in (HIP, knee, np.array([0.0, 0.12, 0.0])))
-    knees, _ = solve(*many, target, np.broadcast_to(FORWARD, (60, 3)))
+    many = (np.broadcast_to(p, (60, 1, 3)) for p in (HIP, knee, np.array([0.0, 0.12, 0.0])))
+    knees, _ = solve(*many, target[:, None], np.broadcast_to(FORWARD, (60, 1, 3)))
     assert np.linalg.norm(np.diff(knees, n=2, axis=0), axis=-1).max() < 0.005
+
+
+def test_a_knee_that_would_change_sides_in_one_frame_swings_over() -> None:
+    """The given knee bends backwards, a little to the left in one half and a little to the right in the other."""
+    aside = np.where(np.arange(40) < 20, 0.1, -0.1)
+    knee = np.stack([aside, np.full(40, 0.5), np.full(40, -0.15)], axis=1)[:, None]
+    hip, ankle, forward = (np.broadcast_to(p, (40, 1, 3)) for p in (HIP, ANKLE, FORWARD))
+    knees, _ = solve(hip, knee, ankle, ankle, forward)
+    assert knees[..., 2].min() > -1e-9
+    assert knees[0, 0, 0] > 0.05
+    assert knees[-1, 0, 0] < -0.05
+    assert np.linalg.norm(np.diff(knees[:, 0], axis=0), axis=-1).max() * 30 < 6
 
 
 @pytest.mark.parametrize("aside", [0.002, -0.002, 0.0])
 def test_a_straight_leg_bends_forward_whatever_its_noise(aside: float) -> None:
     for backward in (0.02, 0.0, -0.02):
-        knee, _ = solve(HIP, np.array([aside, 0.5, -backward]), ANKLE, ANKLE + np.array([0, 0.1, 0]), FORWARD)
+        knee, _ = solve_one(HIP, np.array([aside, 0.5, -backward]), ANKLE, ANKLE + np.array([0, 0.1, 0]), FORWARD)
         assert knee[2] > 0.05
 
 

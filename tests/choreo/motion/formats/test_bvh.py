@@ -178,7 +178,7 @@ def test_long_files_are_computed_in_pieces(make_motion, monkeypatch):
     text = bvh_text(make_motion(frames=50))
     whole = bvh_positions(parse_bvh(text))
     monkeypatch.setattr("choreo.motion.formats.bvh_parser.CHUNK_JOINTS", 27 * 7)
-    monkeypatch.setattr("choreo.motion.formats.bvh_parser.CHUNK_CHARS", 13)
+    monkeypatch.setattr("choreo.motion.formats.bvh_frames.CHUNK_CHARS", 13)
     # On some processors the last bit of a sine depends on where in an array it stands.
     np.testing.assert_allclose(bvh_positions(parse_bvh(text)), whole, rtol=0, atol=1e-9)
 

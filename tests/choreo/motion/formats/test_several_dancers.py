@@ -309,10 +309,27 @@ def test_json_without_names_is_numbered() -> None:
 
 
 def test_a_bvh_whose_second_skeleton_is_not_human_is_refused(duet: Performance) -> None:
-    text = bvh.bvh_text(duet).replace("follow:left_knee", "follow:wheel")
+    text = bvh.bvh_text(duet)
+    for part in ("knee", "ankle", "foot"):  # a dancer of one leg
+        text = text.replace(f"follow:left_{part}", f"follow:wheel_{part}twist")
+    start = text.index("JOINT follow:left_hip")
+    knee = text.index("JOINT follow:wheel_kneetwist", start)
+    text = text[:knee] + text[knee:].replace("OFFSET 0.000000 -41.000000 0.000000", "OFFSET 0.0 -4.0 0.0", 1)
+    text = text.replace("OFFSET 0.000000 -42.000000 -2.000000", "OFFSET 0.0 -2.0 0.0", 2)
     with pytest.raises(InvalidInput, match="left_knee") as error:
         bvh.read_performance(text, "start")
     assert error.value.field == "start"
+
+
+def test_a_camera_next_to_the_dancers_is_left_out_with_a_note(duet: Performance) -> None:
+    head, _, rest = bvh.bvh_text(duet).partition("MOTION")
+    lines = rest.split("\n")
+    rows = [f"{line} 1 2 3" if line and not line.startswith("Frame") else line for line in lines]
+    camera = "ROOT Camera { OFFSET 0 0 0 CHANNELS 3 Xposition Yposition Zposition }\n"
+    read = bvh.read_performance(f"{head}{camera}MOTION" + "\n".join(rows))
+    assert read.names == duet.names
+    np.testing.assert_allclose(read.positions, bvh.read_performance(bvh.bvh_text(duet)).positions, atol=1e-5)
+    assert "'Camera' is left out" in read.meta["notes"][0]
 
 
 def test_a_second_dancer_spoilt_after_construction_is_withheld(make_motion: MakeMotion) -> None:
