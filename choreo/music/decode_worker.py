@@ -1,49 +1,46 @@
 """The child process behind `choreo.music.isolated`: limits itself, then decodes its standard input.
 
-Answers on standard output with one line of JSON, `{"seconds": s}` or `{"error": message}`, and after the former with
-the raw float32 samples.
+Answers on standard output with one line of JSON, `{"seconds": s, "notes": [...]}` or `{"error": message}`, and after
+the former with the raw samples: float32 of mono, 16-bit integers of a soundtrack.
 """
 
 import json
-import resource
 import sys
+from typing import Any
 
 
-def limit_process(memory_bytes: int, cpu_seconds: int, output_bytes: int) -> None:
-    """Set hard limits, which this process cannot raise again, before it reads untrusted bytes."""
-    for what, soft, hard in (
-        (resource.RLIMIT_AS, memory_bytes, memory_bytes),
-        # The signal of the soft limit tells the parent that time ran out; SIGKILL at the hard limit would not.
-        (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1),
-        (resource.RLIMIT_FSIZE, output_bytes, output_bytes),
-        (resource.RLIMIT_CORE, 0, 0),
-    ):
-        _, inherited = resource.getrlimit(what)
-        if inherited != resource.RLIM_INFINITY:
-            soft, hard = min(soft, inherited), min(hard, inherited)
-        resource.setrlimit(what, (soft, hard))
-
-
-def main(options: dict[str, float]) -> None:
+def main(options: dict[str, Any]) -> None:
     """Decode standard input within the limits that the parent chose."""
+    from choreo.music.process_limits import limit_process
+
     limit_process(int(options["memory_bytes"]), int(options["cpu_seconds"]), int(options["output_bytes"]))
 
     from choreo.errors import InvalidInput
-    from choreo.music.audio import decode_audio
 
     out = sys.stdout.buffer
     try:
-        audio = decode_audio(
-            sys.stdin.buffer.read(), max_seconds=options["max_seconds"], sample_rate=int(options["sample_rate"])
-        )
+        header, samples = _decoded(sys.stdin.buffer.read(), options)
     except InvalidInput as error:
         out.write(json.dumps({"error": error.message}).encode() + b"\n")
     except MemoryError:
         out.write(json.dumps({"error": "decoding the audio needs too much memory"}).encode() + b"\n")
     else:
-        out.write(json.dumps({"seconds": audio.seconds}).encode() + b"\n")
-        out.write(audio.samples.data)
+        out.write(json.dumps(header).encode() + b"\n")
+        out.write(samples)
     out.flush()
+
+
+def _decoded(data: bytes, options: dict[str, Any]) -> tuple[dict[str, Any], memoryview]:
+    if options["soundtrack"]:
+        from choreo.music.soundtrack import decode_soundtrack
+
+        sound = decode_soundtrack(data, options["max_seconds"])
+        return {"seconds": sound.seconds, "notes": []}, sound.samples.data
+    from choreo.music.audio import decode_audio
+
+    limits = {name: options[name] for name in ("max_seconds", "sample_rate")}
+    audio = decode_audio(data, **limits, mix="heard")
+    return {"seconds": audio.seconds, "notes": audio.notes}, audio.samples.data
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ class MusicFeatures:
         onset: float32 (T,), onset strength in 0..1.
         encoder: name of the encoder that computed the features.
         digest: sha256 (hex) of the song's bytes, or of the array where there was no song.
+        notes: sentences on what was missing of the song, or not heard in it.
     """
 
     features: NDArray[np.float32]
@@ -42,6 +43,7 @@ class MusicFeatures:
     onset: NDArray[np.float32]
     encoder: str
     digest: str
+    notes: tuple[str, ...] = ()
 
     @property
     def num_frames(self) -> int:

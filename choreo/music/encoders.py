@@ -32,6 +32,9 @@ class MusicEncoder(Protocol):
             MissingDependency: the encoder's package or weights are not on this machine.
         """
 
+    def close(self) -> None:
+        """End its process, if it has one; an encoding under way fails."""
+
 
 class Dsp35Encoder:
     """The default: 35 signal-processing features (`choreo.music.features`), which need no weights."""
@@ -44,6 +47,9 @@ class Dsp35Encoder:
         """Features, beats and onsets of the whole song; about 0.3 s of CPU per minute of music."""
         columns = dsp35(audio)
         return with_rhythm(columns, columns, self.name, audio.sha256)
+
+    def close(self) -> None:
+        """Nothing is to be ended."""
 
 
 DSP35: Final = Dsp35Encoder()

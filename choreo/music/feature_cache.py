@@ -50,6 +50,10 @@ class CachedEncoder:
         self._keep(path, encoded)
         return encoded
 
+    def close(self) -> None:
+        """End the encoder's process, if it has one."""
+        self._encoder.close()
+
     def _key(self, audio: Audio) -> str:
         about = [self.name, self.dim, self._version, audio.sample_rate, audio.seconds]
         digest = hashlib.sha256(json.dumps(about).encode())

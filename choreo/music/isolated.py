@@ -13,13 +13,13 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from choreo.errors import InvalidInput, MissingDependency
-from choreo.music.audio import MAX_AMPLITUDE, MAX_SECONDS, SAMPLE_RATE, Audio, read_source
-
-MAX_MEMORY_BYTES = 2 << 30
-"""Address space of the child; the interpreter and its libraries take about a quarter of it."""
+from choreo.motion.formats.sound import FILM_RATE, Sound
+from choreo.music.audio import SAMPLE_RATE, Audio, read_source
+from choreo.music.limits import DECODE_SECONDS, MAX_AMPLITUDE, MAX_MEMORY_BYTES, MAX_SECONDS
 
 _HEADER_BYTES = 4096
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR")
+_MAX_NOTES, _MAX_NOTE_CHARS = 8, 200
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "HOME", "TMPDIR", "IMAGEIO_FFMPEG_EXE")
 
 
 def decode_audio_isolated(
@@ -28,7 +28,7 @@ def decode_audio_isolated(
     max_seconds: float = MAX_SECONDS,
     field: str = "audio",
     sample_rate: int = SAMPLE_RATE,
-    timeout: float = 60.0,
+    timeout: float = DECODE_SECONDS,
     memory_bytes: int = MAX_MEMORY_BYTES,
 ) -> Audio:
     """`decode_audio` in a child process, so that a hostile file cannot harm this one.
@@ -41,11 +41,56 @@ def decode_audio_isolated(
     """
     data = read_source(source, field)
     options = {
+        "soundtrack": False,
         "max_seconds": max_seconds,
         "sample_rate": sample_rate,
         "memory_bytes": memory_bytes,
+    }
+    message, body = _answer(data, options, math.ceil(max_seconds * sample_rate) * 4, field, timeout)
+    try:
+        samples = np.frombuffer(body, np.float32)
+        if not len(samples) <= max_seconds * sample_rate + 1 or not np.abs(samples).max(initial=0) <= 2 * MAX_AMPLITUDE:
+            raise InvalidInput(field, "the audio is corrupt")
+        digest = hashlib.sha256(data).hexdigest()
+        return Audio(samples, sample_rate, float(message["seconds"]), digest, _notes(message))
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(field, "the audio is corrupt") from error
+
+
+def decode_soundtrack_isolated(
+    source: bytes | Path,
+    seconds: float,
+    *,
+    field: str = "audio",
+    timeout: float = DECODE_SECONDS,
+    memory_bytes: int = MAX_MEMORY_BYTES,
+) -> Sound:
+    """`decode_soundtrack` in a child process: the sound of a film of `seconds`.
+
+    Raises:
+        InvalidInput: as for `decode_audio_isolated`.
+        MissingDependency: the child could not run.
+    """
+    data = read_source(source, field)
+    options = {"soundtrack": True, "max_seconds": seconds, "memory_bytes": memory_bytes}
+    output_bytes = (math.ceil(seconds * FILM_RATE) + 1) * 4
+    _, body = _answer(data, options, output_bytes, field, timeout)
+    try:
+        return Sound(np.frombuffer(body, np.int16).reshape(-1, 2))
+    except ValueError as error:
+        raise InvalidInput(field, "the audio is corrupt") from error
+
+
+def _answer(
+    data: bytes, options: dict[str, Any], output_bytes: int, field: str, timeout: float
+) -> tuple[dict[str, Any], bytes]:
+    """What a child says of a song, and the bytes of its samples; neither is to be trusted."""
+    options = options | {
         "cpu_seconds": math.ceil(timeout) + 1,
-        "output_bytes": math.ceil(max_seconds * sample_rate) * 4 + _HEADER_BYTES,
+        # ffmpeg is given the song as a file of its own.
+        "output_bytes": max(output_bytes, len(data)) + _HEADER_BYTES,
     }
     # Anonymous memory files instead of pipes: no deadlock, and RLIMIT_FSIZE limits the output.
     with _memory_file("audio-in") as stdin, _memory_file("audio-out") as stdout, _memory_file("audio-err") as stderr:
@@ -67,11 +112,7 @@ def decode_audio_isolated(
             detail = stderr.read(1 << 20).decode(errors="replace").strip().splitlines()[-1:]
             raise MissingDependency(f"the audio decoder process failed: {' '.join(detail)[:300]}")
         stdout.seek(0)
-        samples, seconds = _parse(stdout, max_seconds * sample_rate + 1, field)
-    try:
-        return Audio(samples, sample_rate, seconds, hashlib.sha256(data).hexdigest())
-    except ValueError as error:
-        raise InvalidInput(field, "the audio is corrupt") from error
+        return _parse(stdout, output_bytes + _HEADER_BYTES, field)
 
 
 def _memory_file(name: str) -> BinaryIO:
@@ -100,20 +141,21 @@ def _run(command: list[str], stdin: BinaryIO, stdout: BinaryIO, stderr: BinaryIO
             process.wait()
 
 
-def _parse(answer: BinaryIO, max_samples: float, field: str) -> tuple[np.ndarray[Any, np.dtype[np.float32]], float]:
-    """Samples and seconds from the answer of a child, which is not trusted either."""
+def _parse(answer: BinaryIO, max_bytes: int, field: str) -> tuple[dict[str, Any], bytes]:
     header, newline, rest = answer.read(_HEADER_BYTES).partition(b"\n")
-    body = rest + answer.read()
+    body = rest + answer.read(max_bytes)
     try:
-        message: dict[str, Any] = json.loads(header) if newline else {}
-        if "error" in message:
-            raise InvalidInput(field, str(message["error"]))
-        seconds = float(message["seconds"])
-        samples = np.frombuffer(body, np.float32)
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, InvalidInput):
-            raise
+        message = json.loads(header) if newline else None
+    except ValueError as error:
         raise InvalidInput(field, "the audio is corrupt") from error
-    if not len(samples) <= max_samples or not np.abs(samples).max(initial=0) <= 2 * MAX_AMPLITUDE:
+    if not isinstance(message, dict):
         raise InvalidInput(field, "the audio is corrupt")
-    return samples, seconds
+    if "error" in message:
+        raise InvalidInput(field, str(message["error"]))
+    return message, body
+
+
+def _notes(message: dict[str, Any]) -> tuple[str, ...]:
+    """A child's notes, as far as they are short and plain."""
+    notes = message.get("notes", [])
+    return tuple(str(note)[:_MAX_NOTE_CHARS] for note in notes[:_MAX_NOTES] if str(note).isascii())

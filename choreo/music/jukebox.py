@@ -89,6 +89,12 @@ class JukeboxEncoder:
                 raise
         return precomputed(features, "audio", self.dim, audio)
 
+    def close(self) -> None:
+        """End the other interpreter's process, if there is one; what it encodes fails, a later song starts one."""
+        model, self._model = self._model, None
+        if isinstance(model, JukeboxProcess):
+            model.close()
+
     def version(self) -> str:
         """Changes with the layer and the weights, as far as names, sizes and times of the files in a folder tell."""
         folder = Path(self._source)

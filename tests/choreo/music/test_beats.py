@@ -91,7 +91,7 @@ def test_beats_come_back_from_their_channels(tempo: float, first: float) -> None
     channels = beat_phase_channels(beats, np.ones(300), 300)
     found = beats_of(channels)
     inside = found[(found >= beats[0] - 1e-6) & (found <= beats[-1] + 1e-6)]
-    np.testing.assert_allclose(inside, beats[(beats <= 299 / 30 + 1e-6)][: len(inside)], atol=0.01)
+    np.testing.assert_allclose(inside, beats[: len(inside)], atol=0.01)  # the last may lie after the last frame
     assert len(inside) >= len(beats) - 1
 
 

@@ -27,6 +27,9 @@ class FakeWideEncoder:
         self.asked += 1
         return precomputed(np.full((audio.num_frames, self.dim), self.asked, np.float32), audio=audio)
 
+    def close(self) -> None:
+        pass
+
 
 def song(seed: int = 0) -> Audio:
     samples, rate, _ = synthesize_song(120, 3.0, seed)

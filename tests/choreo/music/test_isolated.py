@@ -109,7 +109,7 @@ def test_a_child_that_crashed_or_was_taken_over_is_not_believed(
 
 def test_the_child_obeys_its_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = (
-        "import json, sys; from choreo.music.decode_worker import limit_process as limit; o = json.loads(sys.argv[1]);"
+        "import json, sys; from choreo.music.process_limits import limit_process as limit; o = json.loads(sys.argv[1]);"
         "limit(o['memory_bytes'], 1, o['output_bytes']);"
     )
     run_instead(monkeypatch, limit + "bytearray(3 << 30)")

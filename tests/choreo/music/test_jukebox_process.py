@@ -142,6 +142,20 @@ def test_an_encoder_starts_a_new_process_after_a_failure(fake_python: FakePython
     assert (song.features.shape, song.encoder, song.digest) == ((30, 4800), "jukebox", "digest")
 
 
+def test_a_closed_encoder_leaves_no_process_and_can_start_again(fake_python: FakePython, tmp_path: Path) -> None:
+    encoder = JukeboxEncoder(tmp_path, fake_python())
+    encoder.close()
+    samples, rate, _ = synthesize_song(120, 1.0)
+    audio = Audio(samples, rate, 1.0, "digest")
+    first = encoder.encode(audio)
+    assert isinstance(encoder._model, JukeboxProcess)
+    process = encoder._model._process
+    encoder.close()
+    assert process.returncode == -signal.SIGKILL
+    np.testing.assert_array_equal(encoder.encode(audio).features, first.features)
+    encoder.close()
+
+
 def test_the_worker_ends_with_its_parent(fake_python: FakePython) -> None:
     """Also while it computes: the parent is killed in the middle of a window."""
     program = (
@@ -181,6 +195,7 @@ np.save(sys.argv[3], np.repeat(outputs[0], 128, axis=0))  # one row a sample
 """
 
 
+@pytest.mark.slow
 def test_the_real_model_is_read_at_the_layer_that_is_named(tmp_path: Path) -> None:
     source = save_tiny_jukebox(tmp_path / "weights", width=32)
     process = JukeboxProcess(jukebox_python(), OPTIONS | {"source": str(source), "layer": 66, "dim": 32})
@@ -196,6 +211,7 @@ def test_the_real_model_is_read_at_the_layer_that_is_named(tmp_path: Path) -> No
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_other_real_weights_are_refused(tmp_path: Path) -> None:
     source = save_tiny_jukebox(tmp_path / "weights", width=32)
     seconds = 0.5
