@@ -1,18 +1,30 @@
 """Errors that only a server has."""
 
 from choreo.errors import BackendUnavailable, ChoreoError
+from choreo.errors import Overloaded as Overloaded  # clients meet it as well
 
 
-class Overloaded(ChoreoError, RuntimeError):
-    """The server has as much work as it takes; nothing was started."""
-
-    def __init__(self, retry_after_s: int = 1) -> None:
-        super().__init__(retry_after_s)
-        self.retry_after_s = retry_after_s
+class ShuttingDown(BackendUnavailable):
+    """The server answers what it has accepted and takes no more; another one may."""
 
     def __str__(self) -> str:
-        return "the server has as much work as it takes"
+        return "the server is being stopped; retry later"
 
 
 class ModelUnavailable(BackendUnavailable):
     """A generator that a request needs is not served any more; the message names it."""
+
+
+class NotReady(BackendUnavailable):
+    """What a probe is answered while a stage does not answer."""
+
+
+class StoreUnavailable(BackendUnavailable):
+    """The database or the spool folder of jobs cannot be used now; the message says why, for the log."""
+
+
+class Interrupted(ChoreoError):
+    """What a request ends in whose servers ended while they worked on it, again and again."""
+
+    def __str__(self) -> str:
+        return "the server ended each time that it worked on this request"

@@ -31,6 +31,7 @@ class BuildOptions:
         licence, genre: of recordings that do not say.
         encoder: text encoder, by name; `auto`: that of the library that is extended, else `minilm`.
         index: kind of index.
+        up: the axis that points up in motion files, see `choreo.motion.upright.find_up`.
     """
 
     append: bool = False
@@ -40,6 +41,7 @@ class BuildOptions:
     genre: str = ""
     encoder: str = AUTO
     index: str = AUTO
+    up: str = AUTO
 
     def cutting(self) -> Cutting:
         """How recordings are cut.
@@ -79,7 +81,7 @@ def build(source: Path, out: Path, options: BuildOptions, console: Console) -> d
     cutting, encoder = options.cutting(), options.text_encoder(out)
     if options.index not in KINDS:  # here already: a library is indexed last
         raise InvalidInput("index", f"must be one of {', '.join(KINDS)}, got {options.index!r}")
-    sources = open_sources(source, options.licence, options.genre)
+    sources = open_sources(source, options.licence, options.genre, options.up)
     try:
         report = _built(sources, out, options, cutting, encoder, console)
     except OSError as error:

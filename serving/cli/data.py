@@ -6,18 +6,21 @@ from typing import Annotated
 
 import typer
 
+from choreo.motion.upright import AUTO, UP_HELP
+
 app = typer.Typer(name="data", help="Check data sets.", no_args_is_help=True)
 
 
 @app.command("check-split")
 def check_split(
     folder: Annotated[Path, typer.Argument(help="Data set, in any known layout.")],
+    up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Check that no song or take is in two parts of a split (exit code 1), and list motion that training repeats."""
     from choreo.data.check_split import report
 
-    document = report(folder)
+    document = report(folder, up)
     shared = document["shared_groups"]
     if as_json:
         print(json.dumps(document))

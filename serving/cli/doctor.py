@@ -11,6 +11,7 @@ from typing import Any
 from choreo.errors import ChoreoError
 from serving.cli.extras import EXTRAS, how_to_install, installed
 from serving.settings import Settings
+from serving.util.ownership import free_shared_memory
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,6 @@ def _profile() -> Check:
 
 
 def _shared_memory() -> Check:
-    free = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 0
+    free = free_shared_memory()
     ok = free >= 256 << 20
     return Check("/dev/shm", ok, f"{free >> 20} MiB free", "" if ok else "give the container at least 512 MiB of it")

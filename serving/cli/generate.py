@@ -11,7 +11,7 @@ from rich.console import Console
 
 from choreo.files import atomic_write
 from choreo.motion.formats.formats import Format
-from serving.cli.report import report, write_files
+from serving.cli.report import file_names, report, results_in, write_files
 from serving.cli.song_file import song_bytes
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
@@ -34,28 +34,29 @@ async def generate_files(
     """Generate once and write the files and `report.json`; returns the report without versions.
 
     Raises:
-        InvalidInput: a flag is wrong; nothing was written.
+        ChoreoError: nothing was written.
     """
-    wanted = [Format.named(name) for name in dict.fromkeys(formats)]
+    names = file_names([Format.named(name) for name in dict.fromkeys(formats)])
     given = {name: value for name, value in fields.items() if value is not None}
     audio = song_bytes(song, settings) if song else None
     request = validated_request(parse_fields(given), Attachments(audio, features, start), settings)
     request = replace(request, deadline=math.inf)  # its sender can interrupt it
-    began = time.perf_counter()
-    with console.status("preparing the graphs"):
-        pipeline = await LocalPipeline(settings, models or None, phrases).__aenter__()
-    try:
-        startup = time.perf_counter() - began
-        with console.status("dancing"):
-            result = await pipeline.run(request)
-    finally:
-        await pipeline.__aexit__(None, None, None)
-    began = time.perf_counter()
-    with console.status("writing"):
-        files = write_files(result, out, wanted, song, request.text or "")
-    result.seconds["write"] = round(time.perf_counter() - began, 4)
-    result.seconds["start"] = round(startup, 4)
-    document = report(result, files)
-    full = document | {"rows": result.rows, "versions": versions(), "triton": None, "meta": result.motion.meta}
-    atomic_write(out / "report.json", json.dumps(full, indent=1).encode())
+    with results_in(out, list(names.values())) as part:
+        began = time.perf_counter()
+        with console.status("preparing the graphs"):
+            pipeline = await LocalPipeline(settings, models or None, phrases).__aenter__()
+        try:
+            startup = time.perf_counter() - began
+            with console.status("dancing"):
+                result = await pipeline.run(request)
+        finally:
+            await pipeline.__aexit__(None, None, None)
+        began = time.perf_counter()
+        with console.status("writing"):
+            write_files(result.motion, part, names, audio, request.text or "", request.view)
+        result.seconds["write"] = round(time.perf_counter() - began, 4)
+        result.seconds["start"] = round(startup, 4)
+        document = report(result, [out / name for name in names])
+        full = document | {"rows": result.rows, "versions": versions(), "triton": None, "meta": result.motion.meta}
+        atomic_write(part / "report.json", json.dumps(full, indent=1).encode())
     return document

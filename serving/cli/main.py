@@ -15,12 +15,17 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 
 from choreo.errors import ChoreoError, InvalidInput
+from choreo.motion.upright import AUTO, UP_HELP
+from choreo.music.limits import FORMATS
 from serving.cli.data import app as data_app
 from serving.cli.extras import require
+from serving.cli.given_beats import BEATS_HELP, given_beats
 from serving.cli.models import app as models_app
 from serving.cli.output import Json, print_document
 from serving.cli.phrases import app as phrases_app
-from serving.settings import Settings
+from serving.settings import LogSettings, Settings
+from serving.util import logs
+from serving.util.surroundings import prepare
 
 app = typer.Typer(
     name="choreo",
@@ -41,23 +46,28 @@ def main() -> None:
         # Before torch is imported: its idle threads would spin and take the cores from inference.
         # A training has the machine to itself, and a third less time for a step when they do spin.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
+    logs.configure(logs.LogOptions())
     try:
+        wanted = LogSettings()
+        command = next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "choreo")
+        logs.configure(logs.LogOptions(wanted.log_format == "json", wanted.log_level, command))
+        prepare()
         app()
-    except InvalidInput as error:
-        stderr.print(f"[red]choreo:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except ChoreoError as error:
-        stderr.print(f"[red]choreo:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+    except (ChoreoError, OSError) as error:
+        if not logs.say(f"choreo: {error}", logging.ERROR):
+            stderr.print(f"[red]choreo:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2 if isinstance(error, InvalidInput) else 1)
 
 
 @app.command()
 def generate(
     text: Annotated[str | None, typer.Option(help="What to dance, in words.")] = None,
-    song: Annotated[Path | None, typer.Option(help="Song: wav, flac, ogg or mp3.")] = None,
+    song: Annotated[Path | None, typer.Option(help=f"Song: {FORMATS}.")] = None,
     features: Annotated[Path | None, typer.Option(help="Precomputed music features (.npy, 30 fps).")] = None,
     duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, or one window.")] = None,
+    bpm: Annotated[float | None, typer.Option(help="Tempo of the song; its beats are a strict grid.")] = None,
+    beats: Annotated[str | None, typer.Option(help=BEATS_HELP)] = None,
+    half_time: Annotated[bool, typer.Option("--half-time", help="Use every second beat of the song.")] = False,
     preset: Annotated[str, typer.Option(help="reference, fast or draft.")] = "reference",
     steps: Annotated[int | None, typer.Option(help="Denoising steps, if not the preset's.")] = None,
     sampler: Annotated[str | None, typer.Option(help="ddim, ddpm, dpm++2m or lcm, if not the preset's.")] = None,
@@ -66,6 +76,7 @@ def generate(
     guidance_high: Annotated[float | None, typer.Option(help="Highest noise at which it acts.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same motion.")] = None,
     format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
+    camera: Annotated[str, typer.Option(help="Of an mp4: follow the dancers, or fixed.")] = "follow",
     phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
     phrase_genre: Annotated[str | None, typer.Option(help="Only phrases of these genres, between commas.")] = None,
     phrase_licence: Annotated[str | None, typer.Option(help="Only under these licences, between commas.")] = None,
@@ -73,32 +84,104 @@ def generate(
     phrase_max_tempo: Annotated[float | None, typer.Option(help="Only phrases of at most this tempo, BPM.")] = None,
     phrase_variety: Annotated[float, typer.Option(help="0: the best phrases; up to 1: different ones.")] = 0.0,
     no_rag: Annotated[bool, typer.Option("--no-rag", help="Do without retrieved phrases.")] = False,
-    start: Annotated[Path | None, typer.Option(help="Motion (.npz) to begin with.")] = None,
-    model: Annotated[str | None, typer.Option(help="Name of a shipped generator, or a checkpoint folder.")] = None,
+    start: Annotated[Path | None, typer.Option(help="Motion (npz, json, bvh) to begin with.")] = None,
+    up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
+    model: Annotated[
+        str | None, typer.Option(help="Name of a shipped generator, or a checkpoint folder; with --url, a served one.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Running server that makes the dance; CHOREO_API_KEY has its key.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="With --url: seconds until the dance is of no use.")] = None,
     smooth: Annotated[bool, typer.Option(help="Take jitter out.")] = True,
     bone_lengths: Annotated[bool, typer.Option(help="Make the body rigid.")] = True,
     foot_lock: Annotated[bool, typer.Option(help="Hold planted feet still.")] = True,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     as_json: Json = False,
 ) -> None:
-    """Make one dance in this process, without servers."""
+    """Make one dance in this process, without servers, or have a running server make it."""
+    if url is not None and phrases is not None:
+        raise InvalidInput("phrases", "is for dances made here; a server has the library that it was started with")
+    if url is None and timeout is not None:
+        raise InvalidInput("timeout", "is for --url; a dance that is made here can be interrupted")
+    fields = {
+        "text_prompt": text, "duration": duration, "bpm": bpm, "beats": None if beats is None else given_beats(beats),
+        "half_time": half_time or None, "guidance_scale": guidance_scale, "num_steps": steps,
+        "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "preset": preset,
+        "seed": seed, "camera": camera, "up": up, "use_rag": not no_rag, "smooth": smooth, "bone_lengths": bone_lengths,
+        "foot_lock": foot_lock, "phrase_genre": phrase_genre, "phrase_licence": phrase_licence,
+        "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo, "phrase_variety": phrase_variety,
+    }  # fmt: skip
+    formats = format or ["npz", "bvh"]
+    if url is not None:
+        from serving.cli.generate_remote import generate_files_from
+
+        given = fields | {"model": model}
+        document = generate_files_from(url, given, song, features, start, formats, timeout, out, stderr)
+        print_document(document, as_json)
+        return
     require("cpu")
     from serving.cli.checkpoints import checkpoints
     from serving.cli.generate import generate_files
 
-    fields = {
-        "text_prompt": text, "duration": duration, "guidance_scale": guidance_scale, "num_steps": steps,
-        "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "preset": preset,
-        "seed": seed, "use_rag": not no_rag, "smooth": smooth, "bone_lengths": bone_lengths,
-        "foot_lock": foot_lock, "phrase_genre": phrase_genre, "phrase_licence": phrase_licence,
-        "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo, "phrase_variety": phrase_variety,
-    }  # fmt: skip
     settings = Settings()
     models = [] if model is None else checkpoints([model])
     document = asyncio.run(
-        generate_files(fields, song, features, start, format or ["npz", "bvh"], phrases, models, out, settings, stderr)
+        generate_files(fields, song, features, start, formats, phrases, models, out, settings, stderr)
     )
     print_document(document, as_json)
+
+
+@app.command()
+def batch(
+    catalog: Annotated[str, typer.Argument(help="JSONL, CSV or Parquet file, folder or glob of songs; or an address.")],
+    out: Annotated[str, typer.Option(help="Folder or address for the results; an unfinished run in it is continued.")],
+    format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
+    preset: Annotated[str | None, typer.Option(help="reference, fast or draft, for rows that name none.")] = None,
+    ray_address: Annotated[str | None, typer.Option(help="Run on this Ray cluster.")] = None,
+    triton_url: Annotated[list[str] | None, typer.Option(help="gRPC address of a running Triton; repeatable.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Shipped generator or checkpoint folder, the default first; repeatable.")
+    ] = None,
+    phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+    url: Annotated[str | None, typer.Option(help="Running server that dances; CHOREO_API_KEY has its key.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Try at most so many items now.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try items again that failed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Dance a catalog of songs and prompts; the same command continues a run that was interrupted."""
+    require(*(("serve",) if url is not None else ("cpu", "serve")))
+    from serving.batch.run import BatchOptions
+    from serving.cli.batch import dance_catalog, refuse_with_url
+
+    given: dict[str, Any] = {"ray_address": ray_address, "phrases": phrases}
+    given["triton_url"] = tuple(triton_url) if triton_url else None
+    if url is not None:
+        refuse_with_url(given | {"model": model})
+    settings = Settings(**{k: v for k, v in given.items() if v is not None})
+    models: tuple[Path, ...] = ()
+    if model:
+        from serving.cli.checkpoints import checkpoints
+
+        models = tuple(checkpoints(model))
+    options = BatchOptions(catalog, out, tuple(format or ()), preset, limit, retry_failed, models, url)
+    raise typer.Exit(dance_catalog(options, settings, stderr, as_json))
+
+
+@app.command()
+def beats(
+    song: Annotated[Path, typer.Argument(help=f"Song: {FORMATS}.")],
+    tracker: Annotated[str, typer.Option(help="beatnet or librosa.")] = "beatnet",
+    as_json: Json = False,
+) -> None:
+    """Find the beats and bars of a song."""
+    from serving.cli.beats import beats_document, hear_beats, print_beats
+
+    heard = hear_beats(song, tracker, Settings())
+    if as_json:
+        print_document(beats_document(song, tracker, heard), as_json)
+    else:
+        print_beats(heard, Console())
 
 
 @app.command()
@@ -121,7 +204,9 @@ def serve(
     given["models"] = tuple(checkpoints(model)) if model else None
     settings = Settings(**{k: v for k, v in given.items() if v is not None})
     with Stack(settings) as stack:
-        stderr.print(f"serving on {stack.url}  (docs: {stack.url}/docs)  Ctrl-C stops it", highlight=False)
+        message = f"serving on {stack.url}  (docs: {stack.url}/docs)  Ctrl-C stops it"
+        if not logs.say(message):
+            stderr.print(message, highlight=False, soft_wrap=True)
         stack.wait()
 
 
@@ -185,6 +270,7 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Data set; omitted: synthetic dances only.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Library that priors are retrieved from.")] = None,
     until: Annotated[int | None, typer.Option(help="Stop after this step; a later call resumes.")] = None,
+    up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
     smoke: Annotated[bool, typer.Option("--smoke", help="A few steps on a few clips, to see that all works.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -200,7 +286,7 @@ def train(
     logging.getLogger("choreo").setLevel(logging.INFO)
     read = load_recipe(recipe_file(recipe))
     with_priors = list if phrases is None else from_library(phrases, read.text_encoder)
-    folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors)
+    folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors, up)
     print_document({"checkpoint": str(folder)}, as_json)
 
 
@@ -209,7 +295,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Data set; its held-out part is danced to.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder; omitted: the shipped one.")] = None,
     url: Annotated[str | None, typer.Option(help="Running server that dances instead.")] = None,
-    samples: Annotated[int, typer.Option(min=2, max=10_000, help="Stretches to dance to.")] = 32,
+    samples: Annotated[int, typer.Option(min=1, max=10_000, help="Stretches to dance to.")] = 32,
     replications: Annotated[int, typer.Option(min=1, max=100, help="Times to do so, with other seeds.")] = 1,
     preset: Annotated[str, typer.Option(help="reference, fast or draft.")] = "reference",
     steps: Annotated[int | None, typer.Option(min=1, help="Denoising steps, if not the preset's.")] = None,
@@ -217,6 +303,7 @@ def evaluate(
     no_rag: Annotated[bool, typer.Option("--no-rag", help="Generate without retrieved phrases.")] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Leave smoothing, rigid bones and foot lock out.")] = False,
     phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
+    up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
     report: Annotated[Path | None, typer.Option(help="Folder for tables, plots and example clips.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -233,7 +320,7 @@ def evaluate(
         raise InvalidInput("url", "give a checkpoint or a server, not both")
     settings = Settings() if phrases is None else Settings(phrases=phrases)
     options = DanceOptions(preset, steps, guidance_scale, not no_rag, not raw)
-    request = EvaluationRequest(data, checkpoint, url, samples, replications, options)
+    request = EvaluationRequest(data, checkpoint, url, samples, replications, options, up=up)
     found = asyncio.run(run_evaluation(request, settings))
     if report is not None:
         write_report(found, report)

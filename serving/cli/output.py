@@ -21,5 +21,8 @@ def print_document(document: dict[str, Any], as_json: bool) -> None:
                 console.print(path, highlight=False, soft_wrap=True)
         elif name == "seconds":
             console.print("  ".join(f"{stage} {s:.2f} s" for stage, s in value.items()), highlight=False)
+        elif name == "notes":
+            for note in value:
+                console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
         elif name not in ("phrases", "prior", "versions", "triton"):
             console.print(f"{name}: {value}", highlight=False)

@@ -8,6 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from choreo.motion.upright import AUTO, UP_HELP
+from choreo.music.limits import FORMATS
+
 app = typer.Typer(name="phrases", help="Build and search phrase libraries.", no_args_is_help=True)
 stderr = Console(stderr=True)
 
@@ -27,13 +30,14 @@ def build(
         str, typer.Option(help="minilm, clip or t5: that of the model; auto: the extended library's, or minilm.")
     ] = "auto",
     index: Annotated[str, typer.Option(help="auto, flat or ivf.")] = "auto",
+    up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
     as_json: Json = False,
 ) -> None:
     """Cut recordings into phrases and write a library; a build that was interrupted is resumed."""
     from serving.cli.build_phrases import BuildOptions
     from serving.cli.build_phrases import build as run_build
 
-    options = BuildOptions(append, beats, boundaries, licence, genre, text_encoder, index)
+    options = BuildOptions(append, beats, boundaries, licence, genre, text_encoder, index, up)
     document = run_build(source, out, options, stderr)
     if as_json:
         print(json.dumps(document))
@@ -56,7 +60,7 @@ def bundle(out: Annotated[Path, typer.Option(help="Folder of the library.")], as
 @app.command()
 def search(
     text: Annotated[str | None, typer.Argument(help="What to dance, in words.")] = None,
-    song: Annotated[Path | None, typer.Option(help="Song: wav, flac, ogg or mp3.")] = None,
+    song: Annotated[Path | None, typer.Option(help=f"Song: {FORMATS}.")] = None,
     features: Annotated[Path | None, typer.Option(help="Precomputed music features (.npy, 30 fps).")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Phrase library; omitted: the default one.")] = None,
     top_n: Annotated[int, typer.Option(help="Most phrases to show.")] = 10,

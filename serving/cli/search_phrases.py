@@ -41,7 +41,7 @@ class LibraryEncoders:
 async def search_phrases(
     fields: dict[str, Any], song: Path | None, features: Path | None, phrases: Path | None, settings: Settings
 ) -> dict[str, Any]:
-    """The answer of `POST /v1/phrases/search`, from this process and with the library's own text encoder.
+    """The answer of `POST /v1/phrases/search`, from this process and with the library's own text encoder, and `notes`.
 
     Raises:
         InvalidInput: a flag is wrong, or there is no library to search.
@@ -57,7 +57,8 @@ async def search_phrases(
         library = await retriever.library()
         assert library is not None  # it is open now
         encoded = await encoder.encode(request, LibraryEncoders(library.text_encoder))
-        return found_document(request, encoded, await retriever.search(PhraseQuery.of(request, encoded), top_n))
+        found = await retriever.search(PhraseQuery.of(request, encoded), top_n)
+        return found_document(request, encoded, found) | {"notes": list(encoded.notes)}
     finally:
         encoder.close()
         retriever.close()
@@ -68,6 +69,8 @@ def show(document: dict[str, Any], console: Console) -> None:
     library = document["library"]
     facts = f"library {library['version'][:12]}, {library['phrases']} phrases, {library['index']} index"
     console.print(facts, highlight=False)
+    for note in document["notes"]:
+        console.print(f"note: {note}", highlight=False, markup=False)
     if document["reason"]:
         console.print(document["reason"], highlight=False)
         return

@@ -30,24 +30,35 @@ class Served:
     Attributes:
         paused: those among them whose new requests wait for a reload.
         revision: number of the publication; a reload shows in it even where names are the same after it.
+        restarts: how often Triton was started again.
     """
 
     names: tuple[str, ...]
     paused: frozenset[str] = frozenset()
     revision: int = 0
+    restarts: int = 0
 
 
 class LeaseBoard:
-    """The supervisor's side."""
+    """The supervisor's side.
+
+    Attributes:
+        restarts: how often Triton was started again, which is published with everything else.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._folder, self._revision = folder, 0
+        self._folder, self._revision, self.restarts = folder, 0, 0
         folder.mkdir(parents=True, exist_ok=True)
 
     def publish(self, names: Sequence[str], paused: Sequence[str] = ()) -> None:
         """Say what is served from now on."""
         self._revision += 1
-        document = {"names": list(names), "paused": list(paused), "revision": self._revision}
+        document = {
+            "names": list(names),
+            "paused": list(paused),
+            "revision": self._revision,
+            "restarts": self.restarts,
+        }
         atomic_write(self._folder / SERVED, json.dumps(document).encode())
 
     @contextlib.contextmanager
@@ -85,7 +96,8 @@ class Leases:
             stat = path.stat()
             if self._seen != (stat.st_ino, stat.st_mtime_ns):
                 document = json.loads(path.read_text())
-                self._served = Served(tuple(document["names"]), frozenset(document["paused"]), document["revision"])
+                names, paused = tuple(document["names"]), frozenset(document["paused"])
+                self._served = Served(names, paused, document["revision"], document["restarts"])
                 self._seen = stat.st_ino, stat.st_mtime_ns
         except FileNotFoundError:  # the supervisor has gone, and its folder with it
             self._served, self._seen = Served(()), None

@@ -36,6 +36,9 @@ class TritonEngine:
     An engine belongs to the event loop of its first call.
     """
 
+    infer_span: Final = "triton.infer"
+    """What a call is called in traces."""
+
     def __init__(
         self,
         urls: Sequence[str],

@@ -1,8 +1,6 @@
 """What generates the dances of an evaluation: a checkpoint in this process, or a running server."""
 
-import base64
 import dataclasses
-import io
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,14 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-import httpx
 import numpy as np
 import torch
 
-from choreo.errors import BackendUnavailable, InvalidInput
+from choreo.client import AsyncClient
+from choreo.errors import BackendUnavailable
 from choreo.generators.checkpoint import load_generator, save_generator
 from choreo.generators.registry import generator_class
-from choreo.motion.formats.npz import read_performance
 from choreo.motion.performance import Performance
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
@@ -104,28 +101,31 @@ class InProcess:
 class Server:
     """A running server, through its HTTP interface."""
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: AsyncClient) -> None:
         self._client = client
+
+    async def music_encoder(self) -> str:
+        """Name of the music encoder of the generator that is used where a request names none.
+
+        Raises:
+            ChoreoError: the server does not answer, or its answer does not say.
+        """
+        default = next((model for model in await self._client.models() if model.default), None)
+        if default is None or not default.music_encoder:
+            raise BackendUnavailable(f"{self._client.url} does not say which music encoder it uses")
+        return default.music_encoder
 
     async def dance(self, stretch: Stretch, options: DanceOptions, seed: int) -> Dance:
         """Generate a dance with one request.
 
         Raises:
-            BackendUnavailable: the server does not answer, or answers with an error.
-            InvalidInput: the answer is not motion.
+            ChoreoError: the server does not answer, refuses the request, or answers with something else.
         """
-        fields = options.fields(stretch, seed) | {"format": "npz"}
-        if stretch.music is not None:
-            buffer = io.BytesIO()
-            np.save(buffer, stretch.music)
-            fields["features"] = base64.b64encode(buffer.getvalue()).decode()
-        try:
-            answer = await self._client.post("/v1/generate", json=fields)
-        except httpx.HTTPError as error:
-            raise BackendUnavailable(f"{self._client.base_url} does not answer: {error!r}") from error
-        if answer.status_code != httpx.codes.OK:
-            raise BackendUnavailable(f"{self._client.base_url} answered {answer.status_code}: {answer.text[:300]}")
-        return Dance(read_performance(answer.content, "answer"))
+        fields: Any = options.fields(stretch, seed)
+        text, timeout_s = fields.pop("text_prompt"), fields.pop("timeout")
+        dance = await self._client.generate(text, features=stretch.music, timeout_s=timeout_s, **fields)
+        assert dance.performance is not None  # of an .npz
+        return Dance(dance.performance)
 
 
 @asynccontextmanager
@@ -157,12 +157,10 @@ async def untrained(checkpoint: Path, phrases: Path | None, settings: Settings) 
 
 @asynccontextmanager
 async def server(url: str) -> AsyncIterator[Server]:
-    """Use the server at `http://host:port`.
+    """Use the server at `http://host:port`; CHOREO_API_KEY has its key, if it wants one.
 
     Raises:
         InvalidInput: not an http or https address.
     """
-    if not url.startswith(("http://", "https://")):
-        raise InvalidInput("url", f"must begin with http:// or https://, got {url[:80]!r}")
-    async with httpx.AsyncClient(base_url=url, timeout=DANCE_TIMEOUT_S) as client:
+    async with AsyncClient(url) as client:
         yield Server(client)

@@ -16,15 +16,20 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from choreo.data.clip import Clip
 from choreo.errors import InvalidInput
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import Row, score
 from choreo.evaluation.text_motion import TextMotionEncoder
-from choreo.motion.skeleton import WINDOW
+from choreo.generators.checkpoint import read_config
+from choreo.motion.skeleton import FPS, WINDOW
+from choreo.motion.upright import AUTO
+from choreo.music.encoders import DSP35, MusicEncoder
+from choreo.music.feature_cache import training_encoder
 from choreo.training.splits import read_splits
 from serving.evaluation.dancers import Dance, DanceOptions, Dancer, in_process, server, untrained
 from serving.evaluation.replications import combined, seeds_apart
-from serving.evaluation.stretches import Stretch, held_out_stretches, windows
+from serving.evaluation.stretches import Positions, Stretch, held_out_stretches, windows
 from serving.evaluation.subjects import Judge, danced, real_and_controls, unit
 from serving.evaluation.targets import Verdict, verdicts
 from serving.settings import Settings
@@ -47,6 +52,7 @@ class EvaluationRequest:
         replications: how often everything is generated, each time with other seeds.
         options: of generation.
         controls: whether an untrained network is scored as well; not possible with a server.
+        up: the axis that points up in the data, see `choreo.motion.upright.find_up`.
     """
 
     data: Path
@@ -56,6 +62,7 @@ class EvaluationRequest:
     replications: int = 1
     options: DanceOptions = field(default_factory=DanceOptions)
     controls: bool = True
+    up: str = AUTO
 
 
 @dataclass(frozen=True)
@@ -92,21 +99,53 @@ class Scene:
     reference: Motions
 
 
-def open_scene(data: Path, samples: int, settings: Settings) -> Scene:
+def open_scene(data: Path, samples: int, settings: Settings, encoder: MusicEncoder = DSP35, up: str = AUTO) -> Scene:
     """Read a data set and choose the stretches.
+
+    Args:
+        data: folder of the data set.
+        samples: number of stretches.
+        settings: where the text-motion encoder is.
+        encoder: of the music that is danced to, the generator's.
+        up: the axis that points up in its motion, see `choreo.motion.upright.find_up`.
 
     Raises:
         InvalidInput: no data set, or no held-out clip that is long enough.
+        MissingDependency: songs without precomputed features, and the encoder is not on this machine.
     """
-    splits = read_splits(data)
-    stretches = held_out_stretches(splits.held_out, data / "audio", samples)
+    splits = read_splits(data, encoder=encoder, up=up)
+    stretches = held_out_stretches(splits.held_out, data / "audio", samples, encoder)
     if not stretches:
-        raise InvalidInput("data", f"{data} holds no held-out clip of {WINDOW} frames")
+        longest = max(clip.num_frames for clip in splits.held_out)
+        raise InvalidInput(
+            "data",
+            f"{data} holds no held-out clip of {WINDOW} frames at {FPS} fps, the longest has {longest}: add recordings "
+            f"of {WINDOW / FPS:.1f} s or more",
+        )
     embedder = TextMotionEncoder.load(settings.text_motion) if settings.text_motion.is_dir() else None
-    reference = Motions("training", [s.positions for s in windows(splits.training)])
+    reference = Motions("training", _reference(splits.training))
     if embedder is not None:
         reference = dataclasses.replace(reference, motion_embeddings=unit(embedder.motions(reference.positions)))
     return Scene(Judge(stretches, embedder), reference)
+
+
+def _reference(training: Sequence[Clip]) -> list[Positions]:
+    """Windows of the training clips; the clips themselves where all are shorter."""
+    found = [stretch.positions for stretch in windows(training)]
+    return found or [clip.positions().astype(np.float32) for clip in training]
+
+
+async def music_encoder_name(request: EvaluationRequest, settings: Settings) -> str:
+    """Name of the music encoder of what is evaluated.
+
+    Raises:
+        InvalidArtifact: the checkpoint cannot be used.
+        BackendUnavailable: the server does not say what it serves.
+    """
+    if request.url is not None:
+        async with server(request.url) as remote:
+            return await remote.music_encoder()
+    return read_config(request.checkpoint or settings.weights).spec.music_encoder
 
 
 async def evaluate(request: EvaluationRequest, settings: Settings) -> Evaluation:
@@ -116,9 +155,10 @@ async def evaluate(request: EvaluationRequest, settings: Settings) -> Evaluation
 
     Raises:
         InvalidInput: no data set, or no held-out clip that is long enough.
-        ChoreoError: generation failed.
+        ChoreoError: the songs cannot be encoded as the generator needs them, or generation failed.
     """
-    scene = await asyncio.to_thread(open_scene, request.data, request.samples, settings)
+    encoder = training_encoder(await music_encoder_name(request, settings))
+    scene = await asyncio.to_thread(open_scene, request.data, request.samples, settings, encoder, request.up)
     judge = scene.judge
     replications, untrained_dances = await _generate(request, judge.stretches, settings)
     rows: list[Row] = []

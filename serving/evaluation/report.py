@@ -16,6 +16,7 @@ from choreo.evaluation.scorecard import METRICS, Row
 from choreo.files import atomic_write
 from choreo.motion.formats.mp4 import write_preview
 from choreo.reporting import page
+from choreo.reporting.panels import NOT_ENOUGH
 from choreo.reporting.tables import Table
 from serving.evaluation import plots
 from serving.evaluation.harness import Evaluation
@@ -59,7 +60,30 @@ def markdown(found: Evaluation) -> str:
     parts = [f"# Evaluation\n\n{_facts(found)}\n", _by_subject(found.rows).markdown()]
     parts.append(_targets(found.verdicts).markdown())
     notes = [f"* {name}: {note}" for name, note in _notes(found.rows).items()]
-    return "\n".join([*parts, "Notes on the scores of the generated dances:\n", *notes]) + "\n"
+    parts += ["Notes on the scores of the generated dances:\n", *notes]
+    missing = [f"* {name}: {reason}" for name, reason in not_measured(found).items()]
+    if missing:
+        parts += ["\nNot measured of the generated dances:\n", *missing]
+    return "\n".join(parts) + "\n"
+
+
+def not_measured(found: Evaluation) -> dict[str, str]:
+    """Why the generated dances have no value of a metric, by its name."""
+    names = {row["metric"] for row in found.rows if row["subject"] == "generated"}
+    embedded = any(m.name in names for m in METRICS if m.needs == "motion and text embeddings")
+    dances = sum(len(dance.performance.dancers) for dance in found.dances)
+    out = {}
+    for metric in METRICS:
+        if metric.name in names:
+            continue
+        if metric.needs == "beats":
+            out[metric.name] = "no stretch has music whose beats are known"
+        elif metric.needs != "positions" and not embedded:
+            out[metric.name] = "there is no text-motion encoder"
+        else:
+            needed = f"{metric.fewest} dances and {metric.fewest} different windows of training motion"
+            out[metric.name] = f"{NOT_ENOUGH}: it needs {needed} at least, and there are {dances} dances"
+    return out
 
 
 def _facts(found: Evaluation) -> str:
@@ -149,5 +173,6 @@ def _page(found: Evaluation, pictures: dict[str, str], films: Sequence[tuple[str
         + _targets(found.verdicts).html(MARKS.values())
         + f'<div class="clips">{clips}</div>{"".join(pictures.values())}'
         + _by_subject(found.rows).html()
+        + "".join(page.paragraph(f"{name} is not measured: {reason}.") for name, reason in not_measured(found).items())
     )
     return page.page("Evaluation", "Evaluation", body, _STYLE)

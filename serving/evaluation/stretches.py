@@ -1,5 +1,6 @@
 """The stretches of an evaluation: held-out windows of mocap, unmodified and warped onto beats of held-out songs."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,14 @@ from choreo.data.synthetic.beat_pairing import paired_clips
 from choreo.data.synthetic.songs import HELD_OUT_SEED, loops, synthesized_songs
 from choreo.data.windows.captions import attributes
 from choreo.data.windows.windows import caption_key
+from choreo.errors import MissingDependency
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.beats import beats_of
-from choreo.music.features import BEAT
+from choreo.music.encoders import DSP35, MusicEncoder
+from choreo.music.features import BEAT, DSP_DIM
+
+log = logging.getLogger(__name__)
 
 SONGS: Final = 6
 """Songs synthesised for pairing, in addition to the loops in the data folder's `audio`."""
@@ -34,8 +39,8 @@ class Stretch:
         key: the clip's key and the first frame.
         positions: (196, 22, 3) of the mocap.
         prompt: a caption of it with one true attribute of how it moves; PLAIN_CAPTION if it has no caption.
-        music: (196, F) features, or None. Those of a paired stretch contain its true beats rather than tracked ones, so
-            that scores do not depend on a beat tracker.
+        music: (196, F) features, or None. 35-d ones of a paired stretch have its true beats instead of tracked ones,
+            so that scores do not depend on a beat tracker.
         beats: seconds within it; None unless the motion was warped onto them, because only there do music and motion
             agree to the frame.
     """
@@ -64,13 +69,15 @@ class Stretch:
             f"{clip.key}@{start}",
             decode(part.features).astype(np.float32),
             caption_key(caption, true[number % len(true)] if true else ""),
-            part.music if part.music is None or beats is None else _with_beats(part.music, beats),
+            _with_beats(part.music, beats),
             beats,
         )
 
 
-def _with_beats(music: NDArray[np.float32], beats: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Copy of features (T, F) whose beat channel marks the given beats, seconds."""
+def _with_beats(music: NDArray[np.float32] | None, beats: NDArray[np.float64] | None) -> NDArray[np.float32] | None:
+    """Copy of features (T, F) whose beat channel, if they have one, marks the given beats, seconds."""
+    if music is None or beats is None or music.shape[1] != DSP_DIM:
+        return music
     out = music.copy()
     out[:, BEAT] = 0
     out[np.minimum(np.round(beats * FPS).astype(int), len(out) - 1), BEAT] = 1
@@ -86,7 +93,9 @@ def windows(clips: Iterable[Clip], hop: int = WINDOW, paired: bool = False) -> l
     return found
 
 
-def held_out_stretches(held_out: Sequence[Clip], audio: Path, count: int) -> list[Stretch]:
+def held_out_stretches(
+    held_out: Sequence[Clip], audio: Path, count: int, encoder: MusicEncoder = DSP35
+) -> list[Stretch]:
     """`count` windows: half spread evenly over the recordings, half over those warped onto the beats of songs.
 
     Fewer if the data has fewer. Windows of one clip overlap by half.
@@ -94,12 +103,23 @@ def held_out_stretches(held_out: Sequence[Clip], audio: Path, count: int) -> lis
     Args:
         held_out: clips that are not in the training split.
         audio: folder of loops, of which those not used in training are taken; it need not exist.
-        count: at least 2.
+        count: at least 1.
+        encoder: of the songs; where it is not on this machine no recording is warped, and a note is logged.
     """
-    songs = [*synthesized_songs(SONGS, HELD_OUT_SEED), *loops(audio, held_out=True)]
-    plain, paired = windows(held_out, HOP), windows(paired_clips(held_out, songs, 1, HELD_OUT_SEED), HOP, paired=True)
+    plain, paired = windows(held_out, HOP), windows(_paired(held_out, audio, encoder), HOP, paired=True)
     out = []
     for found, wanted in ((plain, (count + 1) // 2), (paired, count // 2)):
         picks = np.linspace(0, max(len(found) - 1, 0), min(wanted, len(found))).astype(int)
         out += [found[i] for i in picks]
     return out
+
+
+def _paired(held_out: Sequence[Clip], audio: Path, encoder: MusicEncoder) -> list[Clip]:
+    try:
+        songs = [
+            *synthesized_songs(SONGS, HELD_OUT_SEED, encoder=encoder), *loops(audio, held_out=True, encoder=encoder)
+        ]  # fmt: skip
+    except MissingDependency as error:
+        log.warning("no motion is warped onto songs with known beats, so alignment is not measured: %s", error)
+        return []
+    return paired_clips(held_out, songs, 1, HELD_OUT_SEED)

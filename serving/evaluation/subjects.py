@@ -54,9 +54,11 @@ class Judge:
 
     @property
     def foreign_beats(self) -> list[Beats | None]:
-        """Beats of the music of another stretch, for each stretch that has music."""
+        """Beats of the music of another stretch, for each stretch that has music; none where only one has."""
         beats = self.beats
         with_music = [i for i, b in enumerate(beats) if b is not None]
+        if len(with_music) < 2:
+            return [None] * len(beats)
         for i, j in zip(with_music, np.roll(with_music, len(with_music) // 2), strict=True):
             beats[i] = self.stretches[j].beats
         return beats

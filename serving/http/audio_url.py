@@ -66,6 +66,30 @@ def check_url(url: str, settings: Settings) -> SplitResult:
     return parts
 
 
+async def checked_address(host: str, resolver: Resolver, public: Callable[[str], bool], field: str) -> str:
+    """An address of a host that may be connected to.
+
+    Raises:
+        InvalidInput: the host has none, or one of its addresses may not be connected to; the error's field is `field`.
+    """
+    try:
+        addresses = await resolver(host)
+    except (OSError, UnicodeError) as error:
+        raise InvalidInput(field, "names a host that cannot be found") from error
+    if not addresses:
+        raise InvalidInput(field, "names a host that cannot be found")
+    if not all(public(address) for address in addresses):  # one bad address is one too many
+        raise InvalidInput(field, "names a host that is not on the public network")
+    return addresses[0]
+
+
+def pinned(parts: SplitResult, address: str) -> str:
+    """The address that `parts` name, with a checked address in place of the host."""
+    host = f"[{address}]" if ":" in address else address
+    target = f"{parts.scheme}://{host}{f':{parts.port}' if parts.port else ''}{parts.path or '/'}"
+    return target + (f"?{parts.query}" if parts.query else "")
+
+
 @dataclass(frozen=True)
 class AudioFetcher:
     """Fetches songs from allowed hosts.
@@ -96,28 +120,15 @@ class AudioFetcher:
         host = parts.hostname or ""
         try:
             async with asyncio.timeout(self.seconds):
-                address = await self._address(host)
+                address = await checked_address(host, self.resolver, self.public, FIELD)
                 return await self._get(parts, host, address)
         except TimeoutError as error:
             raise InvalidInput(FIELD, f"took longer than {self.seconds:g} s to fetch") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise InvalidInput(FIELD, "could not be fetched") from error
 
-    async def _address(self, host: str) -> str:
-        try:
-            addresses = await self.resolver(host)
-        except OSError as error:
-            raise InvalidInput(FIELD, "names a host that cannot be found") from error
-        if not addresses:
-            raise InvalidInput(FIELD, "names a host that cannot be found")
-        if not all(self.public(address) for address in addresses):  # one bad address is one too many
-            raise InvalidInput(FIELD, "names a host that is not on the public network")
-        return addresses[0]
-
     async def _get(self, parts: SplitResult, host: str, address: str) -> bytes:
-        pinned = f"[{address}]" if ":" in address else address
-        target = f"https://{pinned}{f':{parts.port}' if parts.port else ''}{parts.path or '/'}"
-        target += f"?{parts.query}" if parts.query else ""
+        target = pinned(parts, address)
         headers = {"Host": host, "Accept-Encoding": "identity"}
         # The certificate is checked against the name, though the connection goes to the address.
         extensions = {"sni_hostname": host}

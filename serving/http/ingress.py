@@ -1,27 +1,38 @@
 """The HTTP interface: FastAPI routes over the pipeline, the same whether its stages run here or behind handles."""
 
 import asyncio
+import os
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from choreo.errors import BackendUnavailable, InvalidInput
+from choreo.errors import InvalidInput
 from choreo.motion.formats.formats import Format
-from serving.http import legacy, metrics
+from choreo.motion.skeleton import FPS
+from serving.errors import NotReady
+from serving.http import legacy, metrics, tracing
 from serving.http import openapi as documents
+from serving.http.access_log import AccessLog, access_log
 from serving.http.audio_url import AudioFetcher, check_url
-from serving.http.body import ATTACHMENTS, BodyLimit, read_generate, read_json, read_search
+from serving.http.body import ATTACHMENTS, read_generate, read_json, read_search
+from serving.http.job_metrics import JobWatch
+from serving.http.jobs import JobAnswers, add_jobs, make_jobs
+from serving.http.keys import KeyCheck, KeyRing, caller_of, motion_of
 from serving.http.middleware import RequestContextMiddleware
+from serving.http.notes import notes_header
 from serving.http.phrase_documents import found_document, library_document
-from serving.http.problems import HttpProblem, install_handlers
+from serving.http.problems import install_handlers
+from serving.http.readiness import Readiness
+from serving.http.stage_metrics import StageWatch
+from serving.http.uploads import BodyLimit, Uploads, slow_upload
 from serving.pipeline.admission import Admission
-from serving.pipeline.contracts import Stages
+from serving.pipeline.contracts import DeliveredFile, Result, Stages
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.request import (
     Attachments,
@@ -37,14 +48,11 @@ from serving.pipeline.request import (
 from serving.pipeline.runs import RunService
 from serving.settings import Settings
 from serving.util.threads import run_in_thread_unless_fast
+from serving.util.tracing import make_provider, use
 from serving.versions import versions
 
 T = TypeVar("T")
 
-READY_FOR_S = 1.0
-"""How long an answer of the canary stands, so that probes cost nothing."""
-READY_S = 30.0
-"""Longest time for the canaries of all stages; the first ones load what the stages need."""
 REQUEST_FIELDS = frozenset({*GenerateFields.model_fields, *ATTACHMENTS})
 NO_ATTACHMENTS = Attachments()
 NOT_FETCHED = b"\0"
@@ -59,40 +67,59 @@ class Service:
         self._stages = stages
         self._pipeline = Pipeline(stages)
         self._admission = Admission(settings.max_ongoing_requests, settings.max_queued_requests)
-        self._runs = RunService(self._admission, (fetcher or AudioFetcher(settings)).fetch, REQUEST_FIELDS)
-        self._versions = versions()
-        self._probing = asyncio.Lock()
-        self._ready_until = 0.0
+        self._uploads = Uploads(settings.max_large_uploads)
         self.metrics = metrics.Metrics()
+        fetch = (fetcher or AudioFetcher(settings)).fetch
+        self._runs = RunService(self._admission, fetch, REQUEST_FIELDS, self.metrics)
+        self._versions = versions()
+        self.keys = KeyRing(settings)
+        self._readiness = Readiness(self._canaries)
+        self.metrics.watch(self._admission, documents.version())
+        self.metrics.watch_encoder(stages.encoder)
+        self.jobs = make_jobs(
+            settings,
+            self._admission,
+            self._runs,
+            self._pipeline,
+            self._motion_request,
+            self.metrics,
+            self._versions,
+            self.keys,
+        )
+        self._stage_watch, self._job_watch = StageWatch(stages), JobWatch(self.jobs)
+        self.metrics.watch_more(self._stage_watch)
+        self.metrics.watch_more(self._job_watch)
+        self.job_answers = JobAnswers(self.jobs, settings, self._uploads)
 
     async def generate(self, request: Request) -> Response:
         """`POST /v1/generate`."""
+        values, parts = await self._upload(request, read_generate)
         with self._admission.place():
-            values, parts = await self._upload(read_generate(request))
             quick = parts == NO_ATTACHMENTS
             wanted, url = await run_in_thread_unless_fast(
                 quick, self._motion_request, values, parts, request.state.request_id
             )
-            return await self._answer(request, wanted, url, self._delivered)
+            return await self._danced(request, wanted, url, self._delivered)
 
     async def generate_legacy(self, request: Request) -> Response:
         """`POST /generate`, the documents' endpoint."""
+        values = legacy.translate(await self._upload(request, read_json))
         with self._admission.place():
-            values = legacy.translate(await self._upload(read_json(request)))
             wanted, url = self._motion_request(values, NO_ATTACHMENTS, request.state.request_id)
-            return await self._answer(request, wanted, url, self._generated_legacy)
+            return await self._danced(request, wanted, url, self._generated_legacy)
 
     async def search(self, request: Request) -> Response:
         """`POST /v1/phrases/search`."""
+        values, parts = await self._upload(request, read_search)
         with self._admission.place():
-            values, parts = await self._upload(read_search(request))
             quick = parts == NO_ATTACHMENTS
             wanted, top_n, url = await run_in_thread_unless_fast(
                 quick, self._search, values, parts, request.state.request_id
             )
 
             async def found(wanted: MotionRequest) -> Response:
-                return JSONResponse(found_document(wanted, *await self._pipeline.search(wanted, top_n)))
+                encoded, hits = await self._pipeline.search(wanted, top_n)
+                return JSONResponse(found_document(wanted, encoded, hits), headers=notes_header(encoded.notes))
 
             return await self._answer(request, wanted, url, found)
 
@@ -105,33 +132,42 @@ class Service:
         specs = await self._pipeline.models()
         return [documents.model_document(spec, default=i == 0) for i, spec in enumerate(specs.values())]
 
+    def version(self) -> dict[str, Any]:
+        """`GET /v1/version`."""
+        return {"version": documents.version(), "versions": self._versions}
+
+    async def metrics_text(self) -> bytes:
+        """`GET /metrics`."""
+        await asyncio.gather(self._stage_watch.look(), self._job_watch.look())
+        return self.metrics.text()
+
     async def ready(self) -> None:
         """Raise unless the stages answered a canary just now."""
-        async with self._probing:
-            if time.monotonic() >= self._ready_until:
-                await self._canaries()
-                self._ready_until = time.monotonic() + READY_FOR_S
+        self._admission.check_open()
+        await self._readiness.check()
+
+    async def drain(self, seconds: float) -> bool:
+        """Refuse new requests, and wait for those inside, but no longer than the time; whether they have ended."""
+        done, _ = await asyncio.gather(self._admission.drain(seconds), self.jobs.drain(seconds))
+        return done
 
     async def _canaries(self) -> None:
         stages = self._stages
-        try:
-            async with asyncio.timeout(READY_S):
-                await stages.sampler.warm_up()
-                specs = (await self._pipeline.models()).values()
-                encoders = [stages.encoder.warm_up(spec) for spec in specs]
-                # One library serves all; it is opened for queries of the default generator.
-                await asyncio.gather(*encoders, stages.retriever.warm_up(next(iter(specs))), stages.finisher.warm_up())
-        except TimeoutError as error:
-            raise BackendUnavailable("a stage did not answer its canary in time") from error
+        await stages.sampler.warm_up()
+        specs = (await self._pipeline.models()).values()
+        encoders = [stages.encoder.warm_up(spec) for spec in specs]
+        # One library serves all; it is opened for queries of the default generator.
+        await asyncio.gather(*encoders, stages.retriever.warm_up(next(iter(specs))), stages.finisher.warm_up())
 
-    async def _upload(self, reading: Coroutine[Any, Any, T]) -> T:
-        """A body, unless it arrives too slowly: it occupies a concurrency slot."""
+    async def _upload(self, request: Request, read: Callable[[Request], Awaitable[T]]) -> T:
+        """A body, unless it arrives too slowly, or nobody could make anything of it now."""
+        self._admission.check_space()
         try:
-            async with asyncio.timeout(self._settings.request_timeout_s):
-                return await reading
+            with self._uploads.place(request):
+                async with asyncio.timeout(self._settings.request_timeout_s):
+                    return await read(request)
         except TimeoutError as error:
-            message = "the request's body did not arrive in time"
-            raise HttpProblem(HTTPStatus.REQUEST_TIMEOUT, "slow-upload", message, "body") from error
+            raise slow_upload() from error
 
     def _motion_request(
         self, values: dict[str, Any], parts: Attachments, request_id: str
@@ -163,8 +199,8 @@ class Service:
         http: Request,
         request: MotionRequest,
         url: str | None,
-        work: Callable[[MotionRequest], Awaitable[Response]],
-    ) -> Response:
+        work: Callable[[MotionRequest], Awaitable[T]],
+    ) -> T:
         """The outcome of a run, which is cancelled as soon as the caller has left."""
         run = self._runs.submit(request, work, url)
         gone = asyncio.ensure_future(_disconnected(http))
@@ -178,24 +214,39 @@ class Service:
             await self._runs.cancel(run)
             await asyncio.gather(gone, return_exceptions=True)
 
-    async def _generated_legacy(self, request: MotionRequest) -> Response:
-        """The motion as the documents' endpoint answers."""
-        result = await self._pipeline.run(request)
-        response = await legacy.answer(result)
-        self.metrics.generated(result)
+    async def _danced(
+        self,
+        http: Request,
+        request: MotionRequest,
+        url: str | None,
+        work: Callable[[MotionRequest], Awaitable[tuple[Response, Result | DeliveredFile]]],
+    ) -> Response:
+        """The answer with a motion, which counts for its caller and in the metrics."""
+        frames, began = request.known_frames, time.perf_counter()
+        with motion_of(http, None if frames is None else frames / FPS):
+            response, made = await self._answer(http, request, url, work)
+        caller = caller_of(http)
+        if caller is not None and frames is None:
+            caller.made(made.num_frames / FPS)
+        self.metrics.generated(made)
+        self.metrics.in_time(made, time.perf_counter() - began)
         return response
 
-    async def _delivered(self, request: MotionRequest) -> Response:
+    async def _generated_legacy(self, request: MotionRequest) -> tuple[Response, Result]:
+        """The motion as the documents' endpoint answers."""
+        result = await self._pipeline.run(request)
+        return await legacy.answer(result), result
+
+    async def _delivered(self, request: MotionRequest) -> tuple[Response, DeliveredFile]:
         """The motion in the format that was asked for."""
         about = {"request_id": request.request_id, "versions": self._versions} if request.format is Format.JSON else {}
         done = await self._pipeline.deliver(request, about)
         timing = ", ".join(f"{stage};dur={1000 * seconds:.1f}" for stage, seconds in done.seconds.items())
-        headers = {"X-Seed": str(request.seed), "Server-Timing": timing}
+        headers = {"X-Seed": str(request.seed), "Server-Timing": timing} | notes_header(done.notes)
         if request.format is not Format.JSON:
             name = f"motion-{request.seed}{request.format.suffix}"
             headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        self.metrics.generated(done)
-        return Response(done.body, headers=headers, media_type=request.format.media_type)
+        return Response(done.body, headers=headers, media_type=request.format.media_type), done
 
 
 def create_app(
@@ -211,11 +262,24 @@ def create_app(
     """
     service = Service(settings, stages, fetcher)
     app = FastAPI(title="choreo", version=documents.version(), description=documents.DESCRIPTION)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.state.drain = service.drain
+    app.state.jobs = service.jobs
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes, min_rate=settings.min_upload_rate)
+    if service.keys.on:
+        app.add_middleware(KeyCheck, ring=service.keys, metrics_are_open=settings.open_metrics)
     app.add_middleware(RequestContextMiddleware, metrics=service.metrics, proxied=proxied)
+    if settings.access_log is not None:
+        app.add_middleware(AccessLog, log=access_log(settings.access_log, settings.log_format == "json"))
+    if (provider := make_provider(os.environ, "ingress")) is not None:
+        use(provider)
+        app.add_middleware(tracing.TraceRequests, provider=provider)
+        app.state.drain = tracing.flushed_after(service.drain, provider)
+    if settings.cors_origins:  # outermost, so that pages can read errors as well
+        app.add_middleware(CORSMiddleware, allow_origins=settings.cors_origins, **documents.CORS)
     install_handlers(app)
     _add_generate(app, service)
     _add_phrases(app, service)
+    add_jobs(app, service.job_answers)
     _add_probes(app, service)
     return app
 
@@ -226,7 +290,7 @@ def _add_generate(app: FastAPI, service: Service) -> None:
         """Make a dance from a song, its features, a prompt, or a song and a prompt."""
         return await service.generate(request)
 
-    @app.post("/generate", openapi_extra=legacy.body(), responses=documents.problems())
+    @app.post("/generate", openapi_extra=legacy.body(), responses=legacy.answers())
     async def generate_legacy(request: Request) -> Response:
         """The request and answer of the first version of this interface."""
         return await service.generate_legacy(request)
@@ -261,13 +325,18 @@ def _add_probes(app: FastAPI, service: Service) -> None:
         try:
             await service.ready()
         except Exception as error:
-            raise BackendUnavailable(f"not ready: {error}") from error
+            raise NotReady(f"not ready: {error}") from error
         return JSONResponse({"status": "ready"})
 
-    @app.get("/metrics")
+    @app.get("/v1/version")
+    async def version() -> dict[str, Any]:
+        """Version of the program, and of the packages that it runs on."""
+        return service.version()
+
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics_text() -> Response:
         """Prometheus metrics."""
-        return Response(service.metrics.text(), media_type=metrics.CONTENT_TYPE)
+        return Response(await service.metrics_text(), media_type=metrics.CONTENT_TYPE)
 
 
 async def _disconnected(request: Request) -> None:

@@ -12,6 +12,8 @@ from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.formats.json_format import motion_document
 from choreo.motion.skeleton import FPS, WINDOW
+from serving.http.notes import notes_header
+from serving.http.openapi import PROBLEMS, one_of, problems
 from serving.http.problems import HttpProblem
 from serving.pipeline.contracts import Result
 
@@ -55,17 +57,19 @@ def translate(values: dict[str, Any]) -> dict[str, Any]:
 async def answer(result: Result) -> Response:
     """The documents' answer."""
     body = await asyncio.to_thread(_body, result.motion)
-    return Response(body, headers={"X-Seed": str(result.seed)}, media_type="application/json")
+    headers = {"X-Seed": str(result.seed)} | notes_header(result.performance.meta.get("notes", ()))
+    return Response(body, headers=headers, media_type="application/json")
 
 
 def body() -> dict[str, Any]:
     """The request for the interface's description."""
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": GenerationRequest.model_json_schema()}},
-        }
-    }
+    schema = GenerationRequest.model_json_schema() | one_of("text_prompt", "audio_url")
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def answers() -> dict[int | str, dict[str, Any]]:
+    """Its answers for the interface's description: without a song or a prompt it is 400, as it was."""
+    return problems(400, *PROBLEMS)
 
 
 def _body(motion: Motion) -> bytes:

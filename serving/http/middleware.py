@@ -11,7 +11,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http.metrics import Metrics
-from serving.http.problems import answer
+from serving.http.problems import PROBLEM, answer, problem_of
+from serving.util.logs import about
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class RequestContextMiddleware:
 
         began = time.perf_counter()
         try:
-            with self._metrics.in_flight.track_inprogress():
+            with about(request_id=request_id), self._metrics.in_flight.track_inprogress():
                 await self._app(scope, receive, named)
         except (ClientDisconnect, asyncio.CancelledError) as error:
             status = CLIENT_LEFT
@@ -63,8 +64,11 @@ class RequestContextMiddleware:
             if status:
                 log.exception("request %s failed while it was answered", request_id)
                 raise
+            scope["state"][PROBLEM] = problem_of(error)
             await answer(error, request_id)(scope, receive, named)
         finally:
+            if (problem := scope["state"].get(PROBLEM)) is not None:
+                self._metrics.refused(problem)
             self._metrics.answered(_route(scope), status or CLIENT_LEFT, time.perf_counter() - began)
 
 

@@ -2,22 +2,35 @@
 
 import importlib.metadata
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.formats.formats import FORMATS
 from choreo.motion.skeleton import NUM_JOINTS
+from choreo.music.limits import FORMATS as SONG_FORMATS
 from serving.http.body import ATTACHMENTS, SEARCH_ATTACHMENTS
 from serving.http.problems import MEDIA_TYPE
 from serving.pipeline.request import DanceFields, GenerateFields, SearchFields
 
 DESCRIPTION = "Songs and text prompts in, 3-D dance motion out."
-PROBLEMS = (408, 413, 415, 422, 429, 500, 501, 503, 504)
+PROBLEMS = (408, 413, 415, 422, 429, 500, 501, 503, 504, 507)
+FORM = "multipart/form-data"
 _PARTS = {
-    "audio": "Song: wav, flac, ogg or mp3.",
+    "audio": f"Song: {SONG_FORMATS}.",
     "features": "Precomputed music features, an .npy of (T, 35) or (T, 4800) at 30 fps, in place of a song.",
     "start": "Motion (.npz) that the result begins with.",
 }
+
+
+CORS: Final[dict[str, Any]] = {
+    "allow_methods": ("GET", "POST", "DELETE"),
+    "allow_headers": ("Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id"),
+    "expose_headers": (
+        "Content-Disposition", "Location", "Retry-After", "Server-Timing", "X-Notes", "X-Request-Id", "X-Seed",
+    ),
+    "max_age": 600,
+}  # fmt: skip
+"""What pages of other origins may send and read, where they are allowed at all."""
 
 
 def version() -> str:
@@ -66,11 +79,36 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: {"description": "A problem document (RFC 9457).", "content": {MEDIA_TYPE: {}}} for status in chosen}
 
 
+def one_of(*names: str) -> dict[str, Any]:
+    """Further members of the schema of a request that needs one of these strings."""
+    return {"anyOf": _sources(names)}
+
+
+def _sources(names: Iterable[str]) -> list[dict[str, Any]]:
+    """Alternatives: a string that is not empty under one of these names. A start alone is no reason to dance."""
+    text = {"type": "string", "minLength": 1}
+    return [{"required": [name], "properties": {name: text}} for name in names if name != "start"]
+
+
+def _text_only(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a form's field, which cannot be null: without a value it is left out. Lists are text."""
+    kinds = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    if len(kinds) != 1:
+        return schema
+    return rest | ({"type": "string"} if kinds[0].get("type") == "array" else kinds[0])
+
+
 def _body(fields: type[DanceFields], parts: Iterable[str]) -> dict[str, Any]:
-    kinds = {"application/json": {"contentEncoding": "base64"}, "multipart/form-data": {"format": "binary"}}
+    kinds = {"application/json": {"contentEncoding": "base64"}, FORM: {"format": "binary"}}
     content = {}
     for media_type, kind in kinds.items():
         schema = fields.model_json_schema()
+        if media_type == FORM:
+            schema["properties"] = {name: _text_only(values) for name, values in schema["properties"].items()}
         binary = {name: {"type": "string", **kind, "description": _PARTS[name]} for name in parts}
-        content[media_type] = {"schema": schema | {"properties": schema["properties"] | binary}}
+        whole = schema | {"properties": schema["properties"] | binary}
+        # Tools that read schemas do not expect alternatives beside binary parts.
+        sources = {} if media_type == FORM else one_of("text_prompt", "audio_url", *binary)
+        content[media_type] = {"schema": whole | sources}
     return {"requestBody": {"required": True, "content": content}}

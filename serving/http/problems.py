@@ -21,8 +21,10 @@ from choreo.errors import (
     InvalidInput,
     MissingDependency,
     NonFiniteOutput,
+    NotSaved,
 )
-from serving.errors import Overloaded
+from choreo.files import disk_is_full
+from serving.errors import Interrupted, NotReady, Overloaded, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ MEDIA_TYPE = "application/problem+json"
 MAX_DETAIL = 300
 """Characters of a detail: messages may quote what was sent, which may be megabytes."""
 MAX_FIELD = 64
+PROBLEM = "problem"
+"""Where the state of a request has the problem that it was answered with."""
 _PATH = re.compile(r"(?<![\w:/.])/[^\s'\"]+")
 
 
@@ -61,13 +65,19 @@ class HttpProblem(ChoreoError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem, ready to be sent."""
+    """One problem, ready to be sent.
+
+    Attributes:
+        field: the field or header at fault.
+        limit: name of the limit that was reached.
+    """
 
     status: HTTPStatus
     kind: str
     detail: str
     field: str | None = None
     headers: Mapping[str, str] | None = None
+    limit: str | None = None
 
     def document(self, request_id: str) -> dict[str, Any]:
         """The members of the problem document."""
@@ -78,7 +88,8 @@ class Problem:
             "detail": _cut(self.detail, MAX_DETAIL),
             "instance": request_id,
         }
-        return document | ({"field": _cut(self.field, MAX_FIELD)} if self.field else {})
+        more = {"field": _cut(self.field, MAX_FIELD) if self.field else None, "limit": self.limit}
+        return document | {name: value for name, value in more.items() if value}
 
     def response(self, request_id: str) -> Response:
         """The HTTP answer."""
@@ -96,10 +107,19 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, "invalid-input", str(error), error.field)
         case Overloaded():
             headers = {"Retry-After": str(error.retry_after_s)}
-            return Problem(HTTPStatus.TOO_MANY_REQUESTS, "overloaded", f"{error}; retry later", headers=headers)
+            detail = f"{error}; retry later"
+            return Problem(
+                HTTPStatus.TOO_MANY_REQUESTS, "overloaded", detail, headers=headers, limit=error.limit or None
+            )
         case MissingDependency():
             detail = _PATH.sub("…", str(error))  # what is missing, but not where it was looked for
             return Problem(HTTPStatus.NOT_IMPLEMENTED, "missing-dependency", detail)
+        case Interrupted():
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "interrupted", str(error))
+        case StoreUnavailable():
+            detail = "the store of jobs cannot be reached; retry later"
+            headers = {"Retry-After": "5"}
+            return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "store-unavailable", detail, headers=headers)
         case BackendUnavailable():
             detail = "an inference server cannot answer now; retry later"
             headers = {"Retry-After": "2"}
@@ -115,6 +135,10 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "invalid-artifact", detail)
         case HTTPException():
             return _http_problem(error)
+        case OSError() if isinstance(error, NotSaved) or disk_is_full(error):
+            detail = "the server has no room on its disk for what this request needs; retry later"
+            headers = {"Retry-After": "60"}
+            return Problem(HTTPStatus.INSUFFICIENT_STORAGE, "no-space", detail, headers=headers)
         case RequestValidationError():
             first = error.errors()[0]
             name = str(first["loc"][-1]) if first["loc"] else "body"
@@ -128,7 +152,8 @@ def answer(error: Exception, request_id: str) -> Response:
     problem = problem_of(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         unexpected = not isinstance(error, ChoreoError)
-        level = logging.ERROR if unexpected else logging.WARNING
+        # Probes come every few seconds, and whoever sends them sees the answer.
+        level = logging.ERROR if unexpected else logging.INFO if isinstance(error, NotReady) else logging.WARNING
         log.log(level, "request %s failed: %s: %s", request_id, type(error).__name__, error, exc_info=unexpected)
     return problem.response(request_id)
 
@@ -137,6 +162,7 @@ def install_handlers(app: FastAPI) -> None:
     """Make every error that reaches the framework a problem document."""
 
     async def handle(request: Request, error: Exception) -> Response:
+        setattr(request.state, PROBLEM, problem_of(error))
         return answer(error, request.state.request_id)
 
     for kind in (ChoreoError, HTTPException, RequestValidationError):

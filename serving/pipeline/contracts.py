@@ -34,6 +34,7 @@ class EncodedRequest:
         text_encoder: name of the encoder that the query's text comes from.
         tempo: beats per minute, 0 without a song.
         song: sha256 of the song, for provenance.
+        notes: what the sender should know of the song, such as that it was cut off.
     """
 
     conditioning: Conditioning
@@ -41,6 +42,7 @@ class EncodedRequest:
     text_encoder: str = ""
     tempo: float = 0.0
     song: str | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def num_frames(self) -> int:
@@ -186,18 +188,38 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
+class StepCounts:
+    """Step batches of one sampler since it last told of them, whosever rows were in them.
+
+    Attributes:
+        batches: calls of a graph.
+        rows: rows in them.
+        capacity: rows that they had room for.
+    """
+
+    batches: int = 0
+    rows: int = 0
+    capacity: int = 0
+
+
+NO_STEPS = StepCounts()
+
+
+@dataclass(frozen=True)
 class SamplingResult:
     """Generated features in the model's representation, not normalised.
 
     Attributes:
         features: (num_frames, C), or (N, num_frames, C) of several dancers.
         rows: rows that were evaluated, by graph.
+        steps: what the sampler has done since its answer before. Each batch is told of once, so sums are exact.
     """
 
     features: NDArray[np.float32]
     model: str
     fps: float
     rows: dict[str, int]
+    steps: StepCounts = NO_STEPS
 
 
 @dataclass(frozen=True)
@@ -215,6 +237,8 @@ class Result:
     retrieved: RetrievalResult
     seconds: dict[str, float] = field(default_factory=dict)
     rows: dict[str, int] = field(default_factory=dict)
+    preset: str = ""
+    steps: StepCounts = NO_STEPS
 
     @property
     def num_frames(self) -> int:
@@ -238,15 +262,16 @@ class Result:
 
 @dataclass(frozen=True)
 class MotionFile:
-    """A finished request as a file, and the seconds of finishing and writing it."""
+    """A finished request as a file, and the seconds of finishing and writing it, from `began` (`time.time`) on."""
 
     body: bytes
     seconds: dict[str, float]
+    began: float = 0.0
 
 
 @dataclass(frozen=True)
 class DeliveredFile:
-    """A request that was answered by a file."""
+    """A request that was answered by a file; `notes` are those of its metadata, which not every format has."""
 
     body: bytes
     num_frames: int
@@ -254,6 +279,9 @@ class DeliveredFile:
     seconds: dict[str, float]
     rows: dict[str, int]
     model: str
+    notes: Sequence[str] = ()
+    preset: str = ""
+    steps: StepCounts = NO_STEPS
 
 
 class EncodeStage(Protocol):

@@ -20,6 +20,8 @@ from serving.pipeline.contracts import (
     Stages,
 )
 from serving.pipeline.request import MotionRequest
+from serving.util import logs
+from serving.util.tracing import note, span
 
 NOT_WANTED = RetrievalResult(None, "use_rag is false")
 
@@ -40,6 +42,11 @@ class Pipeline:
     def __init__(self, stages: Stages) -> None:
         self._stages = stages
 
+    @property
+    def stages(self) -> Stages:
+        """Where the work is done."""
+        return self._stages
+
     async def models(self) -> dict[str, GeneratorSpec]:
         """Contracts of the served generators, the default one first."""
         return await self._stages.sampler.models()
@@ -52,9 +59,21 @@ class Pipeline:
         """
         dance = await self._dance(request)
         sampled, seconds = dance.sampled, dance.seconds
-        async with _timed("finish", seconds, request):
-            performance, before_locks = await self._stages.finisher.finish(request.without_song(), sampled, dance.meta)
-        return Result(performance, before_locks, sampled.model, request.seed, dance.retrieved, seconds, sampled.rows)
+        with logs.about(model=sampled.model):
+            async with _timed("finish", seconds, request):
+                light = request.without_song()
+                performance, before_locks = await self._stages.finisher.finish(light, sampled, dance.meta)
+        return Result(
+            performance,
+            before_locks,
+            sampled.model,
+            request.seed,
+            dance.retrieved,
+            seconds,
+            sampled.rows,
+            request.preset,
+            sampled.steps,
+        )
 
     async def deliver(self, request: MotionRequest, about: dict[str, Any]) -> DeliveredFile:
         """One finished motion in the request's format.
@@ -70,9 +89,18 @@ class Pipeline:
         more = about and about | {"model": sampled.model, "rows": sampled.rows, "seconds": seconds}
         in_time("finish", request)
         needed = request if request.format.needs_audio else request.without_song()
-        file = await self._stages.finisher.deliver(needed, sampled, dance.meta | more)
+        with logs.about(model=sampled.model), span("finish"):
+            file = await self._stages.finisher.deliver(needed, sampled, dance.meta | more)
         return DeliveredFile(
-            file.body, sampled.features.shape[-2], dance.retrieved, seconds | file.seconds, sampled.rows, sampled.model
+            file.body,
+            sampled.features.shape[-2],
+            dance.retrieved,
+            seconds | file.seconds,
+            sampled.rows,
+            sampled.model,
+            dance.meta["notes"],
+            request.preset,
+            sampled.steps,
         )
 
     async def search(self, request: MotionRequest, top_n: int) -> tuple[EncodedRequest, SearchResult]:
@@ -88,13 +116,15 @@ class Pipeline:
         stages, spec = self._stages, await self._spec(request.model)
         light = replace(request.without_song(), model=spec.name)
         seconds: dict[str, float] = {}
-        async with _timed("encode", seconds, request):
-            encoded = await stages.encoder.encode(request, spec)
-        async with _timed("retrieve", seconds, request):
-            query = PhraseQuery.of(light, encoded)
-            retrieved = await stages.retriever.retrieve(query) if request.use_rag else NOT_WANTED
-        async with _timed("sample", seconds, request):
-            sampled = await stages.sampler.sample(light, encoded.conditioning, retrieved.prior)
+        with logs.about(model=spec.name):
+            async with _timed("encode", seconds, request):
+                encoded = await stages.encoder.encode(request, spec)
+            async with _timed("retrieve", seconds, request):
+                query = PhraseQuery.of(light, encoded)
+                retrieved = await stages.retriever.retrieve(query) if request.use_rag else NOT_WANTED
+            async with _timed("sample", seconds, request):
+                sampled = await stages.sampler.sample(light, encoded.conditioning, retrieved.prior)
+                _note_sampled(request, sampled)
         return DanceResult(sampled, retrieved, provenance(light, encoded, retrieved, sampled), seconds)
 
     async def _spec(self, model: str | None) -> GeneratorSpec:
@@ -133,6 +163,7 @@ def provenance(
         "prompt": request.text,
         "song": encoded.song,
         "tempo": round(encoded.tempo, 2),
+        "notes": [*encoded.notes, *request.start_notes],
         "sampler": request.sampler,
         "num_steps": request.num_steps,
         "guidance_scale": request.guidance_scale,
@@ -147,11 +178,25 @@ def in_time(stage: str, request: MotionRequest) -> None:
         raise DeadlineExceeded(f"the deadline passed before {stage}")
 
 
+def _note_sampled(request: MotionRequest, sampled: SamplingResult) -> None:
+    """Say in the trace what was sampled."""
+    note(
+        model=sampled.model,
+        preset=request.preset,
+        sampler=request.sampler,
+        steps=request.num_steps,
+        rows=sum(sampled.rows.values()),
+        frames=sampled.features.shape[-2],
+        **{f"rows.{graph}": rows for graph, rows in sampled.rows.items()},
+    )
+
+
 @asynccontextmanager
 async def _timed(stage: str, seconds: dict[str, float], request: MotionRequest) -> AsyncIterator[None]:
     in_time(stage, request)
     began = time.perf_counter()
     try:
-        yield
+        with span(stage):
+            yield
     finally:
         seconds[stage] = round(time.perf_counter() - began, 4)

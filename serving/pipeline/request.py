@@ -17,10 +17,15 @@ from choreo.diffusion.samplers import sampler
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.formats.formats import Format
+from choreo.motion.formats.motion_file import read_start, upright_motion
 from choreo.motion.formats.npz import read_npz
+from choreo.motion.formats.view import View
+from choreo.motion.resample import resampled_frames
 from choreo.motion.skeleton import FPS, WINDOW
+from choreo.motion.upright import AUTO, UP_CHOICES, check_up
 from choreo.music.encoded import load_features
-from choreo.postprocess.finish import FinishOptions
+from choreo.music.rhythm import AS_HEARD, MAX_BEATS, MIN_BEATS, Rhythm, said
+from choreo.postprocess.options import FinishOptions
 from choreo.text.prompts import check_text
 from retrieval.library.filters import EVERYTHING, PhraseFilter
 from serving.settings import Settings
@@ -52,6 +57,14 @@ class DanceFields(BaseModel):
     text_prompt: str | None = Field(None, description="What to dance, in words.")
     audio_url: str | None = Field(None, description="Song to fetch; refused unless the operator allows it.")
     duration: float | None = Field(None, description="Seconds; omitted: the whole song, or one window without a song.")
+    bpm: float | None = Field(None, description="Tempo of the song, 20 to 300; its beats are a strict grid.")
+    beats: list[float] | None = Field(
+        None,
+        min_length=MIN_BEATS,
+        max_length=MAX_BEATS,
+        description="Beats of the song, ascending, in seconds; in a form between commas. Omitted: as they are heard.",
+    )
+    half_time: bool = Field(False, description="Use every second beat of the song, beginning with the first.")
     model: str | None = Field(None, description="Name of a served model; omitted: the default.")
     phrase_genre: str | None = Field(None, description="Use phrases of these genres only; names between commas.")
     phrase_licence: str | None = Field(None, description="Use phrases under these licences only; tags between commas.")
@@ -74,6 +87,16 @@ class GenerateFields(DanceFields):
     priority: str = Field("interactive", description="interactive, or bulk: give way to interactive requests.")
     use_rag: bool = Field(True, description="Start from retrieved motion phrases.")
     format: str = Field("json", description="json, npz, bvh or mp4.")
+    camera: str = Field(
+        View.FOLLOW.value,
+        description="Of an mp4: follow the dancers, or fixed where all of their path is seen.",
+        json_schema_extra={"enum": [view.value for view in View]},
+    )
+    up: str = Field(
+        AUTO,
+        description="Axis that points up in the starting motion; auto: what the motion itself shows.",
+        json_schema_extra={"enum": list(UP_CHOICES)},
+    )
     smooth: bool = Field(True, description="Take jitter out of the result.")
     bone_lengths: bool = Field(True, description="Make the body rigid.")
     foot_lock: bool = Field(True, description="Hold planted feet still.")
@@ -90,7 +113,13 @@ F = TypeVar("F", bound=DanceFields)
 
 @dataclass(frozen=True)
 class Attachments:
-    """The binary parts of a request, still as bytes."""
+    """The binary parts of a request, still as bytes.
+
+    Attributes:
+        audio: of a song.
+        features: a NumPy file of music features.
+        start: an .npz of motion, or the path of a motion file of any format.
+    """
 
     audio: bytes | None = None
     features: bytes | Path | None = None
@@ -104,12 +133,15 @@ class MotionRequest:
     Attributes:
         audio: undecoded song bytes; the encoder decodes them.
         features: (T, F) precomputed music features at 30 fps.
-        start: motion that the result begins with.
+        start: motion that the result begins with; `meta["notes"]` says what was done to it.
         num_frames: None until the song's length is known.
         guidance_interval: lowest and highest noise, t / T, at which guidance acts.
         priority: next to whom it is denoised.
         deadline: time.time() after which the result is of no use.
+        view: of the camera of a film.
+        preset: the one that was named, for figures; what it means is in the fields above.
         phrase_filter, phrase_variety: see `retrieval.search.finder.PhraseRequest`.
+        rhythm: what the caller says of the song's beats.
     """
 
     text: str | None
@@ -131,10 +163,27 @@ class MotionRequest:
     request_id: str = field(default_factory=lambda: secrets.token_hex(8))
     phrase_filter: PhraseFilter = EVERYTHING
     phrase_variety: float = 0.0
+    view: View = View.FOLLOW
+    preset: str = "reference"
+    rhythm: Rhythm = AS_HEARD
+
+    @property
+    def start_notes(self) -> list[str]:
+        """What was done to the start, for its sender."""
+        return [] if self.start is None else [f"start {note}" for note in self.start.meta.get("notes", ())]
+
+    @property
+    def known_frames(self) -> int | None:
+        """Length of the motion, as far as it is known before its song is decoded."""
+        if self.num_frames is not None:
+            return self.num_frames
+        if self.features is not None:
+            return len(self.features)
+        return WINDOW if self.audio is None else None
 
     def without_song(self) -> "MotionRequest":
         """The request without what only the encoder reads, which may be megabytes."""
-        return replace(self, audio=None, features=None)
+        return replace(self, audio=None, features=None, rhythm=AS_HEARD)
 
 
 def parse_fields(values: dict[str, Any]) -> GenerateFields:
@@ -148,17 +197,19 @@ def parse(kind: type[F], values: dict[str, Any]) -> F:
     Raises:
         InvalidInput: an unknown field, or one of the wrong type.
     """
+    unknown = next((name for name in values if name not in kind.model_fields), None)
+    if unknown is not None:  # before an error is made for each of them
+        raise InvalidInput(unknown if unknown.isprintable() else "body", "is not a field of this request")
     try:
         return kind.model_validate(values, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "body"
-        message = "is not a field of this request" if first["type"] == "extra_forbidden" else first["msg"]
-        raise InvalidInput(name, message) from error
+        name = ".".join(map(str, first["loc"])) or "body"
+        raise InvalidInput(name, first["msg"]) from error
 
 
 def validated_request(fields: GenerateFields, parts: Attachments, settings: Settings) -> MotionRequest:
-    """Check every limit and turn a request into a job.
+    """Check every limit and turn fields and parts into a request.
 
     Raises:
         InvalidInput: a field is out of range, or neither song, features nor prompt was given.
@@ -171,7 +222,7 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         raise InvalidInput("audio", "is empty")
     way = _sampling_options(fields, settings)
     num_frames = _frames(fields.duration, settings)
-    start = _start(parts.start, num_frames)
+    start = _start(parts.start, fields.up, num_frames)
     return MotionRequest(
         text=check_text(fields.text_prompt, max_chars=settings.max_text_chars) if fields.text_prompt else None,
         audio=parts.audio,
@@ -191,11 +242,14 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         priority=_priority(fields.priority),
         phrase_filter=_filter(fields),
         phrase_variety=_between("phrase_variety", fields.phrase_variety, 0, 1),
+        view=View.named(fields.camera),
+        preset=fields.preset,
+        rhythm=said(fields.bpm, fields.beats, fields.half_time, bool(parts.audio) or parts.features is not None),
     )
 
 
 def make_search(fields: SearchFields, parts: Attachments, settings: Settings) -> tuple[MotionRequest, int]:
-    """The job whose phrases are searched for, and how many of them.
+    """The request whose phrases are searched for, and how many of them.
 
     Raises:
         InvalidInput: see `validated_request`; or too many or too few phrases.
@@ -275,10 +329,30 @@ def _seed(seed: int | None) -> int:
     return seed
 
 
-def _start(source: bytes | Path | None, num_frames: int | None) -> Motion | None:
+def _start(source: bytes | Path | None, up: str, num_frames: int | None) -> Motion | None:
+    up = check_up(up)
     if source is None:
         return None
-    start = read_npz(source, field="start")
-    if start.num_frames >= (num_frames or WINDOW):
-        raise InvalidInput("start", f"has {start.num_frames} frames, which leaves nothing to generate")
+    if isinstance(source, Path):
+        try:
+            read = read_start(source, "start", up)
+        except OSError as error:
+            raise InvalidInput("start", f"cannot be read: {error.strerror or error}") from error
+    else:
+        read = upright_motion(read_npz(source, field="start"), up)
+    start = replace(read.motion, meta=read.motion.meta | {"notes": list(read.notes)})
+    check_start(start, num_frames or WINDOW)
     return start
+
+
+def check_start(start: Motion, num_frames: int) -> None:
+    """Check that a motion to begin with, at whatever rate, is shorter than a dance of `num_frames` at 30 fps.
+
+    Raises:
+        InvalidInput: it is not.
+    """
+    if resampled_frames(start.num_frames, start.fps, FPS) >= num_frames:
+        raise InvalidInput(
+            "start",
+            f"lasts {start.seconds:.2f} s and the dance {num_frames / FPS:.2f} s, which leaves nothing to generate",
+        )

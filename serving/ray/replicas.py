@@ -1,6 +1,5 @@
 """The four deployments behind the ingress: each makes its stage in the replica's process."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,6 @@ from typing import Any
 from serving.pipeline.contracts import EncodeStage, FinishStage, RetrieveStage, SampleStage
 from serving.ray.remote import replica_class
 from serving.settings import Settings
-
-IDLE_S = 60.0
-"""Silence after which Ray's check of the sampler asks for a canary. Replacing the replica does not mend Triton, so the
-check need not be quick."""
-
 
 # Imports are in the functions: gRPC, audio and FAISS are loaded by the one replica that needs them.
 
@@ -29,7 +23,7 @@ def _retriever(settings: Settings) -> Any:
     return Retriever(settings.phrases, settings.prior_cache_bytes, settings.phrases_poll_s, settings.cross_encoder)
 
 
-def _sampler(triton_urls: Sequence[str], settings: Settings, leases: Path | None) -> Any:
+def _sampler(triton_urls: Sequence[str], settings: Settings, leases: Path | None = None) -> Any:
     from serving.engines.leases import Leases
     from serving.engines.triton import TritonEngine
     from serving.sampling.runner import executor
@@ -44,7 +38,7 @@ def _sampler(triton_urls: Sequence[str], settings: Settings, leases: Path | None
 def _finisher() -> Any:
     from serving.stages.finisher import Finisher
 
-    return Finisher()
+    return Finisher(ready=True)
 
 
 class EncoderReplica(replica_class(EncodeStage, _encoder)):  # type: ignore[misc]
@@ -57,20 +51,20 @@ class RetrieverReplica(replica_class(RetrieveStage, _retriever)):  # type: ignor
     def __del__(self) -> None:
         """Called by Ray on the event loop when the replica is stopped."""
         self.stage.close()
+        super().__del__()
 
 
 class SamplerReplica(replica_class(SampleStage, _sampler)):  # type: ignore[misc]
-    """Takes requests through the graphs on Triton. The loop over the steps is in here; no step crosses a handle."""
+    """Takes requests through the graphs on Triton. The loop over the steps is in here; no step crosses a handle.
 
-    def __init__(self, triton_urls: Sequence[str], settings: Settings, leases: Path | None = None) -> None:
-        super().__init__(triton_urls, settings, leases)
-        self._started_at = time.monotonic()
-
-    async def check_health(self) -> None:
-        """Called by Ray; raises when Triton does not answer a canary after a long silence."""
-        if time.monotonic() - self._started_at > IDLE_S:
-            await self.stage.canary(IDLE_S)
+    Ray replaces it when it hangs. Whether Triton answers is no part of its health: another replica would not mend that.
+    """
 
 
 class FinisherReplica(replica_class(FinishStage, _finisher)):  # type: ignore[misc]
     """Makes finished motion of generated features, and files of finished motion."""
+
+    def __del__(self) -> None:
+        """Called by Ray on the event loop when the replica is stopped."""
+        self.stage.close()
+        super().__del__()

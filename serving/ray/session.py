@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import itertools
 import logging
 import os
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -16,7 +18,10 @@ from pathlib import Path
 
 import psutil
 
-from choreo.errors import BackendUnavailable
+from choreo.errors import BackendUnavailable, InvalidInput
+from serving.util.logs import adopt_foreign, in_json, say
+from serving.util.surroundings import prepare
+from serving.util.temporary import safe_folder, temporary_folders
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +30,23 @@ LOGICAL_CPUS = 4
 """CPUs that Ray believes in. Its actors ask for fractions of them, so it must not be few on a small machine."""
 OBJECT_STORE_BYTES = 200 << 20
 ATTEMPTS = 3
+CONNECT_S = 5.0
+SHUTDOWN_S = 3.0
+LONGEST = 16
+"""Characters of the folder that a session's folder is in."""
 PATIENCE_S = 10.0
 """How long processes that were told to end may take before they are killed."""
 
-HEAD = "gcs_server"
+HEAD, NODE = "gcs_server", "raylet"
+CHATTY = ("authentication.authentication_token_setup", "services")
+"""Modules of `ray._private`."""
+SPARE_PROCESSES = ("start_monitor", "start_api_server")
+"""Methods of Ray's `Node` that start its autoscaler and its dashboard (with `include_dashboard=False`, what is left of
+it): 75 MiB each, and nothing here asks them anything."""
+LOG_READER = "start_log_monitor"
+"""The same for the process that passes on what workers print; they write it into their files in any case."""
 POLL_S = 0.25
-_PROGRAMS = ("python", "raylet", HEAD)
+_PROGRAMS = ("python", NODE, HEAD)
 _ENVIRONMENT = (
     ("RAY_USAGE_STATS_ENABLED", "0"),
     # By default replicas are as nice as batch work: the one that composes waves would wait for the processor behind
@@ -43,6 +59,8 @@ _ENVIRONMENT = (
     ("RAY_SERVE_REPLICA_GRPC_MAX_MESSAGE_LENGTH", str(1 << 30)),
     # Ten times a second by default, for as long as nothing changes.
     ("RAY_SERVE_CONTROL_LOOP_INTERVAL_S", "0.5"),
+    # A replica that hangs cannot be asked to end.
+    ("RAY_SERVE_FORCE_STOP_UNHEALTHY_REPLICAS", "1"),
     # Without it most servers of this Ray would listen on all interfaces. The name is historical.
     ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0"),
 )
@@ -65,6 +83,7 @@ class RaySession:
         self._log_to_driver = log_to_driver
         self._exit = contextlib.ExitStack()
         self._diverted = _Diverted()
+        self._vital: dict[str, psutil.Process] = {}
         self.folder: Path | None = None
 
     def __enter__(self) -> "RaySession":
@@ -84,13 +103,18 @@ class RaySession:
 
     def is_owner(self) -> bool:
         """Whether the session's head still runs, which everything else of Ray asks."""
-        return any(process.name() == HEAD for process in _living(self.processes()))
+        return HEAD in self._vital and not self.has_lost(HEAD)
+
+    def has_lost(self, name: str) -> bool:
+        """Whether one of the session's own processes, `HEAD` or `NODE`, has ended."""
+        return name in self._vital and not any(_living([self._vital[name]]))
 
     def silence_logs(self) -> None:
         """Drop what Ray prints from here on: it reports the end of its actors as failures."""
         self._diverted.silent = True
 
     def _start(self) -> None:
+        prepare()
         self._exit.enter_context(contextlib.redirect_stdout(self._diverted))
         for name, value in () if self._address else _ENVIRONMENT:
             os.environ.setdefault(name, value)
@@ -98,12 +122,25 @@ class RaySession:
 
         if ray.is_initialized():
             raise BackendUnavailable("this process is already connected to a Ray cluster")
+        adopt_foreign()
         with _signal_handlers_kept():
             if self._address:
-                ray.init(self._address, log_to_driver=self._log_to_driver, logging_level="WARNING")
+                self._connect()
             else:
                 sweep_stale()
                 self._start_cluster_patiently()
+
+    def _connect(self) -> None:
+        import ray
+
+        host, _, port = self._address.rpartition(":")
+        try:
+            if port.isdecimal():  # Ray itself would try for minutes
+                socket.create_connection((host.rpartition("/")[2].strip("[]"), int(port)), CONNECT_S).close()
+            ray.init(self._address, log_to_driver=self._log_to_driver, logging_level="WARNING")
+        except (OSError, ValueError, OverflowError, RuntimeError) as error:
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise InvalidInput("ray_address", f"no Ray cluster answers at {self._address[:64]!r}: {reason}") from error
 
     def _start_cluster_patiently(self) -> None:
         """Ray gives its processes a fixed time to find each other, which is short on a machine that is busy."""
@@ -120,10 +157,11 @@ class RaySession:
         import ray
 
         # Unix sockets below it have paths of at most 107 characters.
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-", dir=safe_folder(LONGEST)))
         # Ray reads it once per process, and would otherwise write one into the home folder.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-        with _on_loopback():
+        spare = SPARE_PROCESSES if self._log_to_driver else (*SPARE_PROCESSES, LOG_READER)
+        with _on_loopback(), _without_chatter(), _without(spare):
             ray.init(
                 "local",
                 num_cpus=LOGICAL_CPUS,
@@ -135,13 +173,16 @@ class RaySession:
                 _temp_dir=str(self.folder),
                 _node_ip_address="127.0.0.1",
             )
+        self._vital = {p.name(): p for p in _living(self.processes()) if p.name() in (HEAD, NODE)}
 
     def _end_cluster(self) -> None:
         import ray
 
         try:
-            within(ray.shutdown, PATIENCE_S, "ray.shutdown")
+            # It may wait for a process that does not end; all that are left are ended below.
+            within(ray.shutdown, SHUTDOWN_S, "ray.shutdown", lambda: not self.has_lost(HEAD))
         finally:
+            self._vital = {}
             if self.folder is not None:
                 end_session(self.folder)
                 self.folder = None
@@ -158,10 +199,18 @@ class _Diverted(io.TextIOBase):
     def __init__(self) -> None:
         super().__init__()
         self.silent = False
+        self._begun = ""
 
     def write(self, text: str) -> int:
-        """Pass on, unless silent."""
-        return len(text) if self.silent else sys.stderr.write(text)
+        """Pass on, unless silent; as log lines where those are JSON."""
+        if self.silent:
+            return len(text)
+        if not in_json():
+            return sys.stderr.write(text)
+        *lines, self._begun = (self._begun + text).split("\n")
+        for line in filter(str.strip, lines):
+            say(line, logging.WARNING)
+        return len(text)
 
     def flush(self) -> None:
         """Pass on."""
@@ -202,7 +251,7 @@ def end_session(folder: Path) -> None:
 
 def sweep_stale() -> None:
     """Remove what sessions left whose owners were killed."""
-    for folder in Path("/tmp").glob(f"{PREFIX}*-*"):
+    for folder in itertools.chain.from_iterable(place.glob(f"{PREFIX}*-*") for place in temporary_folders()):
         owner = folder.name.removeprefix(PREFIX).partition("-")[0]
         try:
             ours = folder.stat().st_uid == os.getuid() and folder.is_dir() and not folder.is_symlink()
@@ -214,15 +263,18 @@ def sweep_stale() -> None:
 
 def within(
     work: Callable[[], object], seconds: float, what: str, keep_waiting: Callable[[], bool] = lambda: True
-) -> None:
-    """Run something that may hang when Ray is broken; after the time, or when there is no hope, it is left alone."""
+) -> bool:
+    """Run something that may hang when Ray is broken; after the time, or when there is no hope, it is left alone.
+
+    Returns:
+        Whether it has ended.
+    """
     done = threading.Thread(target=work, name=what, daemon=True)
     done.start()
     deadline = time.monotonic() + seconds
     while done.is_alive() and (left := deadline - time.monotonic()) > 0 and keep_waiting():
         done.join(min(left, POLL_S))
-    if done.is_alive():
-        log.warning("%s did not end", what)
+    return not done.is_alive()
 
 
 @contextlib.contextmanager
@@ -240,18 +292,47 @@ def uninterrupted() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _on_loopback() -> Iterator[None]:
-    """Keeps Ray from replacing 127.0.0.1 by an address that others can reach, and from announcing its access token."""
+    """Keeps Ray from replacing 127.0.0.1 by an address that others can reach."""
     from ray._private import ray_constants  # its children read the environment, but this process imported it long ago
 
-    announcer = logging.getLogger("ray._private.authentication.authentication_token_setup")
-    level, cluster = announcer.level, ray_constants.ENABLE_RAY_CLUSTER
-    announcer.setLevel(logging.ERROR)
+    cluster = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
     try:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = cluster
-        announcer.setLevel(level)
+
+
+@contextlib.contextmanager
+def _without(methods: Sequence[str]) -> Iterator[None]:
+    """Keeps Ray from starting some of its processes, for which `ray.init` has no option."""
+    from ray._private.node import Node
+
+    kept = {name: getattr(Node, name) for name in methods}
+    for name in methods:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Ray announces its access token, and calls its usage reporter, which nobody here uses, a dashboard that failed.
+
+    What really keeps it from starting it raises.
+    """
+    chatty = [logging.getLogger(f"ray._private.{name}") for name in CHATTY]
+    levels = [logger.level for logger in chatty]
+    for logger in chatty:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(chatty, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextlib.contextmanager

@@ -8,19 +8,26 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import Context
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded, NonFiniteOutput
 from choreo.generators.base import Tensors, Trajectory
 from choreo.generators.spec import GeneratorSpec
 from serving.engines.base import Engine
+from serving.pipeline.contracts import NO_STEPS, StepCounts
 from serving.sampling.scheduler import ActiveRequest, BatchOptions, Slot, State, StepBatch, StepScheduler
 from serving.sampling.step_buffer import StepBuffer
 from serving.sampling.transports import BatchTransport, MakeTransport, message_transport, transport_for
 from serving.settings import Settings
+from serving.util import tracing
 
 log = logging.getLogger(__name__)
+
+
+_UNTRACED: Final = nullcontext()
 
 
 class Executor(Protocol):
@@ -38,6 +45,10 @@ class Executor(Protocol):
 
     async def release(self, model: str) -> None:
         """Give back what is kept for the graphs of a generator that is not served any more."""
+        ...
+
+    def take_counts(self) -> StepCounts:
+        """The step batches since this was asked before."""
         ...
 
     async def close(self) -> None:
@@ -85,6 +96,9 @@ class StepBatchRunner:
         self._ended: dict[ActiveRequest, asyncio.Future[None]] = {}
         self._wake: asyncio.Event | None = None
         self._driver: asyncio.Task[None] | None = None
+        self._counts = NO_STEPS
+        self._traced: dict[ActiveRequest, Any] = {}
+        self._span = str(getattr(engine, "infer_span", "infer"))
 
     async def run(self, trajectory: Trajectory, spec: GeneratorSpec) -> None:
         """Evaluate to the end; errors as in `Executor.run`. A caller that is cancelled takes its rows along."""
@@ -95,10 +109,13 @@ class StepBatchRunner:
         if not request.active:
             return
         ended = self._ended[request] = asyncio.get_running_loop().create_future()
+        if (traced := tracing.current()) is not None:
+            self._traced[request] = traced
         if self._wake is None or self._driver is None or self._driver.done():
             # Made here: an event belongs to the event loop that is running.
             self._wake = asyncio.Event()
-            self._driver = asyncio.create_task(self._drive(self._wake))
+            # It works for all requests, so it must not be in the context of this one.
+            self._driver = asyncio.create_task(self._drive(self._wake), context=Context())
         self._wake.set()
         try:
             await ended
@@ -111,6 +128,11 @@ class StepBatchRunner:
         # All at once, before anybody else may begin new ones.
         for buffers in [self._buffers.pop(key) for key in keys]:
             await buffers.transport.close()
+
+    def take_counts(self) -> StepCounts:
+        """The step batches since this was asked before."""
+        counts, self._counts = self._counts, NO_STEPS
+        return counts
 
     async def close(self) -> None:
         """Fail what is under way and stop."""
@@ -168,13 +190,25 @@ class StepBatchRunner:
     async def _step(self, batch: StepBatch, transport: BatchTransport, buffer: StepBuffer) -> None:
         try:
             deadline = None if batch.deadline == float("inf") else batch.deadline
-            slots, outputs = await _outputs(batch, transport, buffer, deadline)
+            with self._traced_call(batch) if self._traced else _UNTRACED:
+                slots, outputs = await _outputs(batch, transport, buffer, deadline)
         except NonFiniteOutput as error:
             await self._isolate(batch, transport, buffer, error)
         except (BackendUnavailable, DeadlineExceeded) as error:
             self._retry(batch, error)
         else:
+            self._count(batch)
             self._scatter(slots, outputs)
+
+    def _traced_call(self, batch: StepBatch) -> AbstractContextManager[None]:
+        """A span of the call in the traces of the requests that are in the batch."""
+        requests = batch.requests
+        members = [self._traced[request] for request in requests if request in self._traced]
+        return tracing.shared(self._span, members, graph=batch.key, rows=len(batch.slots), requests=len(requests))
+
+    def _count(self, batch: StepBatch) -> None:
+        had, room = self._counts, min(self.scheduler.options.rows, batch.graph.max_rows)
+        self._counts = StepCounts(had.batches + 1, had.rows + len(batch.slots), had.capacity + room)
 
     def _scatter(self, slots: list[Slot], outputs: Tensors) -> None:
         """Add outputs to their requests, and make the steps that are complete."""
@@ -245,6 +279,7 @@ class StepBatchRunner:
     def _leave(self, request: ActiveRequest) -> None:
         self.scheduler.leave(request)
         self._ended.pop(request, None)
+        self._traced.pop(request, None)
         if self._wake is not None:
             self._wake.set()
         for buffers in self._buffers.values():
@@ -267,6 +302,7 @@ class SeparateRequests:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._under_way: set[StepBatchRunner] = set()
+        self._counts = NO_STEPS
 
     async def run(self, trajectory: Trajectory, spec: GeneratorSpec) -> None:
         """Evaluate to the end; errors as in `Executor.run`."""
@@ -276,10 +312,17 @@ class SeparateRequests:
             await runner.run(trajectory, spec)
         finally:
             self._under_way.discard(runner)
+            had, own = self._counts, runner.take_counts()
+            self._counts = StepCounts(had.batches + own.batches, had.rows + own.rows, had.capacity + own.capacity)
             await runner.close()
 
     async def release(self, model: str) -> None:
         """Nothing is kept between requests."""
+
+    def take_counts(self) -> StepCounts:
+        """The calls of the requests that ended since this was asked before."""
+        counts, self._counts = self._counts, NO_STEPS
+        return counts
 
     async def close(self) -> None:
         """Fail what is under way."""

@@ -2,25 +2,29 @@
 
 import hashlib
 import threading
-from typing import Protocol
+from dataclasses import replace
+from typing import Final, Protocol
 
 import numpy as np
 
-from choreo.errors import InvalidInput
 from choreo.generators.base import Conditioning
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.audio import SAMPLE_RATE, Audio
 from choreo.music.encoded import MusicFeatures, precomputed
 from choreo.music.encoders import MusicEncoder, music_encoder
 from choreo.music.isolated import decode_audio_isolated
+from choreo.music.rhythm import Rhythm, with_rhythm_as_said
 from choreo.text.encoders import TextEncoder, text_encoder
 from retrieval.library.embedding import Query
 from serving.pipeline.contracts import EncodedRequest
-from serving.pipeline.request import MotionRequest
+from serving.pipeline.figures import CacheFigures, StageFigures
+from serving.pipeline.request import MotionRequest, check_start
 from serving.settings import Settings
 from serving.stages.music_query import music_query
 from serving.stages.song_cache import EncodedSong, SongCache
 from serving.util.threads import Threads
+
+NO_BEATS: Final = "no beats were found in the song"
 
 
 class EncoderNames(Protocol):
@@ -69,15 +73,23 @@ class Encoder:
         """Decode and encode song and prompt with the encoders of a generator.
 
         Raises:
-            InvalidInput: the song cannot be decoded, is too long, or its features do not fit the generator.
+            InvalidInput: the song cannot be decoded, is too long, ends before its beats that were said, or its features
+                do not fit the generator.
             MissingDependency: the generator's encoder is not on this machine.
             BackendUnavailable: the encoder's process failed.
         """
         return await self._threads.run(self._encode, request, spec)
 
+    async def figures(self) -> StageFigures:
+        """How useful the cache of songs is."""
+        songs = self._songs
+        return StageFigures(caches={"song": CacheFigures(songs.hits, songs.misses, songs.held_bytes)})
+
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and the processes of music encoders."""
         self._threads.close()
+        for encoder in self._music.values():
+            encoder.close()
 
     def _warm_up(self, spec: EncoderNames) -> None:
         self._text_encoder(spec.text_encoder).encode(["dance"])
@@ -87,7 +99,7 @@ class Encoder:
             self._music_encoder(spec.music_encoder).encode(Audio(tone, SAMPLE_RATE, 6.0, ""))
 
     def _encode(self, request: MotionRequest, spec: EncoderNames) -> EncodedRequest:
-        song, music = self._song(request, spec) or (None, None)
+        song, music = _as_said(self._song(request, spec), request.rhythm) or (None, None)
         num_frames = self._num_frames(request, song)
         text = None if request.text is None else self._text_encoder(spec.text_encoder).encode([request.text])[0]
         query = Query(text=text, music=music)
@@ -96,7 +108,7 @@ class Encoder:
         # What lies behind the last window reaches no network, and wide features of a long song weigh a lot.
         features = song.features[: num_frames + spec.window]
         conditioning = Conditioning(num_frames, features, text, song.beats, song.onset)
-        return EncodedRequest(conditioning, query, spec.text_encoder, song.tempo, song.digest)
+        return EncodedRequest(conditioning, query, spec.text_encoder, song.tempo, song.digest, song.notes)
 
     def _num_frames(self, request: MotionRequest, song: MusicFeatures | None) -> int:
         if request.num_frames is not None:
@@ -105,8 +117,8 @@ class Encoder:
             return WINDOW
         limit = round(self._settings.max_seconds * FPS)
         frames = min(song.num_frames, limit)
-        if request.start is not None and request.start.num_frames >= frames:
-            raise InvalidInput("start", f"has {request.start.num_frames} frames, which leaves nothing to generate")
+        if request.start is not None:
+            check_start(request.start, frames)
         return frames
 
     def _song(self, request: MotionRequest, spec: EncoderNames) -> EncodedSong | None:
@@ -121,7 +133,8 @@ class Encoder:
             limit = self._settings.max_song_seconds
             audio = decode_audio_isolated(data, max_seconds=limit, sample_rate=encoder.sample_rate)
             song = encoder.encode(audio)
-            return song, music_query(song)
+            notes = audio.notes if len(song.beats) else (*audio.notes, NO_BEATS)
+            return replace(song, notes=notes), music_query(song)
 
         return self._songs.get((encoder.name, hashlib.sha256(data).digest()), encode)
 
@@ -132,3 +145,13 @@ class Encoder:
     def _text_encoder(self, name: str) -> TextEncoder:
         with self._lock:
             return self._text.setdefault(name, text_encoder(name))
+
+
+def _as_said(encoded: EncodedSong | None, rhythm: Rhythm) -> EncodedSong | None:
+    """A song with the beats that were said, for the networks and for the phrase library."""
+    if encoded is None or rhythm.field is None:
+        return encoded
+    song = with_rhythm_as_said(encoded[0], rhythm)
+    if len(song.beats):
+        song = replace(song, notes=tuple(note for note in song.notes if note != NO_BEATS))
+    return song, music_query(song)

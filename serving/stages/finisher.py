@@ -3,30 +3,48 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.errors import NotSaved
+from choreo.files import disk_is_full
 from choreo.motion.formats.formats import Format, encode
+from choreo.motion.formats.view import View
 from choreo.motion.kinematics import heading
 from choreo.motion.performance import Performance
 from choreo.motion.representation import ROOT_VELOCITY, Origin, decode
 from choreo.motion.representation import encode as encode_features
 from choreo.motion.skeleton import PELVIS
-from choreo.postprocess.finish import FinishOptions, finish_performance
+from choreo.music.isolated import decode_soundtrack_isolated
+from choreo.postprocess.finish import finish_performance
+from choreo.postprocess.options import FinishOptions
 from serving.pipeline.contracts import MotionFile, SamplingResult
 from serving.pipeline.request import MotionRequest
+from serving.stages.large_jobs import LargeJobs
 from serving.util.threads import Threads
+from serving.util.tracing import past
+
+FRAME_S: Final = 1.2e-4
+"""Time to finish one frame of one dancer and to write it, roughly."""
+PAINT_S: Final = 8e-3
+"""Time to draw and encode one frame of a film, roughly."""
+QUICK_S: Final = 1.0
+"""What takes longer is done in a process of its own."""
 
 
 class Finisher:
-    """Finishes performances in a few threads."""
+    """Finishes performances: short ones in a few threads, films and long ones in child processes.
 
-    def __init__(self, threads: int = 2) -> None:
+    Args:
+        threads: short ones at a time.
+        ready: keep a child process started.
+    """
+
+    def __init__(self, threads: int = 2, ready: bool = False) -> None:
         self._threads = Threads(threads)
+        self._large = LargeJobs(ready)
 
     async def finish(
         self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
@@ -35,14 +53,24 @@ class Finisher:
         return await self._threads.run(finish_request, request, sampled, meta)
 
     async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
-        """`finish`, and the performance in the request's format."""
-        return await self._threads.run(_deliver, request, sampled, meta)
+        """`finish`, and the performance in the request's format; errors also as in `LargeJobs.run`."""
+        work_s = _work_s(request, sampled)
+        if work_s <= QUICK_S:
+            file = await self._threads.run(deliver_request, request, sampled, meta)
+        else:
+            file = await self._large.run(work_s, request.deadline, request, sampled, meta)
+        finishing, rendering = file.seconds["finish"], file.seconds["render"]
+        past("postprocess", file.began, finishing)
+        past("render", file.began + finishing, rendering)
+        return file
 
     async def warm_up(self) -> None:
-        """Nothing: everything was imported with this module."""
+        """Start the child process that is to be ready; everything else was imported with this module."""
+        self._large.prepare()
 
     def close(self) -> None:
-        """End the threads."""
+        """End the threads, and kill the processes."""
+        self._large.close()
         self._threads.close()
 
 
@@ -111,22 +139,38 @@ def _decoded_solo(request: MotionRequest, sampled: NDArray[np.float32], fps: flo
     return decode(features, fps, Origin(float(x), float(z)))
 
 
-def _deliver(request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
-    began = time.perf_counter()
+def _work_s(request: MotionRequest, sampled: SamplingResult) -> float:
+    """Seconds that finishing and writing will take, roughly."""
+    frames = sampled.features.shape[-2]
+    dancers = len(sampled.features) if sampled.features.ndim == 3 else 1
+    return frames * (dancers * FRAME_S + (PAINT_S if request.format is Format.MP4 else 0.0))
+
+
+def deliver_request(request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
+    """`finish_request`, and the performance in the request's format. Blocking.
+
+    Raises:
+        NonFiniteOutput: the features hold NaN or infinity.
+        NotSaved: the disk of the temporary files is full.
+        ChoreoError: as the function of the format does.
+    """
+    began, began_at = time.perf_counter(), time.time()
     performance, _ = finish_request(request, sampled, meta)
     finished = time.perf_counter()
     seconds = {"finish": round(finished - began, 4)}
     if "seconds" in meta:
         performance = replace(performance, meta=performance.meta | {"seconds": meta["seconds"] | seconds})
-    body = render(performance, request.format, request.audio, request.text or "")
-    return MotionFile(body, seconds | {"render": round(time.perf_counter() - finished, 4)})
+    try:
+        body = render(performance, request.format, request.audio, request.text or "", request.view)
+    except OSError as error:
+        if not disk_is_full(error):
+            raise
+        raise NotSaved(f"there is no room for the file in the temporary folder: {error.strerror}") from error
+    return MotionFile(body, seconds | {"render": round(time.perf_counter() - finished, 4)}, began_at)
 
 
-def render(performance: Performance, fmt: Format, song: bytes | None, title: str) -> bytes:
+def render(performance: Performance, fmt: Format, song: bytes | None, title: str, view: View = View.FOLLOW) -> bytes:
     """The bytes of a performance in a format; films have the song as their sound. Blocking."""
-    if not fmt.needs_audio or song is None:
-        return encode(performance, fmt, title=title)
-    with TemporaryDirectory(prefix="choreo-render-") as folder:
-        audio = Path(folder) / "song"
-        audio.write_bytes(song)
-        return encode(performance, fmt, audio, title)
+    heard = fmt.needs_audio and song is not None
+    sound = decode_soundtrack_isolated(song, performance.seconds) if heard and song is not None else None
+    return encode(performance, fmt, sound, title, view)

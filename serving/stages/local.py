@@ -1,18 +1,21 @@
 """The whole pipeline in this process: what `choreo generate`, evaluation, library building and benchmarks run."""
 
+import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Final, Self
 
+from choreo.errors import InvalidInput
 from choreo.generators.spec import GeneratorSpec
 from export.build import build_repository
 from serving.engines.base import Engine
 from serving.engines.local import LocalEngine
-from serving.pipeline.contracts import Stages
+from serving.pipeline.contracts import DeliveredFile, Result, Stages
 from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.request import MotionRequest
 from serving.sampling.runner import executor
 from serving.settings import Settings
 from serving.stages.context_cache import ContextCache
@@ -20,6 +23,11 @@ from serving.stages.encoder import Encoder
 from serving.stages.finisher import Finisher
 from serving.stages.retriever import Retriever
 from serving.stages.sampler import Sampler
+from serving.util import tracing
+
+COMPONENT: Final = "offline"
+TRACE: Final = "dance"
+"""The span of a motion that is made in this process."""
 
 
 class LocalPipeline(Pipeline):
@@ -54,10 +62,15 @@ class LocalPipeline(Pipeline):
             InvalidInput: the phrase library was named, and cannot be used.
             MissingDependency, InvalidArtifact: no usable checkpoint.
         """
+        tracing.begin(os.environ, COMPONENT)
         async with AsyncExitStack() as stack:
+            stack.callback(tracing.flush)
             stack.callback(self._retriever.close)
             if self._named:
-                await self._retriever.require()
+                try:
+                    await self._retriever.require()
+                except InvalidInput as error:
+                    raise InvalidInput(self._settings.named(error.field), error.message) from error
             self.engine = self._given or await self._opened(stack)
             self.spec: GeneratorSpec = next(iter((await self.engine.models()).values()))
             if self._named:
@@ -70,6 +83,16 @@ class LocalPipeline(Pipeline):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._exit.aclose()
+
+    async def run(self, request: MotionRequest) -> Result:
+        """One finished motion, as in `Pipeline.run`; it is a trace of its own."""
+        with tracing.root(TRACE):
+            return await super().run(request)
+
+    async def deliver(self, request: MotionRequest, about: dict[str, Any]) -> DeliveredFile:
+        """One finished motion as a file, as in `Pipeline.deliver`; it is a trace of its own."""
+        with tracing.root(TRACE):
+            return await super().deliver(request, about)
 
     async def _opened(self, stack: AsyncExitStack) -> Engine:
         settings, repository = self._settings, self._settings.model_repo

@@ -9,6 +9,7 @@ import numpy as np
 from choreo.generators.base import Conditioning
 from choreo.generators.spec import GeneratorSpec
 from serving.pipeline.contracts import EncodedRequest, EncodeStage, Prior, SampleStage, SamplingResult
+from serving.pipeline.figures import StageFigures, figures_of
 from serving.pipeline.request import MotionRequest
 from serving.util.bounded_cache import BoundedCache
 
@@ -29,6 +30,21 @@ class RememberedEncoder:
         self._encoder = encoder
         self._cache: BoundedCache[bytes, EncodedRequest] = BoundedCache(max_bytes, size_of)
 
+    @property
+    def hits(self) -> int:
+        """Requests that were encoded before."""
+        return self._cache.hits
+
+    @property
+    def misses(self) -> int:
+        """Requests that were not."""
+        return self._cache.misses
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory that is taken."""
+        return self._cache.held_bytes
+
     async def encode(self, request: MotionRequest, spec: GeneratorSpec) -> EncodedRequest:
         """What was encoded before, or the encoder's answer."""
         # Megabytes are not hashed on the event loop.
@@ -43,6 +59,10 @@ class RememberedEncoder:
     async def warm_up(self, spec: GeneratorSpec) -> None:
         """Warm the encoder up."""
         await self._encoder.warm_up(spec)
+
+    async def figures(self) -> StageFigures:
+        """What the encoder tells of itself."""
+        return await figures_of(self._encoder)
 
 
 class RememberedModels:
@@ -68,6 +88,10 @@ class RememberedModels:
         """Warm the sampler up."""
         await self._sampler.warm_up()
 
+    async def figures(self) -> StageFigures:
+        """What the sampler tells of itself."""
+        return await figures_of(self._sampler)
+
 
 def size_of(encoded: EncodedRequest) -> int:
     """Bytes that an entry is counted as."""
@@ -79,9 +103,9 @@ def size_of(encoded: EncodedRequest) -> int:
 def encoding_key(request: MotionRequest, spec: GeneratorSpec) -> bytes:
     """Hash of everything that the encoder reads, and of the generator that it encodes for."""
     digest = hashlib.sha256()
-    start = 0 if request.start is None else request.start.num_frames
+    start = None if request.start is None else (request.start.num_frames, request.start.fps)
     encoders = spec.name, spec.music_encoder, spec.text_encoder
-    for part in (*encoders, request.text, request.num_frames, start):
+    for part in (*encoders, request.text, request.num_frames, start, request.rhythm):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
     for name, data in (("audio", request.audio), ("features", request.features)):
         if data is not None:

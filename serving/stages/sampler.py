@@ -13,6 +13,7 @@ from choreo.generators.spec import GeneratorSpec
 from serving.engines.base import Engine
 from serving.engines.leases import Leases, Served
 from serving.pipeline.contracts import Prior, SamplingResult
+from serving.pipeline.figures import CacheFigures, StageFigures
 from serving.pipeline.pipeline import chosen
 from serving.pipeline.request import MotionRequest
 from serving.sampling.runner import MakeExecutor
@@ -89,7 +90,8 @@ class Sampler:
             quick = request.start is None
             trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
             await self._executor.run(trajectory, spec)
-        return SamplingResult(trajectory.result(), spec.name, spec.fps, dict(trajectory.evaluated))
+        steps = self._executor.take_counts()
+        return SamplingResult(trajectory.result(), spec.name, spec.fps, dict(trajectory.evaluated), steps)
 
     async def warm_up(self) -> None:
         """Return when every served generator answers, from work that is going on or by a canary."""
@@ -112,6 +114,12 @@ class Sampler:
         for spec in models.values():
             for graph in spec.graphs:
                 await self._engine.infer(spec.key(graph.name), zeros(graph, 1), deadline=deadline)
+
+    async def figures(self) -> StageFigures:
+        """How useful the cache of rows is, and how often the Triton of this host was started again."""
+        cache, served = self._cache, self._leases.served()
+        caches = {"context": CacheFigures(cache.hits, cache.misses, cache.held_bytes)}
+        return StageFigures(caches=caches, triton_restarts=0 if served is None else served.restarts)
 
     async def close(self) -> None:
         """Fail what is under way. The engine is closed by its owner."""

@@ -22,12 +22,16 @@ class SongCache:
 
     Args:
         max_bytes: bound of all entries; a song that alone is larger is not kept.
+
+    Attributes:
+        hits, misses: songs that were kept or being encoded when they were asked for, and the others.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._cache: BoundedCache[SongKey, EncodedSong] = BoundedCache(max_bytes, size_of)
         self._lock = threading.Lock()
         self._pending: dict[SongKey, Future[EncodedSong]] = {}
+        self.hits, self.misses = 0, 0
 
     @property
     def held_bytes(self) -> int:
@@ -41,10 +45,14 @@ class SongCache:
         """
         with self._lock:
             if (known := self._cache.get(key)) is not None:
+                self.hits += 1
                 return known
             pending = self._pending.get(key)
             if pending is None:
+                self.misses += 1
                 mine = self._pending[key] = Future[EncodedSong]()
+            else:
+                self.hits += 1
         if pending is not None:
             return pending.result()
         try:

@@ -10,6 +10,9 @@ from tritonclient.utils import InferenceServerException, triton_to_np_dtype
 from export.triton_config import TritonModelConfig
 from serving.engines.channel import channel_options
 
+_BATCHES = 4
+"""Of the slowest kind seen so far, which a canary may have to wait for."""
+
 
 class Answer(Enum):
     """What a canary got: the right answer, a failure that will not heal, or none in time (also: a full queue)."""
@@ -25,6 +28,7 @@ class Canary:
     def __init__(self, url: str, server_id: str, timeout_s: float) -> None:
         self._server_id = server_id
         self._timeout_s = timeout_s
+        self._slowest_s = 0.0
         self._requests: dict[str, list[InferInput]] = {}
         self._rows: dict[str, int] = {}
         self._client = InferenceServerClient(url, channel_args=channel_options())
@@ -49,7 +53,7 @@ class Canary:
             if self._client.get_server_metadata(client_timeout=self._timeout_s).name != self._server_id:
                 return Answer.BROKEN
             for model in requests if models is None else models:
-                self._client.infer(model, requests[model], client_timeout=self._timeout_s)
+                self._client.infer(model, requests[model], client_timeout=self._patience_s())
         except InferenceServerException as error:
             return Answer.BROKEN if error.status() == "StatusCode.INTERNAL" else Answer.NONE
         except (ValueError, RuntimeError):  # the channel was closed by `close` in another thread
@@ -60,20 +64,29 @@ class Canary:
         """Ask the models that have answered nothing since the last call; real traffic is a canary itself."""
         before = self._rows
         rows = self._count_rows()
+        if rows is None:
+            return Answer.NONE
         answer = self.ask([m for m in self._requests if rows.get(m, 0) == before.get(m, 0)])
         if answer is Answer.GOOD:
-            self._rows = self._count_rows()
+            self._rows = self._count_rows() or {}
         return answer
+
+    def _patience_s(self) -> float:
+        """A canary may come behind a batch that is computed and one that is queued, on processors that others use."""
+        return max(self._timeout_s, _BATCHES * self._slowest_s)
 
     def close(self) -> None:
         """Close the connection; a call in progress ends with no answer."""
         self._client.close()
 
-    def _count_rows(self) -> dict[str, int]:
+    def _count_rows(self) -> dict[str, int] | None:
+        """Rows that each model has answered so far; None when the server does not say."""
         try:
             stats = self._client.get_inference_statistics(client_timeout=self._timeout_s).model_stats
         except (InferenceServerException, ValueError, RuntimeError):
-            return {}
+            return None
+        batches = [b.compute_infer for s in stats for b in s.batch_stats if b.compute_infer.count]
+        self._slowest_s = max((b.ns / b.count / 1e9 for b in batches), default=0.0)
         return {s.name: int(s.inference_count) for s in stats}
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 import psutil
 
 from choreo.errors import BackendUnavailable, MissingDependency
+from serving.util.temporary import safe_folder
 
 STUB = "triton_python_backend_stub"
 
@@ -80,6 +81,8 @@ class Installation:
         env["LD_LIBRARY_PATH"] = _joined(map(str, self.libraries), env.get("LD_LIBRARY_PATH"))
         env["PATH"] = _joined([str(Path(sys.executable).parent)], env.get("PATH"))
         env["PYTHONPATH"] = _joined(packages, env.get("PYTHONPATH"))
+        # Python itself reads paths as UTF-8 in the locale C; the interpreter inside the stub does not.
+        env["LC_ALL"] = "C.UTF-8"
         return env
 
     def link_backend(self, folder: Path) -> Path:
@@ -100,7 +103,7 @@ class Installation:
         Raises:
             BackendUnavailable: the server does not run on this machine.
         """
-        with tempfile.TemporaryDirectory(prefix="choreo-version-") as empty:
+        with tempfile.TemporaryDirectory(prefix="choreo-version-", dir=safe_folder()) as empty:
             ports = [f"--allow-{name}=false" for name in ("http", "grpc", "metrics")]
             command = [str(self.binary), f"--model-repository={empty}", "--model-control-mode=explicit", *ports]
             process = subprocess.Popen(

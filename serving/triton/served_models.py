@@ -20,7 +20,7 @@ from choreo.errors import ChoreoError, MissingDependency
 from choreo.generators.spec import GeneratorSpec
 from export.native.backend import link_model
 from export.repository import CONFIG, LOCK, read_configs, read_spec, served
-from export.triton_config import TritonModelConfig
+from export.triton_config import TritonModelConfig, parse
 from serving.engines.channel import channel_options
 from serving.engines.leases import LeaseBoard
 
@@ -77,6 +77,12 @@ class ServedModels:
         if not self._specs and problem is not None:
             raise problem
         return list(self.configs)
+
+    def backend_processes(self) -> int:
+        """Processes of its Python backend that Triton starts for what is linked, each with shared memory of its own."""
+        linked = [parse((self.folder / key / CONFIG).read_text(encoding="utf-8")) for key in self.configs]
+        counts = [[group.count for group in config.instance_groups] for config in linked if config.backend == "python"]
+        return sum(sum(groups) or 1 for groups in counts)
 
     def loaded(self, url: str, ready: set[str]) -> None:
         """After a start: leave out what Triton could not load, and publish the rest.

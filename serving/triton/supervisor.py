@@ -21,54 +21,24 @@ from types import TracebackType
 from typing import Self
 
 import psutil
-from pydantic import BaseModel, ConfigDict, Field
 
 from choreo.errors import BackendUnavailable, ChoreoError
 from export.repository import served
 from serving.triton.canary import Answer, Canary
-from serving.triton.process import Installation, all_alive, descendants, end, exited, free_ports, port_taken, spawn
+from serving.triton.launch import HOST, Launch, TritonSettings
+from serving.triton.output import ServerOutput
+from serving.triton.process import Installation, all_alive, descendants, end, exited, free_ports, port_taken
 from serving.triton.served_models import ServedModels
+from serving.util.logs import in_json
 from serving.util.ownership import owner_prefix, sweep, sweep_stale
-
-HOST = "127.0.0.1"
+from serving.util.temporary import safe_folder
 
 _LOG = logging.getLogger(__name__)
-_LOG_BYTES = 8 << 20
-_PORT_ATTEMPTS = 3
+_FIRST_ATTEMPTS = 3
 _ERROR_LINE = re.compile(r"[EF]\d{4} ")
 _ERROR_LINES = 5
 _BROKEN_S = 5.0
 """Failing answers for this long mean that a server which has started will not work."""
-
-
-class TritonSettings(BaseModel):
-    """How the server is run and watched."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    grpc_port: int = Field(default=0, ge=0, le=65535)
-    """Loopback port; 0 takes a free one, which later restarts keep."""
-    metrics_port: int = Field(default=0, ge=0, le=65535)
-    log_file: Path | None = None
-    """Where the server's output goes; None keeps it with the temporary files, which are removed at the end."""
-    shared_memory_mib: int = Field(default=16, ge=1)
-    """Shared memory per model at the start; it grows by half of that when a batch needs more."""
-    start_timeout_s: float = Field(default=120.0, gt=0)
-    exit_timeout_s: int = Field(default=5, ge=1)
-    poll_s: float = Field(default=0.25, gt=0)
-    """How often the processes are looked at."""
-    canary_period_s: float = Field(default=10.0, gt=0)
-    """How often a model that has answered nothing in the meantime gets a canary inference."""
-    canary_timeout_s: float = Field(default=10.0, gt=0)
-    canary_strikes: int = Field(default=2, ge=1)
-    """Canaries in a row that may time out or be refused before the server is restarted."""
-    models_poll_s: float = Field(default=1.0, gt=0)
-    """How often the repository is looked at for generators that were added, changed or removed."""
-    first_delay_s: float = Field(default=0.1, gt=0)
-    """Pause before a restart; it doubles while restarts keep failing or do not last."""
-    max_delay_s: float = Field(default=30.0, gt=0)
-    lasting_s: float = Field(default=60.0, gt=0)
-    """A server that stayed up this long starts again with the first delay."""
 
 
 class TritonServer:
@@ -92,6 +62,7 @@ class TritonServer:
         self._canary: Canary | None = None
         self._canary_turn = threading.Lock()
         self._log: Path | None = None
+        self._output: ServerOutput | None = None
         self._answered_at: float | None = None
         self._leases: Path | None = None
 
@@ -115,6 +86,11 @@ class TritonServer:
         """Process id of the server; None when there is none."""
         process = self._process
         return None if process is None or process.returncode is not None else process.pid
+
+    @property
+    def watched(self) -> bool:
+        """Whether the supervisor looks after the server; it does from `start` to `stop`."""
+        return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
         """Start the server and wait until every model has answered a canary. Does nothing when it runs.
@@ -197,10 +173,12 @@ class TritonServer:
         work: Path | None = None
         try:
             sweep_stale()
-            work = Path(tempfile.mkdtemp(prefix=prefix))
+            # Triton starts the processes of models by a shell line with the paths of their folders in it, unquoted.
+            work = Path(tempfile.mkdtemp(prefix=prefix, dir=safe_folder()))
             self._log = self.settings.log_file or work / "triton.log"
             self._log.parent.mkdir(parents=True, exist_ok=True)
-            launch = _Launch(installation, ServedModels(self._repository, work), work, prefix, self._log, self.settings)
+            self._output = ServerOutput(self._log) if in_json() else None
+            launch = Launch(installation, ServedModels(self._repository, work), work, prefix, self._log, self.settings)
             self._leases = launch.models.leases
             self._first_start(launch)
             started.set_result(None)
@@ -216,20 +194,32 @@ class TritonServer:
             if work is not None:
                 shutil.rmtree(work, ignore_errors=True)
 
-    def _first_start(self, launch: "_Launch") -> None:
-        for attempt in range(1, _PORT_ATTEMPTS + 1):
+    def _first_start(self, launch: Launch) -> None:
+        """Start the server; one that crashes is started again, a few times.
+
+        Raises:
+            BackendUnavailable: it ended every time, did not answer in time, or `stop` was called.
+        """
+        delay = self.settings.first_delay_s
+        for attempt in range(1, _FIRST_ATTEMPTS + 1):
             free = free_ports(2)
             self._ports = (self.settings.grpc_port or free[0], self.settings.metrics_port or free[1])
             try:
                 return self._start_server(launch)
-            except BackendUnavailable:
+            except BackendUnavailable as error:
                 self._end_server(0)
                 sweep(launch.prefix)
                 # Between the choice of a port and the server's bind anybody may take it.
-                if attempt == _PORT_ATTEMPTS or self._ports != tuple(free) or not any(map(port_taken, free)):
+                robbed = self._ports == tuple(free) and any(map(port_taken, free))
+                if attempt == _FIRST_ATTEMPTS or not (robbed or isinstance(error, _Ended)):
                     raise
+                if not robbed:
+                    _LOG.warning("the Triton server ended while it started, trying again")
+                if self._stopping.wait(delay):
+                    raise
+                delay *= 4
 
-    def _start_server(self, launch: "_Launch") -> None:
+    def _start_server(self, launch: Launch) -> None:
         """Start a server on the chosen ports and wait for its first answers.
 
         Raises:
@@ -239,20 +229,21 @@ class TritonServer:
         self._canary = canary = Canary(self.grpc_url, launch.prefix, self.settings.canary_timeout_s)
         began = working = time.monotonic()
         while (answer := self._first_answer(launch, canary)) is not Answer.GOOD:
+            self._pass_output_on()
             now = time.monotonic()
             working = working if answer is Answer.BROKEN else now
             if self._stopping.wait(0.05):
                 raise BackendUnavailable("the Triton server was stopped while it started")
             if exited(self._process):
                 status = end(self._process, 0)
-                raise self._failed_start(f"ended with status {status} while it started")
+                raise _Ended(str(self._failed_start(f"ended with status {status} while it started")))
             if now - began > self.settings.start_timeout_s:
                 raise self._failed_start(f"did not answer within {self.settings.start_timeout_s:g} s")
             if now - working > _BROKEN_S:
                 raise self._failed_start("started, but a canary inference fails")
         self._answered_at = time.monotonic()
 
-    def _first_answer(self, launch: "_Launch", canary: Canary) -> Answer:
+    def _first_answer(self, launch: Launch, canary: Canary) -> Answer:
         """Ask what the server has loaded; publish it, and ask each of the models.
 
         Raises:
@@ -270,7 +261,7 @@ class TritonServer:
     def _failed_start(self, what: str) -> BackendUnavailable:
         return BackendUnavailable(f"the Triton server {what}:\n{self.log_tail()}")
 
-    def _watch(self, launch: "_Launch") -> None:
+    def _watch(self, launch: Launch) -> None:
         """Restart the server whenever it has died or stopped answering, until `stop`."""
         delay = self.settings.first_delay_s
         while not self._stopping.is_set():
@@ -284,7 +275,7 @@ class TritonServer:
             _LOG.warning("restarting the Triton server: %s", problem)
             delay = self._restart(launch, delay)
 
-    def _restart(self, launch: "_Launch", delay: float) -> float:
+    def _restart(self, launch: Launch, delay: float) -> float:
         """Start again until it succeeds or `stop` is called; returns the delay before the next restart."""
         while True:
             self._end_server(0)
@@ -292,6 +283,7 @@ class TritonServer:
             if self._stopping.wait(delay):
                 return delay
             delay = min(2 * delay, self.settings.max_delay_s)
+            launch.models.board.restarts = self.restarts + 1  # published with what the server has loaded
             try:
                 self._start_server(launch)
             except (ChoreoError, OSError) as error:
@@ -300,7 +292,7 @@ class TritonServer:
                 self.restarts += 1
                 return delay
 
-    def _wait_for_problem(self, launch: "_Launch") -> str | None:
+    def _wait_for_problem(self, launch: Launch) -> str | None:
         """Block until something is wrong, and say what; None when `stop` was called."""
         process, canary = self._process, self._canary
         assert process is not None
@@ -310,6 +302,7 @@ class TritonServer:
         next_canary = time.monotonic() + self.settings.canary_period_s
         next_look = time.monotonic() + self.settings.models_poll_s
         while not self._stopping.wait(self.settings.poll_s):
+            self._pass_output_on()
             problem = _death(process, stubs)
             if problem is None and time.monotonic() >= next_canary and self._canary_turn.acquire(blocking=False):
                 try:
@@ -321,8 +314,8 @@ class TritonServer:
                     self._answered_at = time.monotonic()
                 elif answer is Answer.BROKEN or strikes >= self.settings.canary_strikes:
                     problem = "a canary inference failed"
-                next_canary = time.monotonic() + self.settings.canary_period_s
-            if problem is None and time.monotonic() >= next_look:
+                next_canary = time.monotonic() + (0 if strikes else self.settings.canary_period_s)
+            if problem is None and not strikes and time.monotonic() >= next_look:
                 if launch.models.follow(self.grpc_url):
                     canary.watch(launch.models.configs)
                     stubs = descendants(process.pid)
@@ -338,7 +331,13 @@ class TritonServer:
             canary.close()
         if process is not None:
             end(process, grace_s)
+            self._pass_output_on()
         self._process = None
+
+    def _pass_output_on(self) -> None:
+        """Where logs are JSON, log what the server has written; as text it is in its own log alone."""
+        if self._output is not None:
+            self._output.pass_on()
 
 
 def triton_version() -> str:
@@ -351,62 +350,8 @@ def triton_version() -> str:
     return Installation.find().version()
 
 
-class _Launch:
-    """What every start of one supervised server has in common."""
-
-    def __init__(
-        self,
-        installation: Installation,
-        models: ServedModels,
-        work: Path,
-        prefix: str,
-        log: Path,
-        settings: TritonSettings,
-    ) -> None:
-        self.models, self.prefix = models, prefix
-        self._installation, self._work = installation, work
-        self._log, self._settings = log, settings
-        self._backends = installation.link_backend(work)
-
-    def spawn(self, ports: tuple[int, int]) -> subprocess.Popen[bytes]:
-        """Start the server on a gRPC and a metrics port; must be called from the supervisor's thread."""
-        if self._log.is_file() and self._log.stat().st_size > _LOG_BYTES:
-            self._log.replace(self._log.with_name(self._log.name + ".1"))
-        # At every start: an export meanwhile has put other files where the links of the last one lead.
-        names = self.models.link_all()
-        return spawn(self._command(names, ports), self._installation.environment(), self._work, self._log)
-
-    def _command(self, names: list[str], ports: tuple[int, int]) -> list[str]:
-        settings, memory = self._settings, self._settings.shared_memory_mib << 20
-        python = {
-            "shm-region-prefix-name": self.prefix,
-            "shm-default-byte-size": memory,
-            "shm-growth-byte-size": memory // 2,
-            "stub-timeout-seconds": int(settings.start_timeout_s) + 1,
-        }
-        return [
-            str(self._installation.binary),
-            f"--id={self.prefix}",
-            f"--model-repository={self.models.folder}",
-            f"--backend-directory={self._backends}",
-            f"--cache-directory={self._installation.caches}",
-            "--disable-auto-complete-config",
-            "--model-control-mode=explicit",
-            *(f"--load-model={name}" for name in names),
-            # A generator that cannot be loaded must not take the others with it.
-            "--exit-on-error=false",
-            "--strict-readiness=false",
-            f"--exit-timeout-secs={settings.exit_timeout_s}",
-            # HTTP is off: cancellation and deadlines travel only over gRPC, and it has been the road of the exploits.
-            "--allow-http=false",
-            f"--grpc-address={HOST}",
-            f"--grpc-port={ports[0]}",
-            f"--metrics-address={HOST}",
-            f"--metrics-port={ports[1]}",
-            "--allow-gpu-metrics=false",
-            "--pinned-memory-pool-byte-size=0",
-            *(f"--backend-config=python,{key}={value}" for key, value in python.items()),
-        ]
+class _Ended(BackendUnavailable):
+    """A server ended while it started."""
 
 
 def _death(process: subprocess.Popen[bytes], stubs: list[psutil.Process]) -> str | None:

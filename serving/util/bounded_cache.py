@@ -15,6 +15,9 @@ class BoundedCache(Generic[K, V]):
     Args:
         max_bytes: bound of all entries; what alone is larger is not kept, so with 0 nothing is.
         size_of: bytes that an entry is counted as.
+
+    Attributes:
+        hits, misses: how often `get` found an entry, and did not.
     """
 
     def __init__(self, max_bytes: int, size_of: Callable[[V], int]) -> None:
@@ -22,6 +25,7 @@ class BoundedCache(Generic[K, V]):
         self._lock = threading.Lock()
         self._entries: OrderedDict[K, V] = OrderedDict()
         self._held_bytes = 0
+        self.hits, self.misses = 0, 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -34,9 +38,12 @@ class BoundedCache(Generic[K, V]):
     def get(self, key: K) -> V | None:
         """The entry, or None."""
         with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-            return self._entries.get(key)
+            if key not in self._entries:
+                self.misses += 1
+                return None
+            self.hits += 1
+            self._entries.move_to_end(key)
+            return self._entries[key]
 
     def put(self, key: K, value: V) -> None:
         """Keep a value, in place of the one that was there."""

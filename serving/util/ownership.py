@@ -4,8 +4,9 @@ import os
 import re
 import secrets
 import shutil
-import tempfile
 from pathlib import Path
+
+from serving.util.temporary import temporary_folders
 
 SHARED_MEMORY = Path("/dev/shm")
 
@@ -15,6 +16,17 @@ _OWNED = re.compile(r"choreo-(?P<namespace>[0-9]+)-(?P<pid>[0-9]+)-(?P<started>[
 def owner_prefix() -> str:
     """A new name prefix that says which process owns what bears it, and cannot collide with a recycled process id."""
     return f"choreo-{_pid_namespace()}-{os.getpid()}-{_start_ticks(os.getpid())}-{secrets.token_hex(4)}-"
+
+
+def is_dead(name: str) -> bool:
+    """Whether the process that a name with `owner_prefix` in it belongs to is known to live no longer.
+
+    Of processes in another PID namespace nothing is known.
+    """
+    owner = _OWNED.match(name)
+    if owner is None or int(owner["namespace"]) != _pid_namespace():
+        return False
+    return _start_ticks(int(owner["pid"])) != int(owner["started"])
 
 
 def sweep(prefix: str) -> None:
@@ -28,13 +40,31 @@ def sweep_stale() -> None:
 
     Owners in another PID namespace cannot be judged from here (containers may share /dev/shm) and are left alone.
     """
-    for folder in (SHARED_MEMORY, Path(tempfile.gettempdir())):
-        for path in folder.glob("choreo-*"):
-            owner = _OWNED.match(path.name)
-            if owner is None or int(owner["namespace"]) != _pid_namespace():
-                continue
-            if _start_ticks(int(owner["pid"])) != int(owner["started"]):
-                _remove(path)
+    sweep_stale_segments()
+    for folder in temporary_folders():
+        _sweep_stale(folder)
+
+
+def sweep_stale_segments() -> list[str]:
+    """Remove the shared-memory segments whose owner no longer lives; their names."""
+    return _sweep_stale(SHARED_MEMORY)
+
+
+def free_shared_memory() -> int:
+    """Bytes of shared memory that nobody has taken; 0 where there is none."""
+    try:
+        return shutil.disk_usage(SHARED_MEMORY).free
+    except OSError:
+        return 0
+
+
+def _sweep_stale(folder: Path) -> list[str]:
+    removed = []
+    for path in folder.glob("choreo-*"):
+        if is_dead(path.name):
+            _remove(path)
+            removed.append(path.name)
+    return removed
 
 
 def _pid_namespace() -> int:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -16,12 +17,17 @@ class Threads:
         self._pool = ThreadPoolExecutor(count)
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run the work in one of the threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: work(*args, **kwargs))
+        """Run the work in one of the threads, in the context of the caller: log lines say whose work it is."""
+        context = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(work, *args, **kwargs))
 
-    def close(self) -> None:
-        """Take no more work and drop what has not begun; threads end when what they are at is done."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def close(self, wait: bool = False) -> None:
+        """Take no more work and drop what has not begun; threads end when what they are at is done.
+
+        Args:
+            wait: return when they have ended.
+        """
+        self._pool.shutdown(wait=wait, cancel_futures=True)
 
 
 async def run_in_thread_unless_fast(quick: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

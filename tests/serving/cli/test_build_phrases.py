@@ -78,6 +78,7 @@ def test_a_library_keeps_the_text_encoder_it_was_built_with(
         ({"licence": "x" * 100}, "licence"),
         ({"encoder": "bert"}, "text_encoder"),
         ({"index": "magic"}, "index"),
+        ({"up": "sky"}, "up"),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_read(

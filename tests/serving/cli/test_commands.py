@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from odd_songs import ID3
 
 from choreo.music.synth import synthesize_song, write_wav
 from export.build import build_repository
@@ -35,7 +36,11 @@ def repository() -> None:
         (["--text", "a", "--steps", "0"], "num_steps"),
         (["--text", "a", "--sampler", "x"], "sampler"),
         (["--text", "a", "--format", "fbx"], "format"),
+        (["--text", "a", "--camera", "drone"], "camera"),
         (["--song", "/nowhere.wav"], "song"),
+        (["--text", "a", "--start", "/nowhere.npz"], "start"),
+        (["--text", "a", "--start", __file__], "start"),
+        (["--text", "a", "--up", "sideways"], "up"),
         (["--text", "a", "--model", "none"], "model"),
         (["--text", "a", "--phrases", "/nowhere"], "phrases"),
         (["--text", "a", "--phrase-genre", "waltz,,"], "phrase_genre"),
@@ -53,12 +58,53 @@ def test_bad_input_is_one_line_and_exit_2(args: list[str], blamed: str, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("variables", "args", "blamed"),
+    [
+        ({}, ["serve", "--port", "70000"], "port"),
+        ({"CHOREO_PORT": "70000"}, ["serve"], "CHOREO_PORT"),
+        ({"CHOREO_LOG_LEVEL": "loud"}, ["serve"], "CHOREO_LOG_LEVEL"),
+    ],
+)
+def test_errors_are_lines_of_json_where_all_lines_are(
+    variables: dict[str, str], args: list[str], blamed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ({"CHOREO_LOG_FORMAT": "json"} | variables).items():
+        monkeypatch.setenv(name, value)
+    done = choreo(*args)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    if blamed == "CHOREO_LOG_LEVEL":  # nobody knows yet how to log
+        assert done.stderr.startswith(f"choreo: {blamed}:")
+        return
+    line = json.loads(done.stderr)
+    assert (line["level"], line["component"]) == ("ERROR", "serve")
+    assert line["message"].startswith(f"choreo: {blamed}:")
+
+
 def test_a_corrupt_song_is_bad_input(tmp_path: Path) -> None:
     song = tmp_path / "song.wav"
     song.write_bytes(b"RIFF" + bytes(100))
     done = choreo("generate", "--song", str(song), "--out", str(tmp_path / "out"))
     assert done.returncode == 2
     assert "audio:" in done.stderr
+
+
+def test_a_song_that_was_accepted_sounds_in_the_film_and_its_notes_are_reported(tmp_path: Path) -> None:
+    """A wav with a tag in front of it, which ffmpeg does not take for one, and of which a part is missing."""
+    samples, rate, _ = synthesize_song(120.0, 4.0)
+    write_wav(tmp_path / "f.wav", samples, rate)
+    whole = ID3 + (tmp_path / "f.wav").read_bytes()
+    (tmp_path / "f.WAV").write_bytes(whole[: len(whole) // 2])
+    done = choreo(
+        "generate", "--song", str(tmp_path / "f.WAV"), "--seed", "3", "--steps", "2", "--out", str(tmp_path / "d"),
+        "--format", "npz", "--format", "mp4",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert b"mp4a" in (tmp_path / "d" / "preview.mp4").read_bytes()
+    (note,) = json.loads((tmp_path / "d" / "report.json").read_text())["notes"]
+    assert "2.0 s were found, its file says 4.0 s" in note
+    assert f"note: {note}" in done.stdout
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["d", "f.WAV", "f.wav"]
 
 
 def test_generate_with_song_and_prompt(tmp_path: Path) -> None:

@@ -81,6 +81,9 @@ def test_what_is_served_is_read_again_when_it_was_published_again(board: LeaseBo
     board.publish(["waltz", "salsa"], ["waltz"])
     board.publish(["waltz", "salsa"], ["salsa"])
     assert leases.served() == Served(("waltz", "salsa"), frozenset({"salsa"}), 4)
+    board.restarts = 1
+    board.publish(["waltz"])
+    assert leases.served() == Served(("waltz",), frozenset(), 5, 1)
 
 
 def test_without_a_supervisor_everything_may_be_used() -> None:

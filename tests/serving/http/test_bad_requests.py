@@ -2,13 +2,17 @@
 
 import asyncio
 import base64
+import errno
 import gzip
 import io
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
 import pytest
+
+from choreo.music.rhythm import MAX_BEATS, Rhythm
 
 TEXT = {"text_prompt": "a slow waltz"}
 
@@ -65,6 +69,10 @@ FEATURES = _features()
         (TEXT | {"model": "x" * 100_000}, "model"),
         (TEXT | {"format": "fbx"}, "format"),
         (TEXT | {"format": None}, "format"),
+        (TEXT | {"camera": "drone"}, "camera"),
+        (TEXT | {"camera": 1}, "camera"),
+        (TEXT | {"up": "w"}, "up"),
+        (TEXT | {"up": 2}, "up"),
         (TEXT | {"foo": 1}, "foo"),
         (TEXT | {"audio_url": "https://example.org/a.wav"}, "audio_url"),
         ({"audio_url": "https://example.org/a.wav"}, "audio_url"),
@@ -117,6 +125,65 @@ def test_numbers_that_json_does_not_have(
 @pytest.mark.parametrize("body", [b'{"seed": [NaN]}', b'{"seed": {"a": Infinity}}'])
 def test_nan_inside_a_value_names_its_field(ingress: Any, check_problem: Any, body: bytes) -> None:
     check_problem(ingress.raw(body), 422, "seed")
+
+
+SONG = {"audio": base64.b64encode(b"RIFF").decode()}
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [
+        *((values, next(iter(values))) for values in ({"bpm": 120}, {"beats": [0, 1]}, {"half_time": True})),
+        *((SONG | {"bpm": bpm}, "bpm") for bpm in (0, -120, 1e9, 10**400, "120", True, [120])),
+        *((SONG | {"beats": beats}, "beats") for beats in ([], [1.0], list(range(4097)), "0,1", 3, {"a": 1})),
+        (SONG | {"beats": [0, 1, 2, 1.5]}, "beats.3"),
+        (SONG | {"beats": [0, 1, 1]}, "beats.2"),
+        (SONG | {"beats": [-1, 1]}, "beats.0"),
+        (SONG | {"beats": [0, 1, "2"]}, "beats.2"),
+        (SONG | {"beats": [0, [1]]}, "beats.1"),
+        (SONG | {"beats": [0, None]}, "beats.1"),
+        (SONG | {"beats": [0, 10**400]}, "beats.1"),
+        (SONG | {"beats": [0, 0.5, 1], "bpm": 90}, "bpm"),
+        (SONG | {"half_time": None}, "half_time"),
+        (SONG | {"half_time": 1}, "half_time"),
+        (SONG | {"beats": [0, 1], "half_time": True}, "half_time"),
+    ],
+)
+def test_bad_beats(ingress: Any, stages: Any, check_problem: Any, values: dict[str, Any], field: str) -> None:
+    check_problem(ingress.generate(TEXT | values), 422, field)
+    assert not stages.requests
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "1e999"])
+def test_beats_that_json_does_not_have(ingress: Any, stages: Any, check_problem: Any, constant: str) -> None:
+    song = f'"audio": "{SONG["audio"]}"'
+    check_problem(ingress.raw(f'{{{song}, "beats": [0, 1, {constant}]}}'.encode()), 422, "beats.2")
+    check_problem(ingress.raw(f'{{{song}, "bpm": {constant}}}'.encode()), 422, "bpm")
+    check_problem(ingress.raw(f'{{{song}, "beats": {constant}}}'.encode()), 422, "beats")
+    assert not stages.requests
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"beats": "0,1,nan"}, "beats.2"), ({"beats": "0,,1"}, "beats.1"), ({"beats": ""}, "beats"),
+        ({"beats": "[0,1]"}, "beats.0"), ({"beats": "0,1,0.5"}, "beats.2"), ({"beats": "1"}, "beats"),
+        ({"bpm": "nan"}, "bpm"), ({"bpm": "0"}, "bpm"), ({"half_time": "yes"}, "half_time"),
+    ],
+)  # fmt: skip
+def test_bad_beats_in_a_form(ingress: Any, stages: Any, check_problem: Any, fields: dict[str, str], field: str) -> None:
+    check_problem(ingress.form(fields, {"audio": ("a.wav", b"RIFF")}), 422, field)
+    assert not stages.requests
+
+
+def test_beats_arrive_in_json_and_forms(ingress: Any, stages: Any) -> None:
+    beats = [i + 1 / 3 for i in range(MAX_BEATS)]
+    assert ingress.generate(SONG | {"beats": beats, "half_time": True}).status_code == 200
+    texts = {"beats": ", ".join(f"{beat:.4f}" for beat in beats), "bpm": "60"}
+    assert ingress.form(texts, {"audio": ("a.wav", b"RIFF")}).status_code == 200
+    (json_rhythm, form_rhythm) = (request.rhythm for request in stages.requests)
+    assert json_rhythm == Rhythm(None, tuple(beats), True)
+    assert form_rhythm == Rhythm(60, tuple(round(beat, 4) for beat in beats))
 
 
 @pytest.mark.parametrize(
@@ -255,3 +322,91 @@ def test_unknown_paths_and_methods(ingress: Any, check_problem: Any) -> None:
     problem = ingress.ask("GET", "/v1/generate")
     check_problem(problem, 405)
     assert problem.headers["allow"] == "POST"
+
+
+def part(name: str, value: bytes, filename: str | None = None, head: bytes = b"") -> bytes:
+    """One part of a form whose boundary is x."""
+    file = b"" if filename is None else b'; filename="%s"' % filename.encode()
+    return b'--x\r\nContent-Disposition: form-data; name="%s"%s\r\n%s\r\n%s\r\n' % (name.encode(), file, head, value)
+
+
+FORM = part("text_prompt", b"a slow waltz") + part("audio", b"RIFF" + bytes(5000), "song.wav")
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 100, 5000, len(FORM) // 2])
+def test_a_form_that_ends_before_its_closing_boundary(ingress: Any, check_problem: Any, cut: int) -> None:
+    whole = FORM + b"--x--\r\n"
+    check_problem(ingress.raw(whole[: len(FORM) - cut], "multipart/form-data; boundary=x"), 422, "body")
+
+
+@pytest.mark.parametrize("charset", ["undefined", "idna", "punycode", "utf-16", "base64", "nothing", "\udcff"])
+def test_a_form_in_an_odd_character_set(ingress: Any, charset: str) -> None:
+    body = part("text_prompt", "wält\udcffz".encode("utf-8", "surrogateescape")) + b"--x--\r\n"
+    content_type = f"multipart/form-data; boundary=x; charset={charset}".encode("utf-8", "surrogateescape")
+    answer = ingress.ask("POST", "/v1/generate", content=body, headers={b"Content-Type": content_type})
+    assert answer.status_code in (200, 422)
+
+
+def test_a_part_whose_head_is_endless(ingress: Any, check_problem: Any) -> None:
+    for head in (b"X: " + b"a" * 100_000 + b"\r\n", b"X" * 100_000 + b": a\r\n", b"X: a\r\n" * 20_000):
+        body = part("text_prompt", b"a slow waltz", head=head) + b"--x--\r\n"
+        check_problem(ingress.raw(body, "multipart/form-data; boundary=x"), 422, "body")
+
+
+@pytest.mark.parametrize("brackets", [b"[" * 100_000, b'{"a":' * 100_000, b"[" * 4000, b"[" * 4000 + b"]" * 4000])
+def test_json_that_is_nested_without_end(ingress: Any, check_problem: Any, brackets: bytes) -> None:
+    check_problem(ingress.raw(b'{"text_prompt": "waltz", "seed": ' + brackets + b"}"), 422, "body")
+
+
+def test_json_with_very_many_members(ingress: Any, check_problem: Any) -> None:
+    members = ",".join(f'"{i:x}":0' for i in range(200_000))
+    check_problem(ingress.raw(f"{{{members}}}".encode()), 422, "body")
+    check_problem(ingress.raw(f'{{{members}, "z": 0, "z": 0}}'.encode()), 422, "body")
+
+
+def test_a_prompt_full_of_separators_is_a_prompt(ingress: Any) -> None:
+    answer = ingress.raw(json.dumps({"text_prompt": ",:[{" * 250, "duration": 1}).encode())
+    assert answer.status_code == 200
+
+
+def test_a_member_that_comes_twice_at_the_end(ingress: Any, check_problem: Any) -> None:
+    members = ",".join(f'"{i:x}":0' for i in range(1000))
+    check_problem(ingress.raw(f'{{{members}, "z": 0, "z": 0}}'.encode()), 422, "z")
+
+
+@pytest.mark.parametrize(
+    "text", ["AAA", "AA=A", "A" * (1 << 20) + "=", "A" * ((1 << 20) - 1) + "=" + "AAAA", "é", "AA A"]
+)
+def test_base64_that_is_none(ingress: Any, check_problem: Any, text: str) -> None:
+    check_problem(ingress.raw(json.dumps(TEXT | {"audio": text}).encode()), 422, "audio")
+
+
+def test_a_disk_without_room_is_not_a_defect(ingress: Any, check_problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*args: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.formparsers.SpooledTemporaryFile.write", full)
+    answer = ingress.raw(FORM + b"--x--\r\n", "multipart/form-data; boundary=x")
+    assert check_problem(answer, 507)["type"] == "urn:choreo:problem:no-space"
+    assert "retry-after" in answer.headers
+
+
+def test_uploads_that_trickle_take_nobodys_place(ingress: Any) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        headers = {"Content-Type": "application/json", "Content-Length": "1000"}
+        async with ingress.connect(max_ongoing_requests=1, max_queued_requests=0) as client:
+            slow_ones = [
+                asyncio.create_task(client.post("/v1/generate", content=slow(), headers=headers)) for _ in range(20)
+            ]
+            await asyncio.sleep(0)
+            answer = await client.post("/v1/generate", json=TEXT | {"duration": 1})
+            assert answer.status_code == 200
+            for task in slow_ones:
+                task.cancel()
+            await asyncio.gather(*slow_ones, return_exceptions=True)
+
+    asyncio.run(main())

@@ -90,6 +90,15 @@ def test_json_takes_attachments_in_base64(ingress: Any, stages: Any, standing: A
     assert stages.requests[1].audio == b"RIFF"
 
 
+def test_the_way_up_of_a_start_can_be_said(ingress: Any, stages: Any, standing: Any) -> None:
+    files = {"start": ("start.npz", standing(3))}
+    for up in ("auto", "-z"):
+        assert ingress.form(TEXT | {"up": up}, files).status_code == 200
+    upright, lying = (request.start.positions for request in stages.requests)
+    heights, depths = np.ptp(upright[0, :, 1]), np.ptp(upright[0, :, 2])
+    np.testing.assert_allclose([np.ptp(lying[0, :, 1]), np.ptp(lying[0, :, 2])], [depths, heights], atol=1e-6)
+
+
 def test_a_random_seed_is_told(ingress: Any) -> None:
     seeds = {ingress.generate(TEXT).headers["x-seed"] for _ in range(3)}
     assert len(seeds) == 3

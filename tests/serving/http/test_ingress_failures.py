@@ -111,6 +111,10 @@ def test_a_full_house_refuses_at_once_and_recovers(ingress: Any, stages: Any, ch
             assert [r.status_code for r in await asyncio.gather(*inside)] == [200] * 3
             assert (await post()).status_code == 200
             assert len(stages.requests) == 4
+            assert await count(connection, 'choreo_refused_total{limit="max_queued_requests"}') == 1
+            assert await count(connection, 'choreo_queue_seconds_count{priority="interactive"}') == 4
+            latency = 'choreo_motion_latency_seconds_count{model="fake",preset="reference"}'
+            assert await count(connection, latency) == 4
 
     async def is_inside(connection: httpx.AsyncClient, number: int) -> bool:
         # the probe itself is in flight too
@@ -128,6 +132,8 @@ def test_the_queue_obeys_the_deadline(ingress: Any, stages: Any, check_problem: 
             for response in await asyncio.gather(*posts):
                 check_problem(response, 504)
             assert gate.entered.qsize() == 1
+            assert await count(connection, 'choreo_deadlines_missed_total{priority="interactive"}') == 2
+            assert await count(connection, 'choreo_queue_seconds_count{priority="interactive"}') == 2
 
     asyncio.run(run())
 

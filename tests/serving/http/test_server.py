@@ -11,6 +11,7 @@ import pytest
 from serving.http import server as http_server
 from serving.http.server import HttpServer
 from serving.ray.app import free_port
+from serving.settings import Settings
 
 HOST = "127.0.0.1"
 
@@ -42,7 +43,7 @@ def listens(port: int) -> bool:
 def test_it_answers_until_it_is_stopped() -> None:
     async def main() -> None:
         port = free_port(HOST, 0)
-        server = HttpServer(Echo(), HOST, port, 5)
+        server = HttpServer(Echo(), HOST, port, Settings(), 5)
         await server.start()
         assert (await get(port, "/here")).text == "/here"
         await server.stop()
@@ -54,7 +55,7 @@ def test_it_answers_until_it_is_stopped() -> None:
 def test_who_is_inside_is_answered_when_it_stops() -> None:
     async def main() -> None:
         port, echo = free_port(HOST, 0), Echo()
-        server = HttpServer(echo, HOST, port, 30)
+        server = HttpServer(echo, HOST, port, Settings(), 30)
         await server.start()
         echo.may.clear()
         inside = asyncio.create_task(get(port, "/late"))
@@ -73,7 +74,7 @@ def test_an_address_is_waited_for_while_another_process_ends() -> None:
     async def main() -> None:
         with socket.create_server((HOST, 0)) as other:
             port = other.getsockname()[1]
-            server = HttpServer(Echo(), HOST, port, 5)
+            server = HttpServer(Echo(), HOST, port, Settings(), 5)
             starting = asyncio.create_task(server.start())
             await asyncio.sleep(0)
             other.close()
@@ -90,6 +91,6 @@ def test_an_address_that_cannot_be_had(host: str, monkeypatch: pytest.MonkeyPatc
 
     async def main() -> None:
         with socket.create_server((HOST, 0)) as other, pytest.raises(OSError, match=r"(?i)address"):
-            await HttpServer(Echo(), host, other.getsockname()[1], 5).start()
+            await HttpServer(Echo(), host, other.getsockname()[1], Settings(), 5).start()
 
     asyncio.run(main())

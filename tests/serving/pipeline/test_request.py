@@ -1,14 +1,19 @@
+import io
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from dataset_files import Z_UP, dance
 
 from choreo.diffusion.presets import PRESETS
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
-from choreo.motion.formats.npz import npz_bytes
+from choreo.motion.formats.bvh import write_bvh
+from choreo.motion.formats.npz import npz_bytes, write_npz
+from choreo.music.rhythm import AS_HEARD, Rhythm
+from serving.http.ingress import NOT_FETCHED
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
 
@@ -35,6 +40,7 @@ def build(parts: Attachments | None = None, **fields: Any) -> Any:
         *(({"text_prompt": "a", "guidance_low": w}, "guidance_low") for w in (-0.1, 1.1, float("nan"))),
         ({"text_prompt": "a", "guidance_low": 0.6, "guidance_high": 0.5}, "guidance_high"),
         ({"text_prompt": "a", "format": "fbx"}, "format"),
+        ({"text_prompt": "a", "camera": "drone"}, "camera"),
         ({"text_prompt": "a", "tempo": 3}, "tempo"),
     ],
 )
@@ -76,12 +82,59 @@ def test_parts_are_checked() -> None:
     assert error.value.field == "features"
 
 
+def test_beats_may_be_said_of_a_song_that_is_still_to_be_fetched_and_of_features() -> None:
+    features = io.BytesIO()
+    np.save(features, np.zeros((60, 35), np.float32))
+    for parts in (Attachments(audio=NOT_FETCHED), Attachments(features=features.getvalue())):
+        assert build(parts, beats=[0, 1, 1.5], half_time=True).rhythm == Rhythm(None, (0, 1, 1.5), True)
+        assert build(parts, bpm=100).rhythm == Rhythm(100)
+        assert build(parts, half_time=False).rhythm == AS_HEARD
+    with pytest.raises(InvalidInput) as error:
+        build(text_prompt="a", half_time=True, beats=[0, 1, 2])
+    assert error.value.field == "beats"
+
+
 def test_a_start_must_leave_something_to_generate() -> None:
     start = npz_bytes(Motion(np.zeros((60, 22, 3), np.float32)))
     assert build(Attachments(start=start), text_prompt="a").start.num_frames == 60
     with pytest.raises(InvalidInput) as error:
         build(Attachments(start=start), text_prompt="a", duration=2.0)
     assert error.value.field == "start"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "fps", "fits"), [(4, 60, True), (2, 120, True), (6.4, 120, True), (9, 20, False), (7, 10, False)]
+)
+def test_a_start_is_compared_with_the_dance_in_seconds(seconds: float, fps: float, fits: bool) -> None:
+    start = npz_bytes(Motion(np.zeros((round(seconds * fps), 22, 3), np.float32), fps))
+    if fits:
+        assert build(Attachments(start=start), text_prompt="a").start.fps == fps
+        return
+    with pytest.raises(InvalidInput, match=rf"lasts {seconds:.2f} s and the dance 6.53 s") as error:
+        build(Attachments(start=start), text_prompt="a")
+    assert error.value.field == "start"
+
+
+def test_a_start_may_be_a_file_of_any_format_and_is_turned_upright(tmp_path: Path) -> None:
+    fields = parse_fields({"text_prompt": "a"})
+    write_bvh(Motion(dance().astype(np.float32)), tmp_path / "up.bvh")
+    write_npz(Motion((dance() @ Z_UP.T).astype(np.float32)), tmp_path / "lies.npz")
+    up, lies = (Attachments(start=tmp_path / name) for name in ("up.bvh", "lies.npz"))
+    plain = validated_request(fields, up, Settings()).start
+    assert plain is not None
+    assert plain.rotations is not None
+    assert plain.meta["notes"] == []
+    turned = validated_request(fields, lies, Settings()).start
+    assert turned is not None
+    assert "z is up" in turned.meta["notes"][0]
+    np.testing.assert_allclose(turned.positions, dance(), atol=1e-5)
+    kept = validated_request(fields.model_copy(update={"up": "y"}), lies, Settings()).start
+    assert kept is not None
+    np.testing.assert_allclose(kept.positions, dance() @ Z_UP.T, atol=1e-5)
+    with pytest.raises(InvalidInput, match="must be one of auto"):
+        validated_request(fields.model_copy(update={"up": "sideways"}), lies, Settings())
+    with pytest.raises(InvalidInput, match=r"start: must be one of .npz, .json, .bvh"):
+        validated_request(fields, Attachments(start=Path(__file__)), Settings())
 
 
 def test_a_preset_says_how_to_denoise_and_what_is_given_beside_it_counts_more() -> None:

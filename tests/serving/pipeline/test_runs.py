@@ -128,6 +128,52 @@ def test_a_cancelled_run_gives_its_turn_back_wherever_it_was() -> None:
     run(test())
 
 
+def test_a_run_that_a_stage_gave_up_is_told_as_one_that_may_be_tried_again() -> None:
+    async def test() -> None:
+        runs_here = service()
+        given_up = runs_here.submit(job(), raises(asyncio.CancelledError()), None)
+        with pytest.raises(BackendUnavailable, match="gave up"):
+            await runs_here.wait(given_up)
+        assert given_up.state is RunState.CANCELLED
+
+    run(test())
+
+
+class FakeObserver:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.waits: list[str] = []
+        self.misses: list[str] = []
+
+    def waited(self, request: MotionRequest, seconds: float) -> None:
+        assert 0 <= seconds < 30
+        self.waits.append(request.request_id)
+
+    def missed(self, request: MotionRequest) -> None:
+        self.misses.append(request.request_id)
+
+
+def test_turns_and_missed_deadlines_are_told() -> None:
+    async def test() -> None:
+        observer, go = FakeObserver(), asyncio.Event()
+        runs_here = RunService(Admission(1, 10), fetched, FIELDS, observer)
+        first = runs_here.submit(job(), waits_for(go), None)
+        await turns()
+        late = runs_here.submit(job(-10), waits_for(go), None)
+        with pytest.raises(DeadlineExceeded, match="queue"):
+            await runs_here.wait(late)
+        go.set()
+        await runs_here.wait(first)
+        slow = runs_here.submit(job(), raises(DeadlineExceeded("before sample")), None)
+        broken = runs_here.submit(job(), raises(BackendUnavailable("down")), None)
+        await asyncio.gather(slow.task, broken.task, return_exceptions=True)
+        assert observer.waits == [one.id for one in (first, late, slow, broken)]
+        assert observer.misses == [late.id, slow.id]
+
+    run(test())
+
+
 def test_a_caller_that_leaves_does_not_end_the_run() -> None:
     async def test() -> None:
         runs_here, go = service(), asyncio.Event()

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from synthetic_phrases import WordEncoder
 from tiny_generator import tiny_spec
 
 from choreo.errors import BackendUnavailable, InvalidArtifact
 from retrieval.library.embedding import Query
 from serving.pipeline.contracts import LibraryFacts, PhraseQuery, RetrievalResult, SearchResult
-from serving.ray import replicas
 from serving.ray.remote import Failed
 from serving.ray.replicas import EncoderReplica, FinisherReplica, RetrieverReplica, SamplerReplica
 from serving.settings import Settings
@@ -62,22 +60,6 @@ def test_warming_up_the_sampler_asks_both_graphs() -> None:
     answer = asyncio.run(sampler(FakeEngine(down=True)).warm_up())
     assert isinstance(answer, Failed)
     assert isinstance(answer.error, BackendUnavailable)
-
-
-def test_health_costs_a_canary_only_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run() -> None:
-        engine = FakeEngine()
-        replica = sampler(engine)
-        await replica.check_health()
-        assert engine.rows == []
-        monkeypatch.setattr(replicas, "IDLE_S", 0.0)
-        await replica.check_health()
-        assert len(engine.rows) == 2
-        engine.down = True
-        with pytest.raises(BackendUnavailable):
-            await replica.check_health()
-
-    asyncio.run(run())
 
 
 def test_the_retriever_answers_and_leaves_nothing_behind(libraries: tuple[Path, Path]) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recorded_spans import id_of, parent_of, recorded_spans
 
 from choreo.diffusion.samplers import SAMPLERS, sampler
 from choreo.diffusion.trajectory import OVERLAP, Plan, ReverseProcess
@@ -22,9 +23,11 @@ from choreo.generators.base import Conditioning, GenerationRequest, Tensors, run
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec, GraphSpec
 from choreo.generators.unet.graphs import unet_spec
+from serving.pipeline.contracts import StepCounts
 from serving.sampling.runner import BatchOptions, SeparateRequests, StepBatchRunner, executor
 from serving.sampling.step_buffer import StepBuffer
 from serving.settings import Settings
+from serving.util import logs, tracing
 
 SPEC = unet_spec("fake", context_dim=2, context_tokens=3, mean=(0.0,) * 66, std=(1.0,) * 66)
 OTHER = unet_spec("other", context_dim=2, context_tokens=3, mean=(0.0,) * 66, std=(1.0,) * 66)
@@ -228,6 +231,22 @@ def test_many_requests_keep_their_rows_together() -> None:
     together([trajectory(num_steps=3, seed=seed) for seed in range(9)], engine, rows=32)
     assert all(size % 2 == 0 for size in engine.sizes)
     assert len(engine.sizes) <= 12
+
+
+def test_step_batches_are_counted_once() -> None:
+    """Rows and room of all batches, those of other requests among them; each is told of to one asker."""
+
+    async def everything() -> None:
+        engine = FakeEngine()
+        running = runner(engine, rows=8)
+        await asyncio.gather(*(running.run(trajectory(), SPEC) for _ in range(3)))
+        counts = running.take_counts()
+        assert counts == StepCounts(len(engine.sizes), sum(engine.sizes), 8 * len(engine.sizes))
+        assert counts.rows > 0
+        assert running.take_counts() == StepCounts()
+        await running.close()
+
+    asyncio.run(everything())
 
 
 def test_what_does_not_change_is_written_once() -> None:
@@ -547,3 +566,55 @@ def test_separate_requests_have_calls_of_their_own() -> None:
     assert engine.sizes == [4] * 9
     for seed, one in enumerate(some):
         np.testing.assert_allclose(one.x, alone(trajectory(300, num_steps=3, seed=seed)), atol=1e-5)
+
+
+def test_calls_are_in_the_traces_of_the_requests_that_share_them() -> None:
+    """Two requests are traced, and one is not; all three share their calls."""
+
+    async def everything(engine: FakeEngine) -> StepBatchRunner:
+        batches = runner(engine)
+
+        async def traced(name: str) -> None:
+            with tracing.root(name):
+                await batches.run(trajectory(num_steps=2, name=1.0), SPEC)
+
+        await asyncio.gather(traced("first"), traced("second"), batches.run(trajectory(num_steps=2), SPEC))
+        return batches
+
+    with recorded_spans() as recorded:
+        engine = FakeEngine()
+        batches = asyncio.run(everything(engine))
+    first, second = recorded.one("first"), recorded.one("second")
+    calls = recorded.named("infer")
+    assert len(calls) == len(engine.sizes)
+    assert sum(span.attributes["choreo.rows"] for span in calls) == sum(engine.sizes)
+    assert {span.attributes["choreo.graph"] for span in calls} == {"fake.denoiser"}
+    for span in calls:
+        linked = [link.context.span_id for link in span.links]
+        assert set(linked) <= {id_of(first), id_of(second)}
+        assert parent_of(span) == linked[0]
+    assert any(len(span.links) == 2 and span.attributes["choreo.requests"] == 3 for span in calls)
+    assert batches._traced == {}
+
+
+def test_without_traces_calls_are_made_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: Any, **given: Any) -> Any:
+        raise AssertionError("a span was asked for")
+
+    monkeypatch.setattr(tracing, "shared", never)
+    assert together([trajectory(num_steps=2)], FakeEngine()) == [None]
+
+
+def test_what_moves_the_batches_is_in_the_context_of_no_request() -> None:
+    known: list[str] = []
+
+    async def fault(number: int, inputs: Tensors, out: Tensors) -> Tensors:
+        known.append(logs.context().request_id)
+        return out
+
+    async def everything() -> None:
+        with logs.about(request_id="r-1"):
+            await runner(FakeEngine(fault)).run(trajectory(num_steps=2), SPEC)
+
+    asyncio.run(everything())
+    assert set(known) == {""}

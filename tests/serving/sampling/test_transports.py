@@ -17,7 +17,8 @@ from choreo.generators.base import Tensors
 from serving.engines.shared_region import SHARED_MEMORY, SharedRegion
 from serving.engines.triton import TritonEngine
 from serving.sampling.transports import MessageTransport, SharedMemoryTransport, transport_for
-from serving.triton.supervisor import TritonServer, TritonSettings
+from serving.triton.launch import TritonSettings
+from serving.triton.supervisor import TritonServer
 
 SPEC = tiny_spec()
 KEY, GRAPH = SPEC.key("denoiser"), SPEC.graph("denoiser")

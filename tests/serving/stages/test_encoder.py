@@ -20,8 +20,11 @@ from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.graphs import unet_spec
 from choreo.music.audio import Audio
 from choreo.music.encoded import MusicFeatures, precomputed
+from choreo.music.features import BEAT
+from choreo.music.rhythm import AS_HEARD, Rhythm, said
 from choreo.music.synth import synthesize_song, write_wav
-from serving.pipeline.contracts import EncodedRequest
+from serving.pipeline.contracts import EncodedRequest, PhraseQuery, RetrievalResult, SamplingResult
+from serving.pipeline.pipeline import provenance
 from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
 from serving.settings import Settings
 from serving.stages.encoder import Encoder
@@ -38,6 +41,9 @@ class FakeJukebox:
 
     def encode(self, audio: Audio) -> MusicFeatures:
         return precomputed(np.full((audio.num_frames, self.dim), audio.sample_rate, np.float32), audio=audio)
+
+    def close(self) -> None:
+        pass
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +160,77 @@ def test_a_song_that_cannot_be_decoded_is_not_remembered(encoder: Encoder, decod
             encode(encoder, request(b"not audio at all"))
         assert caught.value.field == "audio"
     assert len(decoded) == 2
+
+
+def test_what_is_said_of_a_song_comes_along_each_time(encoder: Encoder, song: bytes) -> None:
+    assert encode(encoder, request(song)).notes == ()
+    cut = song[: len(song) // 2]
+    for _ in range(2):
+        (note,) = encode(encoder, request(cut)).notes
+        assert "1.5 s were found, its file says 3.0 s" in note
+    silent = song[:44] + bytes(len(song) - 44)
+    assert encode(encoder, request(silent)).notes == ("no beats were found in the song",)
+
+
+@pytest.mark.parametrize(
+    ("rhythm", "beats", "tempo"),
+    [
+        (said(None, [0.25, 1.0, 1.75, 2.5], False), [0.25, 1.0, 1.75, 2.5], 80),
+        (said(80, [0.25, 1.0, 1.75, 2.5], True), [0.25, 1.75], 40),
+        (said(60, None, False), None, 60),
+        (said(60, None, True), None, 30),
+    ],
+)
+def test_beats_that_are_said_take_the_place_of_those_heard(
+    encoder: Encoder, song: bytes, decoded: list[int], rhythm: Rhythm, beats: list[float] | None, tempo: float
+) -> None:
+    heard = encode(encoder, request(song))
+    wanted = replace(request(song), rhythm=rhythm)
+    told = encode(encoder, wanted)
+    assert len(decoded) == 1
+    assert heard.conditioning.music is not None
+    assert told.conditioning.music is not None
+    used = told.conditioning.beats
+    if beats is not None:
+        np.testing.assert_array_equal(used, beats)
+    np.testing.assert_array_equal(
+        np.delete(told.conditioning.music, BEAT, 1), np.delete(heard.conditioning.music, BEAT, 1)
+    )
+    np.testing.assert_array_equal(np.flatnonzero(told.conditioning.music[:, BEAT]), np.rint(used * 30).astype(int))
+    np.testing.assert_array_equal(told.conditioning.onset, heard.conditioning.onset)
+    assert told.tempo == pytest.approx(tempo)
+    assert told.query.music is not None
+    assert told.query.music.tempo == told.tempo
+    assert told.song == heard.song
+    phrases = PhraseQuery.of(wanted.without_song(), told)
+    assert phrases.beats is used
+    sampled = SamplingResult(np.zeros((90, 66), np.float32), "m", 30, {})
+    meta = provenance(wanted.without_song(), told, RetrievalResult(None), sampled)
+    assert meta["tempo"] == pytest.approx(tempo)
+    again = encode(encoder, request(song))  # what is kept of the song is as it was
+    np.testing.assert_array_equal(again.conditioning.music, heard.conditioning.music)
+    assert (again.tempo, again.query.music) == (heard.tempo, heard.query.music)
+
+
+def test_beats_of_features_that_were_brought_along(encoder: Encoder) -> None:
+    columns = np.zeros((90, 35), np.float32)
+    columns[::15, BEAT] = 1
+    wanted = replace(request(features=columns), rhythm=said(None, [0.5, 1.5, 2.5], False))
+    told = encode(encoder, wanted)
+    np.testing.assert_array_equal(told.conditioning.beats, [0.5, 1.5, 2.5])
+    assert columns[0, BEAT] == 1
+    assert wanted.without_song().rhythm == AS_HEARD
+
+
+def test_beats_beyond_the_song_are_named(encoder: Encoder, song: bytes) -> None:
+    for wanted in (request(song), request(features=np.zeros((90, 35), np.float32))):
+        with pytest.raises(InvalidInput) as caught:
+            encode(encoder, replace(wanted, rhythm=said(None, [0, 1, 2, 3.5], False)))
+        assert caught.value.field == "beats.3"
+
+
+def test_beats_that_are_said_of_a_song_without_any_are_beats(encoder: Encoder, song: bytes) -> None:
+    silent = replace(request(song[:44] + bytes(len(song) - 44)), rhythm=said(None, [0, 1], False))
+    assert encode(encoder, silent).notes == ()
+    still_none = replace(silent, rhythm=said(None, None, True))
+    assert encode(encoder, still_none).notes == ("no beats were found in the song",)

@@ -1,12 +1,18 @@
 """Finished motion, and files of it."""
 
+import asyncio
+import errno
+import os
+import pickle
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from recorded_spans import id_of, parent_of, recorded_spans
 
-from choreo.errors import InvalidInput, NonFiniteOutput
+from choreo.errors import InvalidInput, NonFiniteOutput, NotSaved
 from choreo.motion.clip import Motion
 from choreo.motion.formats.formats import Format, encode
 from choreo.motion.formats.npz import read_performance
@@ -15,11 +21,13 @@ from choreo.motion.performance import Performance
 from choreo.motion.representation import encode as to_features
 from choreo.motion.rotations import yaw
 from choreo.music.synth import synthesize_song, write_wav
-from choreo.postprocess.finish import FinishOptions, finish
+from choreo.postprocess.finish import finish
+from choreo.postprocess.options import FinishOptions
 from serving.pipeline.contracts import SamplingResult
 from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
 from serving.settings import Settings
-from serving.stages.finisher import finish_dancers, finish_request, render
+from serving.stages.finisher import Finisher, deliver_request, finish_dancers, finish_request, render
+from serving.util import tracing
 
 
 def walking(frames: int = 40, seed: int = 0) -> np.ndarray:
@@ -98,3 +106,31 @@ def test_a_film_has_the_song_as_its_sound(tmp_path: Path) -> None:
         render(Performance.solo(motion), Format.MP4, b"no song", "")
     assert caught.value.field == "audio"
     assert str(tmp_path.parent) not in str(caught.value)
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, NotSaved), (errno.EDQUOT, NotSaved), (errno.EIO, OSError)])
+def test_a_full_disk_has_an_error_of_its_own(
+    waltz: MotionRequest, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[OSError]
+) -> None:
+    def fails(*args: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("serving.stages.finisher.render", fails)
+    with pytest.raises(kind) as caught:
+        deliver_request(waltz, sampled(walking()), {})
+    assert type(pickle.loads(pickle.dumps(caught.value))) is kind
+
+
+def test_a_file_is_two_spans_that_were_measured_where_it_was_made(waltz: MotionRequest) -> None:
+    async def run() -> None:
+        finisher = Finisher()
+        with tracing.root("finish"):
+            await finisher.deliver(replace(waltz, format=Format.BVH), sampled(walking()), {})
+        finisher.close()
+
+    with recorded_spans() as recorded:
+        asyncio.run(run())
+    finish_span, post, rendered = (recorded.one(name) for name in ("finish", "postprocess", "render"))
+    assert [parent_of(post), parent_of(rendered)] == [id_of(finish_span)] * 2
+    assert finish_span.start_time <= post.start_time <= post.end_time <= rendered.start_time + 1000
+    assert rendered.start_time <= rendered.end_time

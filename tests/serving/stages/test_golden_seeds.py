@@ -1,4 +1,4 @@
-"""Motions of fixed seeds, compared with figures that were stored at version 0.1.
+"""Motions of fixed seeds, compared with figures that were stored when sampling or finishing last changed on purpose.
 
 They pin everything between a request and its motion: encoders, retrieval and prior, noise, samplers, guidance, windows
 and finishing. The figures were taken with the compiled engine of one processor. Another engine or processor differs by

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from otlp_receiver import otlp_receiver
+from recorded_spans import id_of, parent_of, recorded_spans
 from tiny_generator import tiny_repository, tiny_spec
 
 from choreo.errors import ChoreoError, InvalidInput, MissingDependency
 from export.build import Built
 from export.repository import read_spec
 from serving.engines.local import LocalEngine
+from serving.pipeline.pipeline import Pipeline
+from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.sampling.runner import StepBatchRunner
 from serving.settings import Settings
 from serving.stages import local
@@ -20,6 +24,7 @@ from serving.stages.finisher import Finisher
 from serving.stages.local import LocalPipeline
 from serving.stages.retriever import Retriever
 from serving.stages.sampler import Sampler
+from serving.util import tracing
 
 OPENED = (Retriever, LocalEngine, Encoder, Finisher, Sampler)
 SPEC = tiny_spec(text_encoder="words", text_dim=48)
@@ -195,3 +200,37 @@ def test_one_that_fails_to_close_does_not_keep_the_others_open(
 
     asyncio.run(run())
     assert ended(closed) == ["Sampler", "Finisher", "Encoder", "LocalEngine", "Retriever"]
+
+
+def test_a_motion_that_is_made_here_is_a_trace(stages: Any, tmp_path: Path) -> None:
+    request = validated_request(parse_fields({"text_prompt": "a waltz"}), Attachments(), settings(tmp_path))
+
+    async def run() -> None:
+        pipeline = LocalPipeline(settings(tmp_path))
+        Pipeline.__init__(pipeline, stages.stages())
+        await pipeline.run(request)
+        await pipeline.deliver(request, {})
+
+    with recorded_spans() as recorded:
+        asyncio.run(run())
+    dances = recorded.named("dance")
+    assert [dance.parent for dance in dances] == [None, None]
+    for dance in dances:
+        below = {span.name for span in recorded.all() if parent_of(span) == id_of(dance)}
+        assert below == {"encode", "retrieve", "sample", "finish"}
+
+
+def test_spans_are_sent_at_the_end(exported: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with LocalPipeline(settings(tmp_path)):
+            with tracing.root("dance"):
+                pass
+
+    with otlp_receiver() as receiver:
+        for name, value in receiver.environment.items():
+            monkeypatch.setenv(name, value)
+        try:
+            asyncio.run(run())
+        finally:
+            tracing.use(None)
+    assert [(span.name, span.resource["choreo.component"]) for span in receiver.spans] == [("dance", "offline")]

@@ -12,6 +12,7 @@ from choreo.generators.base import Conditioning
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.graphs import unet_spec
 from choreo.motion.clip import Motion
+from choreo.music.rhythm import Rhythm
 from serving.pipeline.contracts import EncodedRequest
 from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
 from serving.settings import Settings
@@ -52,11 +53,26 @@ def test_the_same_prompt_is_encoded_once_and_another_one_again(max_bytes: int, c
             await stage.encode(job(**fields), SPEC)
             for fields in ({}, {"seed": 5, "num_steps": 3}, {"text_prompt": "tango"}, {})
         ]
-        assert encoder.calls == calls
+        assert encoder.calls == stage.misses == calls
+        assert stage.hits == 4 - calls
         if max_bytes:
             assert answers[0] is answers[1] is answers[3] is not answers[2]
         await stage.warm_up(SPEC)
         assert encoder.warmed == [SPEC]
+
+    asyncio.run(run())
+
+
+def test_a_song_is_encoded_again_for_other_beats() -> None:
+    async def run() -> None:
+        encoder = FakeEncoder()
+        stage = RememberedEncoder(encoder, 1 << 20)
+        song = replace(job(), audio=b"song")
+        rhythms = [Rhythm(), Rhythm(120), Rhythm(121), Rhythm(120, None, True), Rhythm(None, (0.0, 0.5))]
+        first = [await stage.encode(replace(song, rhythm=rhythm), SPEC) for rhythm in rhythms]
+        again = [await stage.encode(replace(song, rhythm=rhythm), SPEC) for rhythm in rhythms]
+        assert encoder.calls == len(rhythms)
+        assert all(one is other for one, other in zip(first, again, strict=True))
 
     asyncio.run(run())
 
@@ -96,6 +112,11 @@ def changed() -> list[tuple[MotionRequest, GeneratorSpec]]:
         (replace(plain, features=features.reshape(35, 60)), SPEC),
         (replace(plain, features=features + 1), SPEC),
         (replace(plain, start=clip), SPEC),
+        (replace(plain, rhythm=Rhythm(bpm=120)), SPEC),
+        (replace(plain, rhythm=Rhythm(bpm=120, half_time=True)), SPEC),
+        (replace(plain, rhythm=Rhythm(half_time=True)), SPEC),
+        (replace(plain, rhythm=Rhythm(beats=(0.0, 0.5))), SPEC),
+        (replace(plain, rhythm=Rhythm(beats=(0.0, 0.5 + 2**-50))), SPEC),
     ]
 
 

@@ -84,6 +84,22 @@ def test_a_prior_names_its_phrases_and_its_library(libraries: tuple[Path, Path])
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("beats", "tempo"),
+    [
+        (np.arange(150) / 30, 1800.0), (np.array([0.0, 4.9]), 60 / 4.9), (np.array([4.9, 4.95]), 1200.0),
+        (np.array([0.0]), 0.0), (np.arange(0, 5, 3.0), 20.0), (np.arange(0, 5, 0.2), 300.0),
+        (np.array([0.0, 0.04, 4.0, 4.04]), 30.0),
+    ],
+)  # fmt: skip
+def test_beats_that_no_music_has_get_a_prior(libraries: tuple[Path, Path], beats: np.ndarray, tempo: float) -> None:
+    query = replace(wanted(), beats=beats, query=replace(wanted().query, music=Music(tempo)))
+    retrieved = run(libraries[0], lambda r: r.retrieve(query))
+    assert retrieved.prior is not None, retrieved.reason
+    assert retrieved.prior.features.shape == (150, 66)
+    assert np.isfinite(retrieved.prior.features).all()
+
+
 def test_search_shows_what_a_prior_is_made_of(libraries: tuple[Path, Path]) -> None:
     async def test(retriever: Retriever) -> None:
         for variety in (0.0, 0.7):

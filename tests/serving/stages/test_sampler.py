@@ -23,7 +23,7 @@ from choreo.motion.kinematics import forward_kinematics
 from serving.engines import leases
 from serving.engines.leases import LeaseBoard, Leases
 from serving.errors import ModelUnavailable
-from serving.pipeline.contracts import Prior
+from serving.pipeline.contracts import NO_STEPS, Prior, StepCounts
 from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
 from serving.sampling.runner import executor
 from serving.settings import Settings
@@ -244,6 +244,9 @@ def test_a_few_are_sampled_at_a_time_and_canaries_do_not_wait() -> None:
 
         async def release(self, model: str) -> None: ...
 
+        def take_counts(self) -> StepCounts:
+            return NO_STEPS
+
         async def close(self) -> None: ...
 
     async def sampled() -> None:
@@ -385,6 +388,9 @@ def test_what_is_kept_for_a_generator_is_given_back_when_its_requests_have_ended
 
         async def release(self, model: str) -> None:
             released.append(model)
+
+        def take_counts(self) -> StepCounts:
+            return NO_STEPS
 
         async def close(self) -> None: ...
 

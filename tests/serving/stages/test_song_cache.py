@@ -40,6 +40,7 @@ def test_songs_are_kept_within_the_bound_the_least_recently_used_goes() -> None:
 
     assert [get(n) for n in (1, 2, 1, 3, 1, 2)] == [1, 2, 1, 3, 1, 2]
     assert asked == [1, 2, 3, 2]
+    assert (cache.hits, cache.misses) == (2, 4)
     assert cache.held_bytes == 2 * size_of(encoded())
     cache.get(key(9), lambda: encoded(9, frames=3 * FRAMES))  # larger than everything, so not kept
     assert [get(n) for n in (1, 2)] == [1, 2]

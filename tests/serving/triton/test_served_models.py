@@ -33,8 +33,9 @@ from serving.sampling.runner import executor
 from serving.settings import Settings
 from serving.stages.context_cache import ContextCache
 from serving.stages.sampler import Sampler
+from serving.triton.launch import TritonSettings
 from serving.triton.served_models import ServedModels
-from serving.triton.supervisor import TritonServer, TritonSettings
+from serving.triton.supervisor import TritonServer
 
 SALSA, WALTZ, TANGO = (tiny_spec(name) for name in ("salsa", "waltz", "tango"))
 QUICK = TritonSettings(poll_s=0.02, models_poll_s=0.05, canary_period_s=3600, shared_memory_mib=2)

@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 from tiny_generator import GRAPHS, tiny_inputs, tiny_repository, tiny_spec
 
 from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidInput, MissingDependency, NonFiniteOutput
+from serving.engines.leases import Leases
 from serving.engines.local import LocalEngine
 from serving.engines.triton import TritonEngine
+from serving.triton import launch
 from serving.triton import supervisor as triton
+from serving.triton.launch import TritonSettings
 from serving.triton.metrics import counted_rows, inference_counts
-from serving.triton.supervisor import TritonServer, TritonSettings, triton_version
+from serving.triton.supervisor import TritonServer, triton_version
 from serving.util.ownership import SHARED_MEMORY, owner_prefix, sweep_stale
 
 SPEC = tiny_spec()
@@ -233,6 +236,9 @@ class TestDeath:
         os.kill(old if victim == "server" else stubs[0].pid, how)
         until(lambda: not watched.healthy())
         until(lambda: watched.restarts > restarts and watched.healthy())
+        served = Leases(watched.leases).served()
+        assert served is not None
+        assert served.restarts == watched.restarts
         assert watched.grpc_url == url
         assert watched.pid != old
         assert not [p for p in stubs if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
@@ -309,6 +315,32 @@ class TestEnd:
         assert not psutil.wait_procs(processes, timeout=30)[1]
         sweep_stale()
         assert not left_behind(parent.pid)
+
+
+@pytest.mark.e2e
+def test_a_server_that_crashes_at_its_first_start_is_started_again(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashes, spawn = [True], launch.spawn
+
+    def crash_once(command: list[str], *rest: Any) -> subprocess.Popen[bytes]:
+        return spawn(["/bin/sh", "-c", "kill -SEGV $$"] if crashes.pop() else command, *rest)
+
+    monkeypatch.setattr(launch, "spawn", lambda *args: crash_once(*args) if crashes else spawn(*args))
+    with TritonServer(repository, QUIET) as server:
+        assert server.healthy()
+    monkeypatch.setattr(launch, "spawn", lambda command, *rest: spawn(["/bin/false"], *rest))
+    before = set(left_behind(os.getpid()))
+    with pytest.raises(BackendUnavailable, match="ended with status 1 while it started"):
+        server.start()
+    assert set(left_behind(os.getpid())) <= before
+
+
+def test_too_little_shared_memory_is_said_before_the_start(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "free_shared_memory", lambda: 3 << 20)
+    monkeypatch.setattr(launch, "spawn", lambda *args: pytest.fail("it was started"))
+    with pytest.raises(BackendUnavailable, match=r"^/dev/shm has 3 MiB free, and Triton needs 4 .*shm-size=[^\n]*$"):
+        TritonServer(repository, QUIET).start()
 
 
 def test_what_dead_owners_left_is_swept_and_the_rest_is_not() -> None:

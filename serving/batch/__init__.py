@@ -1,0 +1,1 @@
+"""Catalogs: many requests from a file, danced once each, whatever happens in between."""
