@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from choreo.generators.network import GeneratorNetwork, sample_inputs
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.sample_inputs import sample_inputs
 from choreo.generators.spec import GeneratorSpec, GraphSpec
 from export.engine_options import EngineOptions, cores
 from export.native.loader import NativeSession
@@ -49,7 +50,7 @@ class Exported:
 
 def random_inputs(graph: GraphSpec, rows: int) -> Inputs:
     """Inputs of a call."""
-    return {name: values.numpy() for name, values in sample_inputs(graph, rows).items()}
+    return sample_inputs(graph, rows)
 
 
 def torch_eager(module: Any) -> Run:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.contenders import random_inputs, step_graph
 from bench.report import seconds
 from choreo.generators.checkpoint import load_generator
-from choreo.generators.network import sample_inputs
+from choreo.generators.sample_inputs import sample_inputs
 from choreo.generators.spec import GraphSpec
 from export.engine_options import cores
 from serving.pipeline.request import Attachments, parse_fields, validated_request
@@ -146,7 +146,7 @@ def gflop_per_row(module: Any, graph: GraphSpec) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        module(*sample_inputs(graph, 1).values())
+        module(*map(torch.from_numpy, sample_inputs(graph, 1).values()))
     return counter.get_total_flops() / 1e9
 
 

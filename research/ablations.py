@@ -17,6 +17,8 @@ import typer
 from bench.command import CHECKPOINT, DATA, benchmark, quick
 from bench.report import Row
 from choreo.command_line import say
+from choreo.generators.checkpoint import read_config
+from choreo.music.feature_cache import training_encoder
 from choreo.text.encoders import text_encoder
 from research.prior_quality import build_training_library
 from serving.evaluation.dancers import DanceOptions, Dancer, in_process
@@ -55,7 +57,8 @@ def main(
     """All metrics of every case."""
     settings = Settings()
     weights, wanted = checkpoint or settings.weights, cases.split(",")
-    scene = open_scene(data, 6 if quick else samples, settings)
+    encoder = training_encoder(read_config(weights).spec.music_encoder)
+    scene = open_scene(data, 6 if quick else samples, settings, encoder)
     shipped = {name: options for name, options in CASES.items() if name in wanted}
     yield from asyncio.run(_cases(shipped, weights, settings.phrases, settings, scene, replications))
     if OF_MOCAP in wanted:

@@ -27,7 +27,8 @@ from choreo.command_line import say
 from choreo.diffusion.presets import PRESETS, Preset
 from choreo.errors import InvalidInput
 from choreo.generators.checkpoint import load_generator
-from choreo.generators.network import GeneratorNetwork, sample_inputs
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.sample_inputs import sample_inputs
 from choreo.generators.unet.model import UNetModel
 from choreo.generators.unet.network import Downsample, MotionUNet
 from choreo.generators.windowed import DENOISER
@@ -162,7 +163,7 @@ def cached(generator: UNetModel, last_only: bool = False) -> Iterator[CachedUNet
 
 def shallow_cost(generator: GeneratorNetwork, network: CachedUNet, repeats: int = REPEATS) -> Cost:
     """Operations and time of a shallow call of the denoiser."""
-    inputs = list(sample_inputs(generator.spec.graph(DENOISER), BATCH).values())
+    inputs = [torch.from_numpy(values) for values in sample_inputs(generator.spec.graph(DENOISER), BATCH).values()]
     operations, times = [], []
     with torch.inference_mode():
         for whole in (True, False):
