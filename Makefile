@@ -10,6 +10,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+JUKEBOX := .venv-jukebox
+JUKEBOX_READY := $(JUKEBOX)/.ready
 
 SONG ?=
 TEXT ?=
@@ -30,7 +32,17 @@ $(READY): requirements/cpu.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	echo "installing pinned dependencies into $(VENV) (about 3 GB; minutes on the first run)"
 	$(BIN)/pip install -qq --disable-pip-version-check -c requirements/cpu.lock -e '.[cpu,serve,train,loadtest,dev]'
+	$(BIN)/python -c 'from choreo.music import compiling; compiling.load_librosa(); compiling.load_kernels()' # once
 	touch $(READY)
+
+# The last transformers with Jukebox, in front of all else of the environment: its packages come after its own.
+$(JUKEBOX_READY): requirements/jukebox.txt $(READY)
+	@rm -rf $(JUKEBOX)
+	$(BIN)/python -m venv --without-pip $(JUKEBOX)
+	$(BIN)/pip --python $(JUKEBOX)/bin/python install -qq --disable-pip-version-check --no-deps -r requirements/jukebox.txt
+	packages='import sysconfig; print(sysconfig.get_path("purelib"))'
+	$(BIN)/python -c "$$packages" > "$$($(JUKEBOX)/bin/python -c "$$packages")/environment.pth"
+	touch $(JUKEBOX_READY)
 
 demo: $(READY)
 	@args=(--out "$(OUT)")
@@ -51,12 +63,13 @@ lint: $(READY)
 fast: $(READY)
 	@$(BIN)/python -m pytest -q -n auto -m 'not slow and not e2e'
 
-test: lint
+test: lint $(JUKEBOX_READY)
 	@$(BIN)/python -m pytest -n auto -m 'not slow and not e2e'
-	$(BIN)/python -m pytest -m 'slow or e2e'
+	$(BIN)/python -m pytest -n auto --dist loadfile -m 'slow and not e2e'
+	$(BIN)/python -m pytest -m e2e
 
 wheel: $(READY)
 	@$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
 
 clean:
-	rm -rf $(VENV) out runs build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf $(VENV) $(JUKEBOX) out runs build dist .mypy_cache .ruff_cache .pytest_cache *.egg-info

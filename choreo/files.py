@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all, also after a crash, and their hashes."""
 
 import ctypes
+import errno
 import hashlib
 import os
 import secrets
@@ -10,6 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # <fcntl.h>, <linux/fs.h>
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Whether a write failed because the disk, or its owner's share of it, is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -44,6 +50,30 @@ def atomic_write(path: Path, data: bytes) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
+
+
+@contextmanager
+def appearing_together(folder: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder whose files move into `folder` when the block succeeds.
+
+    When it fails, nothing is left: `folder` is as it was, or still does not exist. Each file appears whole.
+
+    Raises:
+        OSError: at once where nothing can be written there; later where the disk is full.
+    """
+    target = folder.absolute()
+    near = next(parent for parent in (target, *target.parents) if parent.exists())
+    part = near / f".{secrets.token_hex(8)}.part"
+    part.mkdir()
+    try:
+        yield part
+        _sync_tree(part)
+        target.mkdir(parents=True, exist_ok=True)
+        for path in sorted(part.iterdir()):
+            os.replace(path, target / path.name)
+        sync(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def swap_folder(part: Path, target: Path) -> None:

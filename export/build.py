@@ -11,33 +11,35 @@ import inspect
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import choreo.diffusion
 import choreo.generators
 import choreo.models
-from choreo.errors import ChoreoError, InvalidArtifact, InvalidInput, MissingDependency
+from choreo.errors import ChoreoError, InvalidInput, MissingDependency
 from choreo.files import atomic_write
-from choreo.generators.checkpoint import CONFIG, WEIGHTS, load_generator, read_config
-from choreo.generators.network import GeneratorNetwork, sample_inputs
+from choreo.generators.checkpoint import CONFIG, WEIGHTS, read_config
 from choreo.generators.registry import generator_class
 from choreo.generators.spec import GeneratorSpec, GraphSpec
 from export.engine_options import EngineOptions
 from export.model_config import Profile, RepositorySettings, graph_file
 from export.native import loader
-from export.native.package import build_native
-from export.native.package import sources as native_sources
-from export.native.program import CannotLower
-from export.onnx_graphs import Precision, export_graphs
-from export.repository import read_configs, read_spec, record_name, write_config, write_generator
+from export.native.parity_key import native_key
+from export.native.sources import sources as native_sources
+from export.precision import Precision
+from export.repository import (
+    check_writable,
+    read_configs,
+    read_spec,
+    record_name,
+    write_config,
+    write_generator,
+    writing,
+)
 from export.tuning import Machine, Tuning
-
-NATIVE = "native"
-"""Suffix of a graph's name under which the parity of its compiled engine is recorded, where one could be built."""
 
 Measure = Callable[[Path, GraphSpec], Tuning]
 """File of a graph that is evaluated at every step, and its contract -> what is fastest here (`export.tuning.tune`)."""
@@ -81,6 +83,7 @@ def build_repository(
         InvalidInput: unknown profile or precision, or one that cannot be tuned.
         MissingDependency: no checkpoint there, or the profile needs what this machine lacks.
         InvalidArtifact: the checkpoint is broken or its graphs differ from torch.
+        NotSaved: the repository cannot be made or written to.
     """
     chosen, exact = _choice("profile", profile, Profile), _choice("precision", precision, Precision)
     if chosen is Profile.GPU_PLAN:
@@ -102,47 +105,34 @@ def build_repository(
     return built
 
 
+def current_build(checkpoint: Path, root: Path) -> Built | None:
+    """What `build_repository` with its defaults would find built already; None: it would build. Imports no torch.
+
+    Raises:
+        MissingDependency: no checkpoint there.
+        InvalidArtifact: the checkpoint is broken.
+    """
+    tuned_for = _digest([checkpoint / CONFIG, checkpoint / WEIGHTS], Precision.FLOAT32)
+    fingerprint = _fingerprint(checkpoint, Profile.CPU, Precision.FLOAT32)
+    spec = read_config(checkpoint).spec
+    record = _read_record(root, spec)
+    tuning = _kept(record, tuned_for)
+    return _current(root, spec, record, fingerprint, Profile.CPU, tuning)
+
+
 def _build(
     checkpoint: Path, root: Path, profile: Profile, precision: Precision, tuning: Tuning | None, kept: dict[str, Any]
 ) -> Built:
     """`kept` is what the record says meanwhile: a build that is killed leaves the tuning for the next."""
-    network = load_generator(checkpoint)
-    spec, settings = network.spec, RepositorySettings(engine=_options(tuning))
+    from export.models import exported_models  # torch, which a server whose models are current does without
+
+    check_writable(root)
+    settings = RepositorySettings(engine=_options(tuning))
     with tempfile.TemporaryDirectory(prefix="choreo-export-") as scratch:
-        graphs = export_graphs(network, Path(scratch), precision, fused=profile is Profile.CPU)
-        parity = {g.name: {str(batch): error for batch, error in g.parity.items()} for g in graphs}
-        native: dict[str, Sequence[Path]] = {}
-        if profile is Profile.CPU and precision is Precision.FLOAT32:
-            native = _native(network, Path(scratch), parity)
-        _write_record(root, spec, kept)
-        write_generator(root, spec, {graph.name: graph.path for graph in graphs}, profile, settings, native)
-    return Built(root, spec, profile.value, precision.value, parity, reused=False, tuning=tuning)
-
-
-def _native(network: GeneratorNetwork, scratch: Path, parity: dict[str, dict[str, float]]) -> dict[str, Sequence[Path]]:
-    """Files of the compiled engines by graph, and their differences among the others'; none where one cannot be had."""
-    built: dict[str, Sequence[Path]] = {}
-    for name, lowering in generator_class(network.spec.family).lowerings.items():
-        graph = network.spec.graph(name)
-        try:
-            package = build_native(
-                network.graphs()[name],
-                graph.input_shapes,
-                graph.output_shapes,
-                scratch / f"{name}-native",
-                partial(sample_inputs, graph),
-                lowering,
-            )
-        except (MissingDependency, CannotLower, InvalidArtifact) as error:
-            _logger.warning("the %s of %s is evaluated by ONNX Runtime, because %s", name, network.spec.name, error)
-            continue
-        parity[_native_key(network.spec, name)] = {str(rows): error for rows, error in package.parity.items()}
-        built[name] = package.files
-    return built
-
-
-def _native_key(spec: GeneratorSpec, graph: str) -> str:
-    return NATIVE if len(generator_class(spec.family).lowerings) == 1 else f"{graph}-{NATIVE}"
+        models = exported_models(checkpoint, Path(scratch), profile, precision)
+        _write_record(root, models.spec, kept)
+        write_generator(root, models.spec, models.graphs, profile, settings, models.native)
+    return Built(root, models.spec, profile.value, precision.value, models.parity, reused=False, tuning=tuning)
 
 
 def _tune(built: Built, measure: Measure) -> Built:
@@ -195,8 +185,8 @@ def _read_record(root: Path, spec: GeneratorSpec) -> dict[str, Any]:
 
 
 def _write_record(root: Path, spec: GeneratorSpec, record: dict[str, Any]) -> None:
-    root.mkdir(parents=True, exist_ok=True)
-    atomic_write(root / record_name(spec.name), (json.dumps(record, indent=1) + "\n").encode())
+    with writing(root):
+        atomic_write(root / record_name(spec.name), (json.dumps(record, indent=1) + "\n").encode())
 
 
 def _known(built: Built, fingerprint: str) -> dict[str, Any]:
@@ -246,7 +236,7 @@ def _current(
             return None
         parity = record["parity"]
         for name in generator_class(spec.family).lowerings:
-            if _native_key(spec, name) in parity:
+            if native_key(spec, name) in parity:
                 loader.check(versions[name])
         return Built(root, spec, profile.value, record["precision"], parity, reused=True, tuning=tuning)
     except (ChoreoError, loader.NativeUnavailable, OSError, ValueError, KeyError):

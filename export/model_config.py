@@ -53,7 +53,9 @@ def model_config(
     if profile is Profile.CPU:
         engine = settings.engine if graph.per_step else EngineOptions(instances=1)
         parameters |= engine.parameters()
-        group = triton.InstanceGroup(kind="CPU", count=engine.instance_count())
+        # Where the number is the machine's to decide, the server's machine does (`export.native.backend.link_model`);
+        # any other Triton has one instance, which uses all cores.
+        group = triton.InstanceGroup(kind="CPU", count=engine.instances or 1)
     return TritonModelConfig(
         name=spec.key(graph.name),
         backend={Profile.CPU: "python", Profile.GPU_PLAN: "", Profile.GPU_ORT: "onnxruntime"}[profile],

@@ -6,7 +6,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,12 @@ import torch
 from torch import nn
 
 from choreo.errors import InvalidArtifact
-from choreo.generators.network import GeneratorNetwork, sample_inputs
+from choreo.generators.network import GeneratorNetwork
+from choreo.generators.sample_inputs import sample_inputs
 from choreo.generators.spec import GraphSpec
 from export.fused_attention import fused_copy
 from export.half import half_copy
+from export.precision import Precision
 
 OPSET = 20
 PARITY_BATCHES = (1, 2, 5)
@@ -26,13 +27,6 @@ TOLERANCE = {"float32": 1e-4, "float16": 3e-2}
 """Largest accepted absolute difference from torch in float32, in the network's (unit-variance) units."""
 
 _TRACED_BATCH = 2
-
-
-class Precision(StrEnum):
-    """Arithmetic of an exported graph; its inputs and outputs are float32 either way."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
 
 
 @dataclass(frozen=True)
@@ -85,9 +79,9 @@ def parity(
     worst = {}
     for batch in PARITY_BATCHES:
         inputs = sample_inputs(graph, batch, seed=batch)
-        expected = module(*inputs.values())
+        expected = module(*map(torch.from_numpy, inputs.values()))
         expected = expected if isinstance(expected, tuple) else (expected,)
-        actual = session.run(None, {k: v.numpy() for k, v in inputs.items()})
+        actual = session.run(None, inputs)
         pairs = zip(expected, actual, strict=True)
         worst[batch] = max(float(np.abs(a.numpy() - b).max()) for a, b in pairs)
     if max(worst.values()) > TOLERANCE[precision]:
@@ -101,7 +95,7 @@ def _export(module: nn.Module, graph: GraphSpec, path: Path) -> None:
     with _quiet():
         program = torch.onnx.export(
             module,
-            tuple(inputs.values()),
+            tuple(map(torch.from_numpy, inputs.values())),
             input_names=list(inputs),
             output_names=list(graph.output_shapes),
             dynamic_shapes=tuple({0: batch} for _ in inputs),

@@ -17,7 +17,7 @@ from typing import Final
 
 import onnx
 
-from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency
+from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency, NotSaved
 from choreo.files import atomic_write, file_sha256, swap_folder
 from choreo.generators.spec import GeneratorSpec, GraphSpec, Shapes
 from export.model_config import Profile, RepositorySettings, graph_file, model_config, spec_of
@@ -49,7 +49,6 @@ def write_generator(
     for graph in spec.graphs:
         _check_graph(graphs.get(graph.name), graph, profile)
     root = root.resolve()
-    root.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     with _locked(root):
         for graph in spec.graphs:
@@ -68,24 +67,39 @@ def write_generator(
     return written
 
 
+def check_writable(root: Path) -> None:
+    """Make the repository if it is missing, before any work is done for it.
+
+    Raises:
+        NotSaved: it cannot be made or written to.
+    """
+    with _locked(root):
+        pass
+
+
 def serve_only(root: Path, names: Sequence[str]) -> None:
     """Serve these generators, the first one as default, and no others; what is not served stays on disk.
 
     Raises:
         MissingDependency: one of them is not in the repository.
     """
+    wanted = list(dict.fromkeys(names))
+    if served(root) == wanted:  # also where nothing can be written
+        return
     with _locked(root):
         there = _in_repository(root)
-        for name in names:
+        for name in wanted:
             if name not in there:
                 raise MissingDependency(
                     f"the model repository {root} has no generator {name}; `choreo export` writes it"
                 )
-        _write_index(root, list(dict.fromkeys(names)))
+        _write_index(root, wanted)
 
 
 def serve_first(root: Path, name: str) -> None:
     """Make a generator the default one, and serve the others as before."""
+    if _listed(root)[:1] == [name]:  # also where nothing can be written
+        return
     with _locked(root):
         _write_index(root, [name, *(other for other in _listed(root) if other != name)])
 
@@ -134,7 +148,10 @@ def read_configs(root: Path) -> dict[str, TritonModelConfig]:
     files = sorted(p for p in root.glob(f"*/{CONFIG}") if not p.parent.name.startswith("."))
     if not files:
         raise MissingDependency(f"no model repository at {root}; `choreo export` writes one")
-    configs = {file.parent.name: parse(file.read_text(encoding="utf-8")) for file in files}
+    try:
+        configs = {file.parent.name: parse(file.read_text(encoding="utf-8")) for file in files}
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidArtifact(f"the model repository {root} cannot be read: {error}") from error
     for folder, config in configs.items():
         if config.name != folder:
             raise InvalidArtifact(f"the model in folder {folder!r} calls itself {config.name!r}")
@@ -193,9 +210,26 @@ def _write_index(root: Path, names: Sequence[str]) -> None:
 @contextlib.contextmanager
 def _locked(root: Path) -> Iterator[None]:
     """One writer at a time."""
-    with (root / LOCK).open("w") as file:
+    with writing(root), (root / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+@contextlib.contextmanager
+def writing(root: Path) -> Iterator[None]:
+    """Files are written into a repository here, which is made if it is missing.
+
+    Raises:
+        NotSaved: it cannot be made or written to.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        yield
+    except NotSaved:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise NotSaved(f"the model repository {root} cannot be written ({reason}); set CHOREO_MODEL_REPO") from error
 
 
 def _check_graph(path: Path | None, graph: GraphSpec, profile: Profile) -> None:
@@ -262,9 +296,10 @@ def _fill(
 def _scratch_folder(root: Path, model: str) -> Path:
     """A new name for a model's folder while it is filled; removes what killed writers left under such names."""
     # Next to the repository, because Triton takes every folder inside it, hidden or not, for a model. Only where the
-    # repository is a mount of its own there is no place next to it to rename from.
+    # repository is a mount of its own, or alone may be written to, there is no place next to it to rename from.
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
-    place = root if any(line.split()[4] == str(root) for line in mounts) else root.parent
+    mounted = any(line.split()[4] == str(root) for line in mounts)
+    place = root if mounted or not os.access(root.parent, os.W_OK) else root.parent
     stem = f".{root.name}.{model}"
     for path in place.glob(f"{stem}.*.part"):
         owner = path.name.removeprefix(f"{stem}.").split("-")[0]

@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from choreo.generators.network import sample_inputs
+from choreo.generators.sample_inputs import sample_inputs
 from choreo.generators.spec import GraphSpec
 from export.engine_options import EngineOptions, cores
 from export.native.loader import exists
@@ -195,9 +194,7 @@ class _Case:
     ) -> None:
         self.options = options
         self._session = session or open_session(graph, options)
-        self._inputs: dict[str, NDArray[np.float32]] = {
-            name: values.numpy() for name, values in sample_inputs(spec, rows).items()
-        }
+        self._inputs = sample_inputs(spec, rows)
         self.sample()
 
     def sample(self) -> Sample:

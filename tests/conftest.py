@@ -1,6 +1,7 @@
 """Settings that every test shares: no wall-clock limits on examples, one torch thread, no network look-ups."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch is imported: OpenMP threads that spin at a barrier starve whatever shares the cores.
@@ -9,6 +10,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 from hypothesis import settings
+from logging_as_before import logging_as_before
 
 settings.register_profile("choreo", deadline=None, max_examples=50)
 settings.load_profile("choreo")
@@ -34,13 +36,23 @@ SLOW = (
     "research",
     "retrieval/building",
     "retrieval/search/test_cross_encoder.py",
+    "serving/batch/test_full_disk.py",
+    "serving/batch/test_worker.py",
     "serving/cli",
     "serving/evaluation",
     "serving/ray",
     "serving/sampling/test_transports.py",
+    "serving/stages/test_large_jobs.py",
     "serving/triton",
 )
 """Folders and files whose tests compile, train, measure or start programs; `make fast` leaves them out."""
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """A command that runs in this process sets up its logs, which would hide those of later tests."""
+    with logging_as_before():
+        yield
 
 
 def is_slow(path: Path) -> bool:

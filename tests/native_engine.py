@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from choreo.diffusion.schedule import Prediction
 from choreo.errors import MissingDependency
-from choreo.generators.network import sample_inputs
+from choreo.generators.sample_inputs import sample_inputs
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.config import UNetConfig
 from choreo.generators.unet.denoiser import Denoiser
@@ -71,7 +71,7 @@ def torch_rows(denoiser: torch.nn.Module, inputs: Inputs) -> NDArray[np.float32]
 
 def some_inputs(spec: GeneratorSpec, rows: int, seed: int = 0, **changes: Callable[[NDArray], NDArray]) -> Inputs:
     """Random rows; `changes` makes another tensor of the one of that name."""
-    inputs = {name: values.numpy() for name, values in sample_inputs(spec.graph("denoiser"), rows, seed).items()}
+    inputs = sample_inputs(spec.graph("denoiser"), rows, seed)
     return inputs | {name: change(inputs[name]).astype(np.float32) for name, change in changes.items()}
 
 

@@ -8,7 +8,7 @@ from choreo.generators.checkpoint import save_generator
 from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
 from choreo.generators.unet.graphs import unet_spec
 from choreo.generators.unet.model import UNetModel
-from choreo.models.conditioner import ConditionerConfig
+from choreo.models.conditioner_config import ConditionerConfig
 
 
 def small_network(name: str = "small", seed: int = 0) -> UNetModel:

@@ -7,7 +7,7 @@ import numpy as np
 
 from choreo.data.synthetic.dances import MOVES, synthesize_dance
 from retrieval.building.build import PhraseSource
-from retrieval.library.phrases import KINETIC, STATS, Phrase
+from retrieval.library.phrases import STATS, Phrase
 
 
 class WordEncoder:
@@ -40,5 +40,5 @@ def phrase(tempo: float = 120.0, counts: int = 8, lead: float = 0.0) -> Phrase:
     return Phrase(
         id="0", source="s", start=0.0, licence="", caption="", genre="", style="", words="", tempo=tempo,
         beat_strength=None, energy=1.0, num_frames=frames, first_row=0, beats=tuple(beats.tolist()),
-        stats=(0.0,) * len(STATS), kinetic=(0.0,) * len(KINETIC), music=None,
+        stats=(0.0,) * len(STATS), music=None,
     )  # fmt: skip

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from choreo.client.connection import KEY_VARIABLE, URL_VARIABLE
 from serving.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
-BUILT = frozenset({".git", ".venv", "build", "dist", "node_modules", "out", "runs"})
+BUILT = frozenset({".git", ".venv", ".venv-jukebox", "build", "dist", "node_modules", "out", "runs"})
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"^( *)(```|~~~).*?^\1\2[ ]*$", re.MULTILINE | re.DOTALL)
 MACHINE_PATH = re.compile(r"(?<![\w.:/~-])(/(home|root|Users|work|workspace|mnt|opt|srv)/\w+|~/|[A-Z]:\\)")
@@ -190,7 +191,7 @@ def test_the_glossary_has_ten_terms_and_their_owners() -> None:
 
 
 def test_documented_settings_exist() -> None:
-    known = {f"CHOREO_{name.upper()}" for name in Settings.model_fields} | {"CHOREO_DATA"}
+    known = {f"CHOREO_{name.upper()}" for name in Settings.model_fields} | {"CHOREO_DATA", URL_VARIABLE, KEY_VARIABLE}
     for name in ("docs/stability.md", "docs/known_issues.md", "SECURITY.md"):
         used = set(re.findall(r"CHOREO_[A-Z_]+[A-Z]", (ROOT / name).read_text(encoding="utf-8")))
         assert used

@@ -15,7 +15,7 @@ from choreo.diffusion.presets import Preset
 from choreo.generators.unet.config import UNetConfig
 from choreo.generators.unet.recipe import UNetRecipe
 from choreo.generators.unet.training import generator_config
-from choreo.models.conditioner import ConditionerConfig
+from choreo.models.conditioner_config import ConditionerConfig
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.representation import encode
 from choreo.music.beats import beat_phase_channels

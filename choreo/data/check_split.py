@@ -18,8 +18,10 @@ import typer
 from choreo.data.clip import Clip
 from choreo.data.datasets import open_dataset
 from choreo.data.splits.leaks import LeakReport, find_leaks
+from choreo.data.splits.one_take import piece
 from choreo.data.splits.split import Split, shared_groups
 from choreo.errors import ChoreoError
+from choreo.motion.upright import AUTO, UP_HELP
 
 MAX_LISTED: Final = 20
 """Leaks of each part in a report."""
@@ -32,10 +34,12 @@ class SplitCheck:
     Attributes:
         shared: groups in several parts, with those parts.
         leaks: what each held-out part shares with the training part.
+        clips: of each part, the stretches of it where the split is cut in time.
     """
 
     shared: Mapping[str, tuple[str, ...]]
     leaks: Mapping[str, LeakReport]
+    clips: Mapping[str, Sequence[Clip]]
 
 
 def check_split(split: Split, clips: Sequence[Clip], training: str = "train") -> SplitCheck:
@@ -45,12 +49,18 @@ def check_split(split: Split, clips: Sequence[Clip], training: str = "train") ->
         split: by the keys of the clips; clips in no part are ignored.
         clips: of the data set.
         training: name of the training part.
+
+    Raises:
+        InvalidInput: the data set is one take, and that is too short to be cut.
     """
     by_key = {clip.key: clip for clip in clips}
-    parts = {part: [by_key[key] for key in keys if key in by_key] for part, keys in split.parts.items()}
+    parts = {
+        part: [piece(split, part, by_key[key]) for key in keys if key in by_key] for part, keys in split.parts.items()
+    }
     return SplitCheck(
         shared_groups(split, {clip.key: clip.group for clip in clips}),
         {part: find_leaks(held_out, parts[training]) for part, held_out in parts.items() if part != training},
+        parts,
     )
 
 
@@ -65,13 +75,17 @@ def family_shares(report: LeakReport, clips: Sequence[Clip]) -> dict[str, float]
     return {family: leaked[family] / frames[family] for family in sorted(frames)}
 
 
-def report(folder: Path) -> dict[str, Any]:
+def report(folder: Path, up: str = AUTO) -> dict[str, Any]:
     """Check the split of the data set in a folder, with progress on stderr; a JSON-serialisable document.
 
+    Args:
+        folder: of the data set.
+        up: the axis that points up in its motion, see `choreo.motion.upright.find_up`.
+
     Raises:
-        InvalidInput: not a data set, or a part of its split is empty.
+        InvalidInput: not a data set, no such axis, or nothing in it to train on or to validate on.
     """
-    dataset = open_dataset(folder)
+    dataset = open_dataset(folder, up=up)
     split = dataset.split()
     clips = list(dataset.clips(progress=lambda done, total, key: print(f"{done + 1}/{total} {key}", file=sys.stderr)))
     check = check_split(split, clips)
@@ -80,10 +94,11 @@ def report(folder: Path) -> dict[str, Any]:
         "split": split.origin,
         "shared_groups": dict(check.shared),
         "skipped": [asdict(skipped) for skipped in dataset.skipped],
+        "notes": [asdict(note) for note in dataset.notes],
         "leaks": {
             part: {
                 "total": found.total,
-                "families": family_shares(found, clips),
+                "families": family_shares(found, check.clips[part]),
                 "stretches": len(found.leaks),
                 "longest": [asdict(leak) for leak in found.leaks[:MAX_LISTED]],
             }
@@ -92,10 +107,13 @@ def report(folder: Path) -> dict[str, Any]:
     }
 
 
-def main(folder: Annotated[Path, typer.Argument(help="Data set, in any known layout.")]) -> None:
+def main(
+    folder: Annotated[Path, typer.Argument(help="Data set, in any known layout.")],
+    up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
+) -> None:
     """Check the split of a data set."""
     try:
-        document = report(folder)
+        document = report(folder, up)
     except ChoreoError as error:
         print(error, file=sys.stderr)
         raise typer.Exit(2) from error

@@ -1,9 +1,10 @@
 """Opening any data set: its layout is recognised, clips are read one at a time, bad files are listed."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -14,11 +15,14 @@ from choreo.data.layouts.cmu_bvh import CmuBvh
 from choreo.data.layouts.humanml3d import HumanML3D
 from choreo.data.layouts.packs import DataPack, group_of, is_validation
 from choreo.data.layouts.plain_npz import PlainNpz
-from choreo.data.layouts.recording import Recording, Skipped, Song, to_clip
+from choreo.data.layouts.recording import Recording, Skipped, Song, prepared, to_clip
 from choreo.data.layouts.song_files import SongFiles, no_features
 from choreo.data.splits.split import Split, hashed_split, published_split
 from choreo.errors import InvalidInput
+from choreo.motion.upright import AUTO, check_up
 from choreo.music.encoders import DSP35, MusicEncoder
+
+log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int, str], None]
 """Called before each clip with the number done, the total, and the clip's key."""
@@ -97,11 +101,13 @@ class Dataset:
 
     Attributes:
         skipped: what was not loaded, and why; grows as clips are read.
+        notes: what of the clips was guessed, estimated or changed; grows as they are read.
     """
 
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
+    def __init__(self, layout: Layout, up: str = AUTO) -> None:
+        self._layout, self._up = layout, up
         self.skipped: list[Skipped] = list(layout.skipped)
+        self.notes: list[Skipped] = []
 
     @property
     def name(self) -> str:
@@ -133,20 +139,27 @@ class Dataset:
             if clip is not None:
                 yield clip
 
-    def split(self, seed: int = 0) -> Split:
+    def split(self, seed: int = 0, without: Collection[str] = ()) -> Split:
         """The published split, or one by a hash of the groups where the data set has none.
 
+        Args:
+            seed: another one gives another split by hash.
+            without: keys of recordings that are in no part.
+
         Raises:
-            InvalidInput: a part of it is empty.
+            InvalidInput: there is nothing to train on or to validate on.
         """
-        groups = {key: self.group_of(key) for key in self.keys}
-        if self._layout.published:
-            return published_split(self._layout.published, groups)
-        return hashed_split(groups, seed=seed)
+        groups = {key: self.group_of(key) for key in self.keys if key not in without}
+        if not self._layout.published:
+            return hashed_split(groups, seed=seed)
+        split = published_split(self._layout.published, groups)
+        if split.origin != "published":
+            log.warning("one side of the published split has no recording here; both are divided anew")
+        return split
 
     def _clip(self, key: str) -> Clip | None:
         try:
-            recording = self._layout.recording(key)
+            recording = prepared(self._layout.recording(key), self._up)
             clip = to_clip(recording)
         except InvalidInput as error:
             self._skip(key, str(error).removeprefix(f"{key}: "))
@@ -156,6 +169,7 @@ class Dataset:
             return None
         for remark in recording.remarks:
             self._skip(key, remark)
+        self.notes += [note for text in recording.notes if (note := Skipped(key, text)) not in self.notes]
         return clip
 
     def _skip(self, key: str, reason: str) -> None:
@@ -164,24 +178,27 @@ class Dataset:
             self.skipped.append(skipped)
 
 
-def open_dataset(root: Path, encoder: MusicEncoder = DSP35) -> Dataset:
+def open_dataset(root: Path, encoder: MusicEncoder = DSP35, up: str = AUTO) -> Dataset:
     """Recognise the layout of a folder and list it.
 
     Args:
         root: of the data set.
         encoder: whose features the music of the clips has: those in a file next to it, or computed from it.
+        up: the axis that points up in its motion, see `choreo.motion.upright.find_up`.
 
     Raises:
-        InvalidInput: no such folder, no known layout, or nothing in it can be loaded.
+        InvalidInput: no such folder or axis, no known layout, or nothing in it can be loaded.
     """
+    up = check_up(up)
     if not root.is_dir():
         raise InvalidInput("data", f"{root} is not a folder")
     layout = next((layout for layout in LAYOUTS if layout.recognised(root)), None)
     if layout is None:
         known = ", ".join(layout.name for layout in LAYOUTS)
         raise InvalidInput("data", f"{root} has none of the known layouts ({known})")
-    opened: Layout = layout(root, **({"encoder": encoder} if layout in _WITH_MUSIC else {}))
+    options: dict[str, Any] = {"encoder": encoder} if layout in _WITH_MUSIC else {"up": up} if layout is CmuBvh else {}
+    opened: Layout = layout(root, **options)
     if not opened.keys:
         reasons = "; ".join(f"{s.name} {s.reason}" for s in opened.skipped[:3])
         raise InvalidInput("data", f"{root} is {opened.name}, but nothing in it can be loaded: {reasons}")
-    return Dataset(opened)
+    return Dataset(opened, up)

@@ -74,16 +74,6 @@ class NoiseSchedule:
         with np.errstate(divide="ignore"):
             return np.asarray(0.5 * (np.log(a) - np.log1p(-a)))
 
-    def q_sample(self, x0: Array, t: Rows, eps: Array) -> Array:
-        """x_t = sqrt(abar_t) x0 + sqrt(1 - abar_t) eps; x0 and eps (B, ...), t (B,)."""
-        a = per_row(self.alpha_bar(t), x0)
-        return np.sqrt(a) * x0 + np.sqrt(1 - a) * eps
-
-    def to_eps(self, x_t: Array, t: Rows, x0: Array) -> Array:
-        """eps = (x_t - sqrt(abar) x0) / sqrt(1 - abar)."""
-        a = per_row(self.alpha_bar(t), x_t)
-        return (x_t - np.sqrt(a) * x0) / np.sqrt(1 - a)
-
     def to_x0(self, x_t: Array, t: Rows, eps: Array) -> Array:
         """x0 = (x_t - sqrt(1 - abar) eps) / sqrt(abar)."""
         a = per_row(self.alpha_bar(t), x_t)

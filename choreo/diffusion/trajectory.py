@@ -20,11 +20,14 @@ from choreo.diffusion.schedule import NoiseSchedule, Prediction
 from choreo.diffusion.step import Sampler, Weights
 from choreo.diffusion.windows import shares, timeline_length
 from choreo.generators.spec import GeneratorSpec, GraphSpec, Null
+from choreo.motion.representation import Representation, representation
 
 OVERLAP: Final = 64
 """Frames that neighbouring windows share."""
 CHUNK: Final = 4096
 """Frames of a timeline that a step works on at a time, so that its temporary arrays are small next to an hour."""
+GRID: Final = 2.0**40
+"""Steps of 1 that predictions which are blended are rounded to, some 1e-12 of what they are."""
 EVERYWHERE: Final = (0.0, 1.0)
 
 Array = NDArray[np.float32]
@@ -42,6 +45,9 @@ class Plan:
         seed: of the addressed noise.
         deadline: instant of `time.monotonic` after which the result is of no use.
         weight: share of the step batches, relative to other requests.
+        full_bones_below: noise, t / T, up to which bones in predictions are given their full lengths
+            (`Representation.full_bones`). Between two motions a network predicts their mean, in which bodies shrink;
+            later steps then decide for one of them. At high noise a mean is the right prediction.
     """
 
     sampler: Sampler
@@ -51,6 +57,7 @@ class Plan:
     seed: int = 0
     deadline: float = float("inf")
     weight: float = 1.0
+    full_bones_below: float = 0.0
 
 
 @dataclass(eq=False)
@@ -82,12 +89,14 @@ class ReverseProcess:
     x: Array = field(init=False)
     _evaluated: int = field(init=False, default=0)
     _parameters: DiffusionParameters = field(init=False)
+    _representation: Representation = field(init=False)
     _schedule: NoiseSchedule = field(init=False)
     _pairs: NDArray[np.int64] = field(init=False)
     _weights: Weights = field(init=False)
     """Of every step, in order."""
     _total: NDArray[np.floating] = field(init=False)
-    """Predictions so far, guided and blended. Where more than two rows meet, their order would show in float32."""
+    """Predictions so far, guided and blended. Where more than two rows meet, their order would show in float32; in
+    float64 they are rounded to a grid first (`add`)."""
     _missing: int = field(init=False, default=0)
     _x0: Array = field(init=False)
     """What the step before predicted, for multistep samplers."""
@@ -98,6 +107,7 @@ class ReverseProcess:
         self.x = np.concatenate([self._noise(slice(first, first + CHUNK), INITIAL) for first in chunks])
         self._x0 = np.zeros_like(self.x) if sampler.multistep else self.x[:0]
         self._parameters = DiffusionParameters.of(self.spec)
+        self._representation = representation(self.spec.representation)
         self._schedule, self._pairs, self._weights = _steps(sampler, self._parameters, self.plan.num_steps)
         self._output = next(iter(self.denoiser.output_shapes))
         self._unconditional = {t.name: t.null for t in self.denoiser.inputs if t.name in self.timelines}
@@ -173,8 +183,12 @@ class ReverseProcess:
         window, conditional = row % len(self.starts), row < len(self.starts)
         scale = (self.plan.guidance_scale if conditional else 1 - self.plan.guidance_scale) if self.guided else 1.0
         start = self.starts[window]
-        share = np.asarray(scale * self._shares[window], self._total.dtype)
-        self._total[start : start + self.spec.window] += share * outputs[self._output]
+        part = np.asarray(scale * self._shares[window], self._total.dtype) * outputs[self._output]
+        if len(self.starts) > 1:
+            # Sums of such numbers below 4096 are exact, and so the same in any order.
+            np.rint(np.multiply(part, GRID, out=part), out=part)
+            part /= GRID
+        self._total[start : start + self.spec.window] += part
         self._missing -= 1
         self._evaluated += 1
 
@@ -209,7 +223,14 @@ class ReverseProcess:
         output, prediction = self._total[frames], self._parameters.prediction
         if prediction is not Prediction.X0:
             output = self._schedule.predicted_x0(output, self.x[frames], np.array([self.t]), prediction)
+        if self._wants_full_bones():
+            output = self.spec.normalize(self._representation.full_bones(self.spec.denormalize(output)))
         return np.asarray(output, np.float32)
+
+    def _wants_full_bones(self) -> bool:
+        """Not in the last prediction, whose short bones tell the rigid fit what not to believe."""
+        low = self.t < self.plan.full_bones_below * self._parameters.num_train_timesteps
+        return low and self.index < self.plan.num_steps - 1 and self.spec.channels == self._representation.channels
 
     def _begin(self) -> None:
         low, high = self.plan.guidance_interval

@@ -1,14 +1,11 @@
 """Precision, recall, density, coverage: fidelity and variety measured separately by nearest neighbours."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial.distance import cdist
 
-from choreo.errors import InvalidInput
-from choreo.evaluation.checks import Array, feature_set, same_width
+from choreo.evaluation.checks import Array
 
 NEIGHBOURS: Final = 5
 
@@ -31,29 +28,11 @@ class Prdc:
     coverage: float
 
 
-def prdc(subject: NDArray[Any], reference: NDArray[Any], k: int = NEIGHBOURS) -> Prdc:
+def prdc_of_distances(between: Array, around_reference: Array, within_subject: Array, k: int = NEIGHBOURS) -> Prdc:
     """The metrics of Naeem et al. 2020, as in the `prdc` package; precision and recall are Kynkaanniemi et al. 2019.
 
     A neighbourhood is the open ball around a point whose radius is the distance to its k-th nearest other point of the
-    same set.
-
-    Args:
-        subject: (N, D).
-        reference: (M, D).
-        k: number of neighbours.
-    Raises:
-        InvalidInput: unusable sets, different dimensions, or at most k rows in one of them.
-    """
-    if k < 1:
-        raise InvalidInput("k", f"must be at least 1, got {k}")
-    truth = feature_set(reference, "reference", smallest=k + 1)
-    values = feature_set(subject, "subject", smallest=k + 1)
-    same_width(truth, values, "subject")
-    return prdc_of_distances(cdist(truth, values), radii(cdist(truth, truth), k), cdist(values, values), k)
-
-
-def prdc_of_distances(between: Array, around_reference: Array, within_subject: Array, k: int = NEIGHBOURS) -> Prdc:
-    """`prdc` from precomputed distances.
+    same set, which must have more than k.
 
     Args:
         between: (M, N) distances from each row of the reference to each of the subject.

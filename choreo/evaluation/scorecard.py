@@ -13,6 +13,7 @@ from choreo.evaluation.figures import (
     of_pairs,
 )
 from choreo.evaluation.motions import Motions
+from choreo.evaluation.prdc import NEIGHBOURS
 from choreo.evaluation.retrieval_precision import POOL, TOPS
 
 Need = Literal["positions", "beats", "motion embeddings", "motion and text embeddings"]
@@ -22,6 +23,7 @@ CLIPS: Final = 30
 """Number of clips above which the mean of a metric per clip is treated as normally distributed."""
 SET: Final = 300
 """Number of clips above which metrics of neighbours and ranks are considered stable."""
+NO_INTERVAL: Final = "not enough samples for an interval"
 PER_DIMENSION: Final = 10
 """Clips per feature above which a Frechet distance is considered reliable."""
 
@@ -36,6 +38,7 @@ class Metric:
         better: which direction is better; "closer" means closer to the value of real motion.
         smallest: least number of motions for a reliable value.
         per_dimension: the same per dimension of the feature space.
+        fewest: least number of motions with which it has a value at all.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Metric:
     better: Better
     smallest: int = CLIPS
     per_dimension: int = 0
+    fewest: int = 1
 
 
 METRICS: Final = (
@@ -54,22 +58,22 @@ METRICS: Final = (
     Metric("bone_length_deviation", "positions", "lower"),
     Metric("beat_alignment_score", "beats", "closer"),
     Metric("motion_beat_alignment", "beats", "closer"),
-    Metric("fid_k", "positions", "lower", per_dimension=PER_DIMENSION),
-    Metric("dist_k", "positions", "closer"),
-    Metric("precision_k", "positions", "higher", SET),
-    Metric("recall_k", "positions", "higher", SET),
-    Metric("density_k", "positions", "higher", SET),
-    Metric("coverage_k", "positions", "higher", SET),
-    Metric("fid_g", "positions", "lower", per_dimension=PER_DIMENSION),
-    Metric("dist_g", "positions", "closer"),
-    Metric("fd_embedding", "motion embeddings", "lower", per_dimension=PER_DIMENSION),
-    Metric("diversity", "motion embeddings", "closer", SET),
-    Metric("multimodality", "motion embeddings", "closer"),
-    Metric("precision_embedding", "motion embeddings", "higher", SET),
-    Metric("recall_embedding", "motion embeddings", "higher", SET),
-    Metric("density_embedding", "motion embeddings", "higher", SET),
-    Metric("coverage_embedding", "motion embeddings", "higher", SET),
-    *(Metric(f"r_precision_top{k}", "motion and text embeddings", "higher", 10 * POOL) for k in TOPS),
+    Metric("fid_k", "positions", "lower", per_dimension=PER_DIMENSION, fewest=2),
+    Metric("dist_k", "positions", "closer", fewest=2),
+    Metric("precision_k", "positions", "higher", SET, fewest=NEIGHBOURS + 1),
+    Metric("recall_k", "positions", "higher", SET, fewest=NEIGHBOURS + 1),
+    Metric("density_k", "positions", "higher", SET, fewest=NEIGHBOURS + 1),
+    Metric("coverage_k", "positions", "higher", SET, fewest=NEIGHBOURS + 1),
+    Metric("fid_g", "positions", "lower", per_dimension=PER_DIMENSION, fewest=2),
+    Metric("dist_g", "positions", "closer", fewest=2),
+    Metric("fd_embedding", "motion embeddings", "lower", per_dimension=PER_DIMENSION, fewest=2),
+    Metric("diversity", "motion embeddings", "closer", SET, fewest=2),
+    Metric("multimodality", "motion embeddings", "closer", fewest=2),
+    Metric("precision_embedding", "motion embeddings", "higher", SET, fewest=NEIGHBOURS + 1),
+    Metric("recall_embedding", "motion embeddings", "higher", SET, fewest=NEIGHBOURS + 1),
+    Metric("density_embedding", "motion embeddings", "higher", SET, fewest=NEIGHBOURS + 1),
+    Metric("coverage_embedding", "motion embeddings", "higher", SET, fewest=NEIGHBOURS + 1),
+    *(Metric(f"r_precision_top{k}", "motion and text embeddings", "higher", 10 * POOL, fewest=POOL) for k in TOPS),
     Metric("mm_distance", "motion and text embeddings", "lower"),
     *(Metric(f"recall_at_{k}_text_to_motion", "motion and text embeddings", "higher", SET) for k in RECALLS),
     *(Metric(f"recall_at_{k}_motion_to_text", "motion and text embeddings", "higher", SET) for k in RECALLS),
@@ -125,6 +129,7 @@ def score(subject: Motions, reference: Motions) -> list[Row]:
 def _row(metric: Metric, subject: str, figure: Figure) -> Row:
     smallest = max(metric.smallest, metric.per_dimension * figure.dim)
     notes = [f"needs {smallest} to be sound"] if figure.n < smallest else []
+    notes += [NO_INTERVAL] if figure.half is None else []
     notes += [figure.note] if figure.note else []
     return Row(
         metric=metric.name,

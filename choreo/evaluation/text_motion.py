@@ -12,7 +12,6 @@ from choreo.data.windows.windows import pad
 from choreo.errors import InvalidInput
 from choreo.models.tmr import TextMotionModel, load_text_motion
 from choreo.motion.clip import check_positions
-from choreo.motion.skeleton import WINDOW
 from choreo.text.encoders import TextEncoder, text_encoder
 
 _BATCH = 32
@@ -48,17 +47,18 @@ class TextMotionEncoder:
         return cls(model, text_encoder(model.spec.network.text_encoder))
 
     def motions(self, positions: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
-        """Latent means (N, L) of motions (T, 22, 3) in metres at 30 fps, T from 2 to 196.
+        """Latent means (N, L) of motions (T, 22, 3) in metres at 30 fps, T from 2 to the encoder's window.
 
         They do not depend on where a motion starts and which way it faces then, but on its height above the floor.
 
         Raises:
             InvalidInput: an array is not motion, or is too short or too long.
         """
+        window = self._model.spec.network.window
         for p in positions:
             check_positions(p, "positions")
-            if not 2 <= len(p) <= WINDOW:
-                raise InvalidInput("positions", f"must have 2 to {WINDOW} frames, got {len(p)}: cut it into windows")
+            if not 2 <= len(p) <= window:
+                raise InvalidInput("positions", f"must have 2 to {window} frames, got {len(p)}: cut it into windows")
         return encode_features(self._model, [motion_input(p) for p in positions])
 
     def texts(self, texts: Sequence[str]) -> NDArray[np.float32]:

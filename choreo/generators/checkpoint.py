@@ -2,17 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from choreo.errors import InvalidArtifact
 from choreo.files import atomic_write
 from choreo.generators.config import GeneratorConfig
-from choreo.generators.network import GeneratorNetwork
 from choreo.generators.registry import GeneratorUnavailable, generator, generator_class
+
+if TYPE_CHECKING:  # a server reads configurations and needs no torch for them
+    from torch import Tensor
+
+    from choreo.generators.network import GeneratorNetwork
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
@@ -20,12 +20,14 @@ _UNUSABLE = (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError)
 """What validation and networks raise, of this program or of an installed family, at sizes that make no sense."""
 
 
-def save_generator(folder: Path, config: GeneratorConfig, state: dict[str, Tensor]) -> None:
+def save_generator(folder: Path, config: GeneratorConfig, state: "dict[str, Tensor]") -> None:
     """Write a checkpoint folder; each file appears whole or not at all.
 
     Raises:
         OSError: the disk is full, or the folder may not be written; the files in it are as they were.
     """
+    from safetensors.torch import save
+
     folder.mkdir(parents=True, exist_ok=True)
     # Not safetensors' save_file, whose own error would hide that the disk is full.
     atomic_write(folder / WEIGHTS, save({k: v.detach().contiguous().cpu() for k, v in state.items()}))
@@ -58,13 +60,16 @@ def read_config(folder: Path) -> GeneratorConfig:
     return config
 
 
-def load_generator(folder: Path) -> GeneratorNetwork:
+def load_generator(folder: Path) -> "GeneratorNetwork":
     """Read a checkpoint folder into a network in evaluation mode, float32.
 
     Raises:
         InvalidArtifact: a file is missing or broken, or the weights do not fit the configuration.
         GeneratorUnavailable: its family is not installed.
     """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
     config = read_config(folder)
     name = config.spec.name
     try:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from choreo.generators.base import Tensors
 from choreo.generators.config import GeneratorConfig
-from choreo.generators.spec import GeneratorSpec, GraphSpec, Role
+from choreo.generators.spec import GeneratorSpec
 
 
 class GeneratorNetwork(nn.Module):
@@ -48,22 +48,3 @@ class GeneratorNetwork(nn.Module):
         values = out if isinstance(out, tuple) else (out,)
         arrays = (value.float().cpu().numpy() for value in values)
         return dict(zip(self.spec.graph(graph).output_shapes, arrays, strict=True))
-
-
-def sample_inputs(graph: GraphSpec, rows: int, seed: int = 0) -> dict[str, Tensor]:
-    """Random but valid inputs of a graph, by the roles of its tensors."""
-    rng = np.random.default_rng(seed)
-    out = {}
-    for tensor in graph.inputs:
-        shape = (rows, *tensor.shape)
-        match tensor.role:
-            case Role.MASK:
-                values = (rng.random(shape) < 0.8).astype(np.float64)
-            case Role.INDEX:
-                values = rng.integers(0, tensor.limit, shape).astype(np.float64)
-            case _:
-                values = rng.normal(size=shape)
-        if tensor.role is Role.MASKED:
-            values[..., -1] = rng.random(shape[:-1]) < 0.5
-        out[tensor.name] = torch.from_numpy(values.astype(np.float32))
-    return out

@@ -36,6 +36,8 @@ from choreo.motion.retarget import refit
 from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
 from choreo.postprocess.inertialization import carried_over
 
+FULL_BONES_BELOW: Final = 0.3
+"""Noise up to which predictions have bones of full length (`Plan.full_bones_below`)."""
 CONDITIONER: Final = "conditioner"
 DENOISER: Final = "denoiser"
 _CONDITIONER_INPUTS: Final = frozenset({"music", "music_mask", "text", "has_music", "has_text"})
@@ -85,6 +87,7 @@ class WindowedDiffusion(Generator):
             seed=request.seed,
             deadline=request.deadline,
             weight=request.weight,
+            full_bones_below=FULL_BONES_BELOW,
         )
 
     def conditioner_inputs(self, conditioning: Conditioning, starts: Sequence[int]) -> Tensors:

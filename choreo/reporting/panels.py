@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 COLOURS: Final = ("#2f6f9f", "#d1603d", "#4f9d69", "#c9a227", "#7b5ea7", "#9aa0a6")
 """Of the series of a plot, in order; the last is grey."""
 FAILURE: Final = "#b42318"
+NOT_ENOUGH: Final = "not enough samples"
+"""What stands in a report for a figure that needs more of them."""
 
 
 def panels(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.6)) -> "tuple[Figure, list[Axes]]":
@@ -28,6 +30,15 @@ def panels(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 3.
         axis.tick_params(labelsize=8)
     figure.set_layout_engine("tight")
     return figure, axes
+
+
+def without_figures(figure: "Figure") -> "Figure":
+    """The figure with axes that say why nothing is drawn in them."""
+    for axis in figure.axes:
+        axis.set_visible(True)
+        axis.set(xticks=(), yticks=())
+        axis.text(0.5, 0.5, NOT_ENOUGH, transform=axis.transAxes, ha="center", va="center", fontsize=9)
+    return figure
 
 
 def svg(figure: "Figure") -> str:

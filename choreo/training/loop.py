@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from accelerate import Accelerator
-from accelerate.utils import DataLoaderConfiguration
+from accelerate import Accelerator, PartialState
+from accelerate.utils import DataLoaderConfiguration, parse_flag_from_env
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
@@ -266,9 +266,11 @@ def warmup_cosine(options: TrainConfig) -> Callable[[int], float]:
     return factor
 
 
-def num_windows(options: TrainConfig, num_processes: int = 1) -> int:
-    """Windows that a whole run looks at."""
-    return options.max_steps * options.gradient_accumulation * options.batch_size * num_processes
+def num_windows(options: TrainConfig) -> int:
+    """Windows that all processes of a whole run look at together."""
+    # As the accelerator will do it: whoever comes first decides how the processes find one another.
+    processes = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU")).num_processes
+    return options.max_steps * options.gradient_accumulation * options.batch_size * processes
 
 
 def _accelerator(options: TrainConfig, folder: Path) -> Accelerator:

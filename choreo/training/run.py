@@ -18,6 +18,7 @@ from choreo.data.windows.windows import caption_table
 from choreo.errors import InvalidInput
 from choreo.files import atomic_write
 from choreo.generators.registry import generator_class
+from choreo.motion.upright import AUTO
 from choreo.music.encoders import DSP35, MusicEncoder
 from choreo.music.feature_cache import training_encoder
 from choreo.text.encoders import TextEncoder, text_encoder
@@ -35,6 +36,7 @@ def train(
     folder: Path,
     until: int | None = None,
     with_priors: Callable[[Sequence[Clip]], list[Clip]] = list,
+    up: str = AUTO,
 ) -> Path:
     """Run or resume `recipe`; returns the folder of the averaged model.
 
@@ -45,6 +47,7 @@ def train(
         folder: of the run.
         until: step to stop after.
         with_priors: adds retrieved priors to the clips that the generator learns from.
+        up: the axis that points up in the data, see `choreo.motion.upright.find_up`.
     Raises:
         InvalidInput: no data set there, nothing usable on one of its splits, or clips or encoders whose vectors the
             model cannot take.
@@ -55,15 +58,15 @@ def train(
     check_widths(recipe)
     sentences = text_encoder(recipe.text_encoder)
     if isinstance(recipe, TextMotionRecipe):
-        splits = Splits([], []) if data is None else read_splits(data)
+        splits = Splits([], []) if data is None else read_splits(data, up=up)
         if recipe.purge:
-            splits = replace(splits, training=without_leaks(splits.training, splits.held_out))
+            splits = replace(splits, training=_purged(splits.training, splits.held_out, "purge"))
         check_clips(splits.training)
         check_clips(splits.held_out)
         _write_summary(folder, splits)
         return train_text_motion(recipe, splits.training, splits.held_out, sentences, folder, until)
     songs = training_encoder(recipe.music_encoder)
-    splits = Splits([], []) if data is None else read_splits(data, recipe.data.most_recordings, songs)
+    splits = Splits([], []) if data is None else read_splits(data, recipe.data.most_recordings, songs, up)
     splits = _prepared(splits, recipe, data, songs, with_priors)
     texts = _embeddings([*splits.training, *splits.held_out], sentences)
     task = generator_class(recipe.architecture).task(recipe, TrainingData(splits.training, splits.held_out, texts))
@@ -82,7 +85,7 @@ def _prepared(
     """Both splits as the recipe wants them: purged, augmented, with priors, and checked."""
     seed, training, held_out = recipe.train.seed, splits.training, splits.held_out
     if recipe.data.purge:
-        training = without_leaks(training, held_out)
+        training = _purged(training, held_out, "data.purge")
     loops_of = partial(_loops, data, encoder)
     training = with_priors(augmented(training, recipe.data, loops_of(False), seed, encoder))
     held_out = with_priors(augmented(held_out, recipe.data, loops_of(True), seed + HELD_OUT_SEED, encoder))
@@ -91,6 +94,15 @@ def _prepared(
     check_clips(training, recipe.music_dim)
     check_clips(held_out, recipe.music_dim)
     return replace(splits, training=training, held_out=held_out)
+
+
+def _purged(training: Sequence[Clip], held_out: Sequence[Clip], field: str) -> list[Clip]:
+    kept = without_leaks(training, held_out)
+    if training and not kept:
+        raise InvalidInput(
+            field, "leaves nothing to train on: held-out recordings repeat all of it; turn it off, or add recordings"
+        )
+    return kept
 
 
 def _embeddings(clips: Sequence[Clip], encoder: TextEncoder) -> dict[str, NDArray[np.float32]]:
@@ -140,6 +152,7 @@ def _write_summary(folder: Path, splits: Splits) -> None:
         "training": of(splits.training),
         "validation": of(splits.held_out),
         "skipped": [asdict(skipped) for skipped in splits.skipped],
+        "notes": [asdict(note) for note in splits.notes],
     }
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "data.json", (json.dumps(document, indent=1) + "\n").encode())

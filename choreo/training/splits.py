@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -13,15 +14,21 @@ from rich.progress import Progress
 from choreo.data.clip import Clip
 from choreo.data.datasets import Dataset, open_dataset
 from choreo.data.layouts.recording import Skipped
+from choreo.data.splits.one_take import piece
+from choreo.data.splits.split import HELD_OUT, TRAINING, Split
 from choreo.data.windows.windows import WindowOptions
 from choreo.errors import InvalidInput
+from choreo.motion.skeleton import FPS
+from choreo.motion.upright import AUTO
 from choreo.music.beats import RHYTHM_CHANNELS
 from choreo.music.encoders import DSP35, MusicEncoder
 
 log = logging.getLogger(__name__)
 
-TRAINING, HELD_OUT = "train", "val"
-"""Parts of a data set's split that are read; a part for tests is left alone."""
+ORIGINS: Final = MappingProxyType(
+    {"published": "published split", "hash": "hash split", "cut": "one song or take, cut in time"}
+)
+"""How a run's `data.json` names where a split comes from."""
 MAX_REASONS: Final = 3
 """Reasons in a message about what was skipped; a run's `data.json` has all."""
 
@@ -34,44 +41,113 @@ class Splits:
         training: in the data set's order.
         held_out: in the data set's order.
         skipped: what was not loaded, and why.
+        notes: what of the clips was guessed, estimated or changed.
         origin: name of the data set, and where its split comes from.
     """
 
     training: list[Clip]
     held_out: list[Clip]
     skipped: tuple[Skipped, ...] = ()
+    notes: tuple[Skipped, ...] = ()
     origin: str = "none"
 
 
-def read_splits(root: Path, max_recordings: int | None = None, encoder: MusicEncoder = DSP35) -> Splits:
-    """The training and held-out clips of the data set in a folder; progress and what is skipped go to stderr.
+def read_splits(root: Path, max_recordings: int | None = None, encoder: MusicEncoder = DSP35, up: str = AUTO) -> Splits:
+    """The training and held-out clips of the data set in a folder; progress, notes and what is skipped go to stderr.
+
+    Where a data set publishes no split and nothing of one side can be used, what can be used is divided again.
 
     Args:
         root: of the data set.
         max_recordings: recordings to read of each, spread evenly; None: all.
         encoder: of the music.
+        up: the axis that points up in its motion, see `choreo.motion.upright.find_up`.
 
     Raises:
-        InvalidInput: not a data set, or nothing usable in one of the two.
+        InvalidInput: not a data set, no such axis, or nothing usable in one of the two.
     """
-    dataset = open_dataset(root, encoder)
-    split = dataset.split()
+    dataset = open_dataset(root, encoder, up)
     with Progress(console=Console(stderr=True), transient=True) as progress:
-        training, held_out = (
-            _clips(dataset, _spread(split.parts.get(part, ()), max_recordings), part, progress)
-            for part in (TRAINING, HELD_OUT)
-        )
-    skipped = tuple(dataset.skipped)
-    shown = [f"{s.name} {s.reason}" for s in skipped[:MAX_REASONS]]
-    reasons = "; ".join(shown + ["..."] * (len(skipped) > MAX_REASONS))
+        reader = _Reader(dataset, max_recordings, progress)
+        split = dataset.split()
+        sides = reader.sides(split)
+        while not all(sides.values()) and split.origin != "published" and len(reader.unusable) < len(dataset):
+            split = dataset.split(without=reader.unusable)
+            sides = reader.sides(split)
+    skipped, notes = reader.skipped, tuple(dataset.notes)
+    reasons = _shown(skipped)
     if skipped:
         log.warning("%d parts of %s were skipped: %s", len(skipped), root, reasons)
-    for part, clips in ((TRAINING, training), (HELD_OUT, held_out)):
+    if notes:
+        log.warning("%d notes on %s: %s", len(notes), root, _shown(notes))
+    for part, clips in sides.items():
         if not clips:
+            seconds = WindowOptions().min_frames / FPS
             raise InvalidInput(
-                "data", f"nothing in the split {part!r} of {root} can be used: {reasons or 'it is empty'}"
+                "data",
+                f"nothing in the split {part!r} of {root} can be used: {reasons or 'it is empty'}; add recordings of "
+                f"another song or take, of {seconds:g} s or more",
             )
-    return Splits(training, held_out, skipped, f"{dataset.name}, {split.origin} split")
+    if split.cut:
+        log.warning("%s holds one song or take; its end is held out, so scores say little about other dances", root)
+    return Splits(sides[TRAINING], sides[HELD_OUT], skipped, notes, f"{dataset.name}, {ORIGINS[split.origin]}")
+
+
+def _shown(remarks: Sequence[Skipped]) -> str:
+    """The first of some remarks, for a message."""
+    shown = [f"{s.name} {s.reason}" for s in remarks[:MAX_REASONS]]
+    return "; ".join(shown + ["..."] * (len(remarks) > MAX_REASONS))
+
+
+class _Reader:
+    """Reads the sides of one split after another, and each recording once.
+
+    Attributes:
+        unusable: keys of recordings without a window's length of motion.
+    """
+
+    def __init__(self, dataset: Dataset, max_recordings: int | None, progress: Progress) -> None:
+        self._dataset, self._max, self._progress = dataset, max_recordings, progress
+        self._read: dict[str, Clip | None] = {}
+        self._short: dict[str, Skipped] = {}
+        self.unusable: set[str] = set()
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was not loaded or is too short, and why."""
+        return (*self._dataset.skipped, *self._short.values())
+
+    def sides(self, split: Split) -> dict[str, list[Clip]]:
+        """Clips by part; none of a part whose clips are all too short for a window."""
+        return {part: self._side(split, part) for part in (TRAINING, HELD_OUT)}
+
+    def _side(self, split: Split, part: str) -> list[Clip]:
+        keys = _spread(split.parts.get(part, ()), self._max)
+        task = self._progress.add_task(f"reading {part}", total=len(keys))
+        found = []
+        for done, key in enumerate(keys):
+            self._progress.update(task, completed=done)
+            clip = self._clip(split, part, key)
+            found += [] if clip is None else [clip]
+        self._progress.update(task, completed=len(keys))
+        shortest = WindowOptions().min_frames
+        if any(clip.num_frames >= shortest for clip in found):
+            return found
+        for clip in found:
+            reason = f"has {clip.num_frames} frames, and the shortest window {shortest}"
+            self._short[clip.key] = Skipped(clip.key, reason)
+        self.unusable.update(keys)
+        return []
+
+    def _clip(self, split: Split, part: str, key: str) -> Clip | None:
+        if key not in self._read:
+            self._read[key] = next(self._dataset.clips((key,)), None)
+        clip = self._read[key]
+        try:
+            return None if clip is None else piece(split, part, clip)
+        except InvalidInput as error:
+            self._short[key] = Skipped(key, str(error).removeprefix(f"{key}: "))
+            return None
 
 
 def check_clips(clips: Sequence[Clip], music_dim: int | None = None) -> None:
@@ -104,9 +180,13 @@ def check_clips(clips: Sequence[Clip], music_dim: int | None = None) -> None:
                 raise InvalidInput(clip.key, f"has {name} of shape {values.shape}, not {expected}")
             if not np.isfinite(values).all():
                 raise InvalidInput(clip.key, f"has NaN or infinite {name}")
-    shortest = WindowOptions().min_frames
-    if clips and max(clip.num_frames for clip in clips) < shortest:
-        raise InvalidInput("data", f"has a split without any clip of {shortest} frames, the shortest window")
+    shortest, longest = WindowOptions().min_frames, max((clip.num_frames for clip in clips), default=0)
+    if clips and longest < shortest:
+        raise InvalidInput(
+            "data",
+            f"has a side of the split whose longest clip has {longest} frames at {FPS} fps, and the shortest window "
+            f"{shortest}: add longer recordings, or turn purge off if the recipe has it on",
+        )
 
 
 def _spread(keys: tuple[str, ...], count: int | None) -> tuple[str, ...]:
@@ -114,10 +194,3 @@ def _spread(keys: tuple[str, ...], count: int | None) -> tuple[str, ...]:
     if count is None or len(keys) <= count:
         return keys
     return tuple(keys[i] for i in np.linspace(0, len(keys) - 1, count).astype(int))
-
-
-def _clips(dataset: Dataset, keys: tuple[str, ...], part: str, progress: Progress) -> list[Clip]:
-    task = progress.add_task(f"reading {part}", total=len(keys))
-    found = list(dataset.clips(keys, lambda done, total, key: progress.update(task, completed=done)))
-    progress.update(task, completed=len(keys))
-    return found

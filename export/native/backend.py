@@ -27,13 +27,29 @@ def link_model(root: Path, config: TritonModelConfig, folder: Path) -> None:
     """Put a model of the repository `root` into `folder`, which a server on this machine is given.
 
     It is a link, or where a compiled engine fits this machine, a model of this backend with links to the engine's
-    files. `folder` has to stay as long as the server.
+    files. Otherwise it has as many instances as suit this machine, if its configuration leaves that open. `folder` has
+    to stay as long as the server.
     """
     manifest = _manifest(root / config.name / "1", config)
-    if manifest is None:
-        (folder / config.name).symlink_to(root / config.name, target_is_directory=True)
-    else:
+    if manifest is not None:
         _link(root / config.name / "1", folder / config.name, config, manifest)
+        return
+    here = _for_this_machine(config)
+    if here == config:
+        (folder / config.name).symlink_to(root / config.name, target_is_directory=True)
+        return
+    (folder / config.name).mkdir()
+    (folder / config.name / "1").symlink_to(root / config.name / "1", target_is_directory=True)
+    (folder / config.name / "config.pbtxt").write_text(render(here), encoding="utf-8")
+
+
+def _for_this_machine(config: TritonModelConfig) -> TritonModelConfig:
+    """The configuration with the number of instances that its engine's options mean here."""
+    if config.backend != "python":
+        return config
+    count = EngineOptions.from_parameters(config.parameters).instance_count()
+    groups = tuple(group.model_copy(update={"count": count}) for group in config.instance_groups)
+    return config.model_copy(update={"instance_groups": groups})
 
 
 def _manifest(version: Path, config: TritonModelConfig) -> dict[str, Any] | None:

@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
 from choreo.errors import InvalidArtifact
 from choreo.files import atomic_write
@@ -27,7 +28,7 @@ PROGRAM: Final = "native.bin"
 LOADER: Final = "native_loader.py"
 """The copy of `loader` that Triton's stub process imports."""
 
-Samples = Callable[[int, int], dict[str, Tensor]]
+Samples = Callable[[int, int], dict[str, NDArray[np.float32]]]
 """(rows, seed) -> random valid inputs (rows, *shape) by name."""
 
 
@@ -95,12 +96,6 @@ def write_native(library: Library, program: Program, folder: Path) -> tuple[Path
     return files
 
 
-def sources() -> list[Path]:
-    """All files that a compiled engine depends on: a change in one of them makes existing engines obsolete."""
-    here = Path(__file__).parent
-    return sorted(file for kind in ("*.py", "*.cpp", "*.h") for file in here.rglob(kind))
-
-
 @functools.cache
 def lanes_of(library: Library) -> int:
     """Floats per vector of a library for this machine."""
@@ -121,8 +116,8 @@ def _parity(module: nn.Module, names: list[str], samples: Samples, folder: Path)
         for batch in PARITY_BATCHES:
             drawn = samples(batch, batch)
             inputs = {name: drawn[name] for name in names}
-            (actual,) = session.run(None, {name: values.numpy() for name, values in inputs.items()})
-            worst[batch] = float(np.abs(module(*inputs.values()).numpy() - actual).max())
+            (actual,) = session.run(None, inputs)
+            worst[batch] = float(np.abs(module(*map(torch.from_numpy, inputs.values())).numpy() - actual).max())
     finally:
         session.close()
     if not max(worst.values()) <= TOLERANCE["float32"]:

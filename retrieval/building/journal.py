@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from choreo.files import atomic_write
 from choreo.motion.skeleton import NUM_JOINTS
 from retrieval.building.extraction import Extracted, Remark
-from retrieval.library.phrases import KINETIC, STATS, Phrase
+from retrieval.library.phrases import STATS, Phrase
 from retrieval.library.song_summary import SUMMARY
 
 VERSION: Final = 1
@@ -30,7 +30,7 @@ class Journal:
 
     def __init__(self, folder: Path, options: dict[str, Any]) -> None:
         self._folder = folder
-        formulas = [VERSION, STATS, KINETIC, SUMMARY]
+        formulas = [VERSION, STATS, SUMMARY]
         self._options = json.dumps([formulas, options], sort_keys=True)
 
     def get(self, identity: str) -> tuple[Extracted, NDArray[np.float32]] | None:

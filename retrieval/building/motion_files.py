@@ -13,19 +13,16 @@ import numpy as np
 
 from choreo.data.clip import Caption
 from choreo.errors import InvalidInput
-from choreo.motion.clip import Motion
-from choreo.motion.formats.bvh import read_bvh
-from choreo.motion.formats.json_format import read_json
-from choreo.motion.formats.npz import read_npz
+from choreo.motion.formats.motion_file import SUFFIXES, read_motion
 from choreo.motion.skeleton import FPS
+from choreo.motion.upright import AUTO
+from choreo.music.song_names import NO_SONGS, SongsOfStem, songs_in
 from retrieval.building.extraction import PhraseSource, Recording, Remark
-from retrieval.building.sidecars import AUDIO, META, Tags, read_captions, read_meta, read_song
+from retrieval.building.sidecars import META, Tags, read_captions, read_meta, read_song
 
-READERS: Final = {".npz": read_npz, ".json": read_json, ".bvh": read_bvh}
-"""By suffix; of several files with the same name, the first suffix is read."""
 MAX_FILES: Final = 1_000_000
 MAX_DEPTH: Final = 64
-_SIDECARS: Final = (META, ".txt", *AUDIO)
+_SIDECARS: Final = (META, ".txt")
 
 
 def find_motion(root: Path) -> tuple[list[str], list[Remark]]:
@@ -45,9 +42,8 @@ def find_motion(root: Path) -> tuple[list[str], list[Remark]]:
             names.append(name)
         if len(names) + len(skipped) > MAX_FILES:
             raise InvalidInput("source", f"holds more than {MAX_FILES} files")
-    order = list(READERS)
     first: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: (order.index(_suffix(name)), name)):
+    for name in sorted(names, key=lambda name: (SUFFIXES.index(_suffix(name)), name)):
         stem = name[: -len(_suffix(name))]
         if stem in first:
             skipped.append(Remark(printable(name), f"{printable(first[stem])} is read instead"))
@@ -75,7 +71,7 @@ def _entries(folder: Path, prefix: str, depth: int) -> Iterator[tuple[str, str]]
                 yield from _entries(folder / entry.name, f"{name}/", depth + 1)
         elif entry.is_symlink() and entry.is_dir():
             yield name, "is a link to a folder"
-        elif _suffix(name) in READERS and not name.lower().endswith(META):
+        elif _suffix(name) in SUFFIXES and not name.lower().endswith(META):
             yield name, "is hidden" if entry.name.startswith(".") else _unreadable(entry)
 
 
@@ -88,45 +84,48 @@ def _unreadable(entry: os.DirEntry[str]) -> str:
         return f"cannot be read: {error.strerror}"
 
 
-def motion_file(root: Path, name: str, tags: Tags) -> Recording:
-    """The recording in a motion file `name` below `root`; `tags` complete its own metadata."""
-    path = root / name
-    base = path.parent / path.name[: -len(_suffix(name)) or None]
-    files = [path, *(base.parent / (base.name + suffix) for suffix in _SIDECARS)]
-    identity = json.dumps([name, [_identity(file) for file in files], asdict(tags)])
-    return Recording(printable(name), identity, partial(_load, path, base, printable(name), tags))
+class MotionFiles:
+    """Recordings of the motion files below a folder; each folder is searched for songs once."""
+
+    def __init__(self, root: Path, up: str = AUTO) -> None:
+        """Args are the folder, and the axis that points up, see `choreo.motion.upright.find_up`."""
+        self._root, self._up = root, up
+        self._songs: dict[Path, dict[str, SongsOfStem]] = {}
+
+    def recording(self, name: str, tags: Tags) -> Recording:
+        """The recording in a motion file `name` below the folder; `tags` complete its own metadata."""
+        path = self._root / name
+        base = path.parent / path.name[: -len(_suffix(name)) or None]
+        if path.parent not in self._songs:
+            self._songs[path.parent] = songs_in(path.parent)
+        songs = self._songs[path.parent].get(base.name, NO_SONGS)
+        files = [path, *(base.parent / (base.name + suffix) for suffix in _SIDECARS)]
+        files += [] if songs.song is None else [songs.song]
+        identity = json.dumps([name, [_identity(file) for file in files], songs.notes, asdict(tags), self._up])
+        return Recording(printable(name), identity, partial(_load, path, base, printable(name), tags, songs, self._up))
 
 
-def _load(path: Path, base: Path, name: str, tags: Tags) -> PhraseSource:
-    motion = _motion(path)
-    notes: list[str] = []
-    meta = read_meta(base.parent / (base.name + META), motion.seconds, notes)
+def _load(path: Path, base: Path, name: str, tags: Tags, songs: SongsOfStem, up: str) -> PhraseSource:
+    read = read_motion(path, "motion", up)
+    motion, dropped, notes = read.motion, read.dropped, list(read.notes)
+    meta = read_meta(base.parent / (base.name + META), motion.seconds + dropped, notes)
     sentences = read_captions(base.parent / (base.name + ".txt"), notes)
     tags = meta.tags.over(tags)
     if meta.tags.caption or not sentences:
         sentences = [tags.caption] if tags.caption else []
-    song = read_song(base, meta.audio_offset, notes)
+    song = read_song(songs, meta.audio_offset + dropped, notes)
     frames = int(np.ceil(motion.seconds * FPS)) + 1
     return PhraseSource(
         motion,
         genre=tags.genre,
         style=tags.style,
         licence=tags.licence,
-        beats=song.beats if meta.beats is None else meta.beats,
+        beats=song.beats if meta.beats is None else meta.beats[meta.beats >= dropped] - dropped,
         source=name,
         music=song.features,
         captions=[Caption(sentence, 0, frames) for sentence in sentences],
-        notes=notes,
+        notes=[printable(note) for note in notes],
     )
-
-
-def _motion(path: Path) -> Motion:
-    reader = READERS.get(_suffix(path.name))
-    if reader is None:
-        raise InvalidInput("motion", f"must be one of {', '.join(READERS)}")
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise InvalidInput("motion", "is not a regular file")
-    return reader(path)
 
 
 def _identity(path: Path) -> list[int] | None:

@@ -1,9 +1,9 @@
 """Sidecar files of motion files: a song, captions, metadata, and one table for a whole folder.
 
-`dance.npz` may come with `dance.ogg` (or wav, mp3, flac), `dance.txt` (a caption; further lines are alternatives) and
-`dance.meta.json` (`caption`, `genre`, `style`, `licence`, `beats`, `audio_offset`). `phrases.csv` in the folder that is
-read has the columns file, caption, genre, style, licence. A file's own metadata override the table, and the table
-overrides the options of the build.
+`dance.npz` may come with `dance.ogg` (or another song, `choreo.music.song_names`), `dance.txt` (a caption; further
+lines are alternatives) and `dance.meta.json` (`caption`, `genre`, `style`, `licence`, `beats`, `audio_offset`).
+`phrases.csv` in the folder that is read has the columns file, caption, genre, style, licence. A file's own metadata
+override the table, and the table overrides the options of the build.
 
 A caption, beat or song that cannot be used is left out with a note. If the metadata cannot be read the recording is
 skipped, because they may hold its licence.
@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
 from choreo.motion.skeleton import FPS
-from choreo.music.audio import MAX_SECONDS
 from choreo.music.encoders import Dsp35Encoder
 from choreo.music.isolated import decode_audio_isolated
+from choreo.music.limits import MAX_SECONDS
+from choreo.music.song_names import SongsOfStem
 from choreo.text.prompts import check_text
 
-AUDIO: Final = (".wav", ".flac", ".ogg", ".mp3")
 META: Final = ".meta.json"
 TABLE: Final = "phrases.csv"
 MAX_TAG_CHARS: Final = 64
@@ -142,20 +142,26 @@ def read_table(root: Path) -> dict[str, Tags]:
     return out
 
 
-def read_song(base: Path, offset: float, notes: list[str]) -> Song:
+def read_song(songs: SongsOfStem, offset: float, notes: list[str]) -> Song:
     """The song of a motion that starts `offset` seconds into it; empty, with a note, if it cannot be used.
 
     Args:
-        base: path of the motion file without its suffix.
+        songs: the audio files of the motion's name.
+        offset: seconds.
+        notes: what is said of files that are not used, and of the song, is added here.
     """
-    path = next((p for suffix in AUDIO if (p := base.parent / (base.name + suffix)).is_file()), None)
-    if path is None:
+    notes += songs.notes
+    if songs.song is None:
         return Song()
     try:
-        song = Dsp35Encoder().encode(decode_audio_isolated(path, field=path.suffix))
+        audio = decode_audio_isolated(songs.song, field=songs.song.suffix)
+        song = Dsp35Encoder().encode(audio)
     except (InvalidInput, OSError) as error:
         notes.append(f"built without its music: {error}")
         return Song()
+    if songs.song.suffix != songs.song.suffix.lower():  # other programs tell suffixes apart by case
+        notes.append(f"{songs.song.name} is its song")
+    notes += [f"{songs.song.name}: {note}" for note in audio.notes]
     first = round(offset * FPS)
     if first >= song.num_frames:
         notes.append(f"built without its music, which is over after {song.num_frames / FPS:.1f} s")

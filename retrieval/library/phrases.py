@@ -23,13 +23,6 @@ STATS: Final = (
     "arm_spread", "stance", "crouch", "vertical_range", "bounce",
 )  # fmt: skip
 """Names of the motion statistics, in order; all are invariant to the dancer's position and heading."""
-_PARTS: Final = {
-    "trunk": (0, 3, 6, 9, 12, 13, 14, 15),
-    "arms": (16, 17, 18, 19, 20, 21),
-    "legs": (1, 2, 4, 5, 7, 8, 10, 11),
-}
-KINETIC: Final = tuple(f"{part}_{kind}" for part in _PARTS for kind in ("horizontal", "vertical", "expenditure"))
-"""Names of the kinetic features of each part of the body, in order."""
 MILLIMETRES: Final = 1000
 MAX_COORDINATE: Final = np.iinfo(np.int16).max / MILLIMETRES
 """Farthest coordinate from the phrase's start that int16 millimetres can hold, metres."""
@@ -58,7 +51,6 @@ class Phrase:
         first_row: its first frame in the library's motion array.
         beats: seconds within the phrase, including its closing beat at T / 30.
         stats: motion statistics in the order of `STATS`.
-        kinetic: kinetic features in the order of `KINETIC`.
         music: summary of the recording's music in the order of `SUMMARY`; None without music.
     """
 
@@ -77,7 +69,6 @@ class Phrase:
     first_row: int
     beats: tuple[float, ...]
     stats: tuple[float, ...]
-    kinetic: tuple[float, ...]
     music: tuple[float, ...] | None
 
     @property
@@ -128,7 +119,6 @@ def describe(
         first_row=0,
         beats=tuple(round(float(b), 4) for b in grid),
         stats=stats,
-        kinetic=kinetic_features(positions),
         music=None if music is None else tuple(round(float(value), 6) for value in music),
     )
     return phrase, rows
@@ -196,21 +186,6 @@ def motion_stats(positions: NDArray[np.floating]) -> tuple[float, ...]:
         np.abs(np.diff(root[:, 1])).mean() * FPS,
     )
     return tuple(round(float(value), 6) for value in values)
-
-
-def kinetic_features(positions: NDArray[np.floating]) -> tuple[float, ...]:
-    """The numbers named in `KINETIC` of positions (T >= 2, 22, 3) at 30 fps, means over frames and the part's joints.
-
-    Horizontal and vertical kinetic energy (v^2, m^2/s^2) and energy expenditure (|a|, m/s^2) as in the kinetic motion
-    features of Onuma et al. 2008, which FID_k is computed on; per part instead of per joint to keep the table small.
-    """
-    p = np.asarray(positions, np.float64)
-    velocity = np.diff(p, axis=0) * FPS
-    horizontal, vertical = (velocity[..., [0, 2]] ** 2).sum(-1).mean(0), (velocity[..., 1] ** 2).mean(0)
-    acceleration = np.linalg.norm(np.diff(velocity, axis=0), axis=-1) * FPS
-    expenditure = acceleration.mean(0) if len(acceleration) else np.zeros(p.shape[1])
-    per_joint = np.stack([horizontal, vertical, expenditure])
-    return tuple(round(float(v), 6) for part in _PARTS.values() for v in per_joint[:, list(part)].mean(1))
 
 
 def beat_strength(onset: ArrayLike, beats: ArrayLike) -> float | None:

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact, MissingDependency
-from retrieval.library.phrases import KINETIC, STATS, Phrase
+from retrieval.library.phrases import STATS, Phrase
 from retrieval.library.song_summary import SUMMARY
 
 OPTIONAL: Final = frozenset({"beat_strength", "music"})
 """Columns that may have empty cells."""
+DROPPED: Final = ("kinetic",)
+"""Columns of libraries built by version 0.1.0, which nothing reads."""
 REPEATED: Final = ("source", "licence", "caption", "genre", "style", "words")
 """Text columns with few distinct values, dictionary-encoded in memory."""
-_LISTS: Final = {"stats": len(STATS), "kinetic": len(KINETIC), "music": len(SUMMARY)}
+_LISTS: Final = {"stats": len(STATS), "music": len(SUMMARY)}
 
 Cells = Callable[[NDArray[np.int64]], list[Any]]
 
@@ -25,6 +27,7 @@ class PhraseTable:
     """Phrases as Arrow columns; a `Phrase` object is made when a row is read."""
 
     def __init__(self, table: Any) -> None:
+        table = _without_dropped(table)
         # One chunk per column, so that rows are found without a search and numbers are views.
         self._table = table.unify_dictionaries().combine_chunks()
         self._cells = {name: _cells(self._table.column(name)) for name in self._table.column_names}
@@ -54,6 +57,7 @@ class PhraseTable:
             table = parquet.read_table(str(path), read_dictionary=list(REPEATED))
         except (OSError, pyarrow.ArrowException) as error:
             raise InvalidArtifact(f"{path.name} is not a readable Parquet file") from error
+        table = _without_dropped(table)
         if not table.schema.equals(_schema(pyarrow, in_memory=True)):
             raise InvalidArtifact(f"{path.name} does not have the columns of a phrase table")
         if any(table.column(name).null_count for name in table.column_names if name not in OPTIONAL):
@@ -101,6 +105,10 @@ class PhraseTable:
         return column.indices.to_numpy(zero_copy_only=False), column.dictionary.to_pylist()
 
 
+def _without_dropped(table: Any) -> Any:
+    return table.drop_columns([name for name in DROPPED if name in table.column_names])
+
+
 def _chunk(column: Any) -> Any:
     """A column's single chunk."""
     return column.chunk(0) if column.num_chunks else column.combine_chunks()
@@ -146,7 +154,7 @@ def _schema(pa: Any, in_memory: bool = False) -> Any:
     types = {
         "id": text, "source": text, "start": number, "licence": text, "caption": text, "genre": text, "style": text,
         "words": text, "tempo": number, "beat_strength": number, "energy": number, "num_frames": pa.int32(),
-        "first_row": pa.int64(), "beats": numbers, "stats": numbers, "kinetic": numbers, "music": numbers,
+        "first_row": pa.int64(), "beats": numbers, "stats": numbers, "music": numbers,
     }  # fmt: skip
     if in_memory:
         types |= {name: pa.dictionary(pa.int32(), text) for name in REPEATED}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from choreo import files
-from choreo.files import atomic_write, file_sha256, replacing, swap_folder, sync
+from choreo.files import appearing_together, atomic_write, file_sha256, replacing, swap_folder, sync
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -131,3 +131,37 @@ def test_what_is_missing_cannot_be_synced(tmp_path: Path) -> None:
     sync(tmp_path)
     with pytest.raises(FileNotFoundError):
         sync(tmp_path / "none")
+
+
+def test_files_of_a_folder_appear_together(tmp_path: Path) -> None:
+    out = tmp_path / "a" / "out"
+    with appearing_together(out) as part:
+        (part / "one").write_text("1")
+        (part / "two").write_text("2")
+        assert not out.exists()
+    assert sorted(path.name for path in out.iterdir()) == ["one", "two"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("before", [[], ["one"]])
+def test_what_fails_leaves_a_folder_as_it_was(tmp_path: Path, before: list[str]) -> None:
+    out = tmp_path / "out"
+    for name in before:
+        out.mkdir()
+        (out / name).write_text("old")
+
+    def fail() -> None:
+        with appearing_together(out) as part:
+            (part / "one").write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert [path.name for path in tmp_path.iterdir()] == (["out"] if before else [])
+    assert [path.read_text() for path in tmp_path.glob("out/*")] == ["old"] * len(before)
+
+
+def test_a_file_in_the_way_is_noticed_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(NotADirectoryError), appearing_together(tmp_path / "out"):
+        pytest.fail("the work was begun")

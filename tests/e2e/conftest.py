@@ -30,7 +30,7 @@ def _save_untrained(folder: Path) -> None:
     from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
     from choreo.generators.unet.graphs import unet_spec
     from choreo.generators.unet.model import UNetModel
-    from choreo.models.conditioner import ConditionerConfig
+    from choreo.models.conditioner_config import ConditionerConfig
 
     mean, std = _statistics()
     config = UNetGeneratorConfig(

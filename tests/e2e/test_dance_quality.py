@@ -25,8 +25,9 @@ from serving.pipeline.contracts import Result
 from serving.pipeline.request import Attachments, parse_fields, validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
+from serving.triton.launch import TritonSettings
 from serving.triton.metrics import counted_rows
-from serving.triton.supervisor import TritonServer, TritonSettings
+from serving.triton.supervisor import TritonServer
 
 pytestmark = pytest.mark.e2e
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 import yaml
 from numpy.typing import NDArray
@@ -191,7 +192,8 @@ def test_the_documents_configuration_dances_to_precomputed_features(
         assert motions[-1].shape == (90, 22, 3)
         assert np.isfinite(motions[-1]).all()
     np.testing.assert_array_equal(motions[0], motions[1])
-    assert np.abs(motions[0] - motions[2]).max() > 1e-5  # the features are listened to
+    # The features are listened to: little after a few steps of training, but equal ones give equal motions.
+    assert np.abs(motions[0] - motions[2]).max() > 1e-6
     for answer, message in ((narrow, "the model takes 4800 columns, got 35"), (odd, "(T, 35) or (T, 4800)")):
         assert (answer.status_code, answer.json()["field"]) == (422, "features"), answer.text
         assert message in answer.json()["detail"]
@@ -208,6 +210,7 @@ def test_jukebox_itself_listens_to_a_song(wide: Path, tmp_path: Path, monkeypatc
         assert answer.status_code == 200, answer.text
         assert answer.json()["num_frames"] == frames
     assert first.json()["motion"] == again.json()["motion"]
+    assert [p for p in psutil.Process().children(recursive=True) if "jukebox_worker" in " ".join(p.cmdline())] == []
 
 
 def test_the_documents_configuration_on_ray_and_triton(wide: Path, tmp_path: Path) -> None:

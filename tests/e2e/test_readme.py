@@ -4,11 +4,13 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import psutil
 import pytest
@@ -68,6 +70,8 @@ def test_every_command_is_known_here() -> None:
         "choreo generate",
         "choreo serve",
         "choreo models list",
+        "choreo batch",
+        "choreo beats",
         "choreo train",
         "choreo evaluate",
         "choreo export",
@@ -96,6 +100,11 @@ def test_make_demo_dances_and_leaves_nothing(tmp_path: Path) -> None:
 def test_models_list() -> None:
     listed = json.loads(run(command("choreo models list") + " --json").stdout)
     assert [model["name"] for model in listed["models"]] == ["unet-small"]
+
+
+def test_beats(song: Path) -> None:
+    heard = json.loads(run(command("choreo beats").replace("song.wav", str(song)) + " --json").stdout)
+    assert heard["tempo"] == pytest.approx(120, rel=0.02)
 
 
 @pytest.mark.parametrize("when", ["starting", "dancing"])
@@ -167,10 +176,10 @@ def test_generate_from_a_library(library: Path, tmp_path: Path) -> None:
 def server(library: Path) -> Iterator[str]:
     (port,) = free_ports(1)
     words = shlex.split(command("choreo serve", "--phrases").replace("--phrases phrases", f"--phrases {library}"))
+    own = {"CHOREO_PORT": str(port), "CHOREO_DATA_DIR": str(library.parent / "data")}
     process = subprocess.Popen(
-        words, cwd=ROOT, env=os.environ | {"CHOREO_PORT": str(port)}, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
+        words, cwd=ROOT, env=os.environ | own, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     assert process.stderr is not None
     for line in process.stderr:
         if line.startswith("serving on"):
@@ -188,6 +197,41 @@ def test_curl_search(server: str, song: Path) -> None:
     document = json.loads(run(line.replace("curl ", "curl -sS --fail-with-body ")).stdout)
     assert len(document["phrases"]) == 3
     assert document["query"]["text_prompt"] == "slow waltz"
+
+
+def test_batch(song: Path, tmp_path: Path) -> None:
+    (tmp_path / "songs").mkdir()
+    shutil.copy(song, tmp_path / "songs" / "one.wav")
+    line = command("choreo batch").replace("batch songs", f"batch {tmp_path / 'songs'}")
+    document = json.loads(run(re.sub(r"--out \S+", f"--out {tmp_path / 'out'}", line)).stdout)
+    assert (document["state"], document["items"], document["failed"]) == ("finished", 1, 0)
+    (row,) = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    assert (tmp_path / "out" / json.loads(row)["response"]["files"]["bvh"]).is_file()
+
+
+def test_generate_from_a_server(server: str, tmp_path: Path) -> None:
+    line = command("choreo generate", "--url").replace("localhost:8000", server)
+    run(re.sub(r"--out \S+", f"--out {tmp_path}", line))
+    assert json.loads((tmp_path / "report.json").read_text())["num_frames"] == 120
+
+
+def test_curl_jobs(server: str) -> None:
+    line = command("curl", "/v1/jobs").replace("localhost:8000", server)
+    document = json.loads(run(line.replace("curl ", "curl -sS --fail-with-body ")).stdout)
+    assert document["counts"]["total"] == 1
+    assert httpx.delete(f"http://{server}/v1/jobs/{document['id']}", trust_env=False).is_success
+
+
+def test_the_python_client(server: str, song: Path, tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    code = code.replace("localhost:8000", server).replace("song.wav", str(song)).replace("out/job", str(tmp_path))
+    done = subprocess.run(
+        [ROOT / ".venv" / "bin" / "python", "-c", code], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(150, 22, 3)" in done.stdout
+    assert "succeeded 1.0" in done.stdout
+    assert len(list(tmp_path.rglob("*.bvh"))) == 2
 
 
 @pytest.mark.parametrize("words", [("curl", "audio="), ("curl", "-d")], ids=["multipart", "json"])

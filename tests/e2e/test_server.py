@@ -3,13 +3,16 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,10 +21,11 @@ import httpx
 import numpy as np
 import psutil
 import pytest
+from native_engine import has_compiler
 from waiting import wait_until
 
 from choreo.motion.formats.bvh import read_bvh
-from choreo.motion.formats.npz import read_npz
+from choreo.motion.formats.npz import npz_bytes, read_npz
 from choreo.music.synth import synthesize_song, write_wav
 from serving.engines.local import LocalEngine
 from serving.pipeline.request import Attachments, parse_fields, validated_request
@@ -58,6 +62,14 @@ class Running:
         values = {k: json.dumps(v) if isinstance(v, bool) else str(v) for k, v in (DANCE | fields).items()}
         return self.client.post("/v1/generate", data=values, files={"audio": ("song.wav", self.song)})
 
+    def danced(self, fields: dict[str, Any]) -> bytes:
+        """The file of a request; one that names a song gets the song."""
+        if "audio" not in fields:
+            return self.client.post("/v1/generate", json=fields).raise_for_status().content
+        values = {k: json.dumps(v) if isinstance(v, bool) else str(v) for k, v in fields.items() if k != "audio"}
+        files = {"audio": ("song.wav", self.song)}
+        return self.client.post("/v1/generate", data=values, files=files).raise_for_status().content
+
     def rows(self) -> dict[str, int]:
         """Rows that Triton inferred so far, by graph of the one generator that is served."""
         return {key.rpartition(".")[2]: count for key, count in inference_counts(self.triton).items()}
@@ -79,8 +91,9 @@ def running(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     samples, rate, _ = synthesize_song(120.0, 5.0)
     write_wav(song, samples, rate)
     settings = Settings(
-        port=0, model_repo=repository, max_ongoing_requests=RUNNING, max_queued_requests=QUEUED, max_body_bytes=1 << 20
-    )
+        port=0, model_repo=repository, max_ongoing_requests=RUNNING, max_queued_requests=QUEUED, max_body_bytes=1 << 20,
+        data_dir=tmp_path_factory.mktemp("data"),
+    )  # fmt: skip
     with (
         TritonServer(repository) as triton,
         Server(settings, [triton.grpc_url]) as server,
@@ -90,7 +103,7 @@ def running(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         folder, started = server.session.folder, psutil.Process().children(recursive=True)
         assert folder is not None
     assert len(started) > 10
-    assert [p for p in started if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
+    assert [p.cmdline() for p in started if p.is_running() and p.status() != psutil.STATUS_ZOMBIE] == []
     assert not folder.exists()
     assert [name for name in os.listdir("/dev/shm") if f"-{os.getpid()}-" in name] == []
     port = urlsplit(server.url).port
@@ -179,6 +192,38 @@ def test_the_documents_endpoint(running: Running) -> None:
     assert np.array(document["motion"]).shape == (196, 22, 3)
 
 
+def test_a_catalog_is_danced_by_the_server(running: Running, tmp_path: Path) -> None:
+    """More items at a time than the server takes, so that some are refused at first."""
+    body = {name: value for name, value in DANCE.items() if name != "seed"}
+    rows = [{"custom_id": f"prompt {i}", "body": body | {"text_prompt": f"dance number {i}"}} for i in range(12)]
+    rows.append({"custom_id": "song", "body": {"audio": "song.wav", "num_steps": STEPS, "use_rag": False}})
+    rows.append({"custom_id": "wrong", "body": {"text_prompt": "x", "model": "none"}})
+    (tmp_path / "song.wav").write_bytes(running.song)
+    (tmp_path / "catalog.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    refused = running.count('choreo_requests_total{route="/v1/generate",status="429"}')
+    command = [sys.executable, "-m", "serving.cli.main", "batch", str(tmp_path / "catalog.jsonl"), "--json"]
+    command += ["--out", str(tmp_path / "out"), "--url", running.server.url, "--format", "npz", "--format", "bvh"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    summary = json.loads(done.stdout)
+    assert (summary["state"], summary["succeeded"], summary["failed"]) == ("finished", 13, 1)
+    assert running.count('choreo_requests_total{route="/v1/generate",status="429"}') > refused
+    results = [json.loads(line) for line in (tmp_path / "out" / "results.jsonl").read_text().splitlines()]
+    assert [row["custom_id"] for row in results] == [row["custom_id"] for row in rows]
+    assert (results[-1]["response"]["status_code"], results[-1]["error"]["field"]) == (422, "model")
+    for row, asked in zip(results[:-1], rows, strict=False):
+        fields = asked["body"] | {"seed": row["response"]["meta"]["seed"]}
+        for name, path in row["response"]["files"].items():
+            same, written = running.danced(fields | {"format": name}), (tmp_path / "out" / path).read_bytes()
+            if name == "npz":  # but for what depends on what the server has encoded before
+                motion = read_npz(same)
+                same = npz_bytes(replace(motion, meta={k: v for k, v in motion.meta.items() if k != "rows"}))
+            if has_compiler():  # rows do not depend on who shares their call
+                assert written == same, path
+            elif name == "npz":
+                np.testing.assert_allclose(read_npz(written).positions, read_npz(same).positions, atol=SAME_M)
+
+
 def test_bad_requests_leave_the_server_as_healthy_as_before(running: Running) -> None:
     with counted_rows(running.triton) as counted:
         wanted = running.generate(format="npz").content
@@ -224,6 +269,17 @@ def test_bad_requests_leave_the_server_as_healthy_as_before(running: Running) ->
     assert running.client.get("/readyz").status_code == 200
     assert (running.replicas(), running.triton.restarts) == (replicas, restarts)
     assert running.count("choreo_requests_in_flight") == 1  # the question itself
+
+
+def test_a_running_server_has_every_metric_of_dashboard_and_alerts(running: Running) -> None:
+    monitoring = Path(__file__).resolve().parents[2] / "deploy"
+    files = (monitoring / "grafana" / "choreo.json", monitoring / "prometheus" / "alerts.yml")
+    wanted = {name for file in files for name in re.findall(r"\b(?:choreo|process)_[a-z0-9_]+\b", file.read_text())}
+    assert running.generate(use_rag=True).status_code == 200
+    running.generate(duration=-1)
+    text = running.client.get("/metrics").text
+    assert len(wanted) > 10
+    assert {name for name in wanted if not re.search(rf"^{name}[ {{]", text, re.MULTILINE)} == set()
 
 
 def test_callers_that_leave_free_the_sampler(running: Running) -> None:
@@ -280,6 +336,19 @@ def test_an_ingress_that_dies_listens_again(running: Running) -> None:
 
     wait_until(ready)
     assert running.generate().status_code == 200
+
+
+def test_calls_are_answered_as_the_document_says(running: Running) -> None:
+    """The last test of this server, which has jobs left to do when it ends."""
+    from described_calls import call_all
+
+    answers = call_all(running.server.url, examples=8)
+    document = running.client.get("/openapi.json").json()
+    called = {label for label, _ in answers}
+    assert called == {f"{method.upper()} {path}" for path, found in document["paths"].items() for method in found}
+    assert answers["POST /v1/generate", 200] > 0
+    assert answers["POST /v1/generate", 422] > 0
+    assert running.client.get("/readyz").status_code == 200
 
 
 @contextmanager

@@ -11,7 +11,8 @@ from choreo.errors import InvalidArtifact
 from choreo.generators.network import GeneratorNetwork
 from choreo.generators.unet.model import UNetModel
 from choreo.models.layers import Attention
-from export.onnx_graphs import TOLERANCE, Precision, export_graphs, parity
+from export.onnx_graphs import TOLERANCE, export_graphs, parity
+from export.precision import Precision
 
 
 @pytest.fixture(scope="module")

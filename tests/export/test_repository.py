@@ -77,8 +77,7 @@ def test_configuration_of_the_cpu_profile(root: Path, spec: GeneratorSpec, graph
     read = config(root, graph)
     max_batch = {"conditioner": 16, "denoiser": 32}[graph]
     assert (read.name, read.backend, read.max_batch_size) == (f"tiny.{graph}", "python", max_batch)
-    instances = {"conditioner": 1, "denoiser": EngineOptions().instance_count()}[graph]
-    assert read.instance_groups == (InstanceGroup(kind="CPU", count=instances),)
+    assert read.instance_groups == (InstanceGroup(kind="CPU", count=1),)
     assert read.dynamic_batching == DynamicBatching()
     assert {t.name: t.dims for t in read.inputs} == spec.graph(graph).input_shapes
     assert {t.name: t.dims for t in read.outputs} == spec.graph(graph).output_shapes

@@ -93,7 +93,8 @@ class TestChoice:
 def test_the_python_backend_serves_the_compiled_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a server that is given the repository as it was exported."""
     from serving.engines.triton import TritonEngine
-    from serving.triton.supervisor import TritonServer, TritonSettings
+    from serving.triton.launch import TritonSettings
+    from serving.triton.supervisor import TritonServer
 
     package, root = build_denoiser(*small_denoiser(), tmp_path / "native"), tmp_path / "model_repo"
     write_generator(root, SPEC, write_graphs(tmp_path / "graphs", SPEC), extra_files={"denoiser": package.files})

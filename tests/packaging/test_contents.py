@@ -52,7 +52,7 @@ def test_metadata(wheel: Path, source: Path) -> None:
         scripts.read_string(file.read(f"{info}/entry_points.txt").decode())
         assert file.read(f"{info}/licenses/LICENSE") == (source / "LICENSE").read_bytes()
     assert (metadata["Name"], metadata["Version"]) == ("choreo", project["version"])
-    assert set(metadata.get_all("Provides-Extra", ())) == {"cpu", "gpu", "serve", "train", "loadtest", "dev"}
+    assert set(metadata.get_all("Provides-Extra", ())) == set(project["optional-dependencies"])
     assert dict(scripts["console_scripts"]) == {"choreo": "serving.cli.main:main"}
 
 

@@ -25,10 +25,10 @@ from choreo.data.layouts.coco17 import KEYPOINTS, smpl_joints
 from choreo.data.layouts.listing import published_parts, read_names, regular_files
 from choreo.data.layouts.recording import Recording, Sentence, Skipped
 from choreo.data.layouts.restricted_pickle import read_arrays
-from choreo.data.layouts.smpl_poses import smpl_positions
 from choreo.data.layouts.song_files import SongFiles
 from choreo.errors import InvalidInput
 from choreo.motion.clip import MAX_FRAMES
+from choreo.motion.formats.smpl_poses import smpl_positions
 from choreo.music.encoders import DSP35, MusicEncoder
 
 FPS: Final = 60
@@ -96,6 +96,7 @@ class Aist:
             licence=LICENCE,
             sentences=(Sentence(f"a person dances {genre}"),),
             song=self._songs.song(key, self.group_of(key)),
+            remarks=self._songs.remarks(key, self.group_of(key)),
         )
 
 

@@ -1,9 +1,7 @@
-"""AMASS (Mahmood et al. 2019): archives of SMPL-H poses, `<data set>/<subject>/<take>_poses.npz`.
+"""AMASS (Mahmood et al. 2019) and what is like it: archives of SMPL poses, `<data set>/<subject>/<take>_poses.npz`.
 
-Layout as published by amass.is.tue.mpg.de and documented in nghorbani/amass: `poses` (N, 156) axis-angle (3 root, 63
-body, 90 hands), `trans` (N, 3) metres, `mocap_framerate`, `betas`, `dmpls`, `gender`; z is up. The SMPL-X release has
-(N, 165) and `mocap_frame_rate`. Gender and betas are not read: joints are computed without a body model
-(`choreo.data.layouts.smpl_poses`). A subject's `shape.npz` holds no motion.
+Layout as published by amass.is.tue.mpg.de and documented in nghorbani/amass; members and their spellings are those of
+`choreo.motion.formats.smpl_npz`. A subject's `shape.npz` and the `*_stagei.npz` of the SMPL-X release hold no motion.
 """
 
 from pathlib import Path
@@ -11,13 +9,11 @@ from typing import Final
 
 from choreo.data.layouts.listing import regular_files
 from choreo.data.layouts.recording import Recording, Skipped
-from choreo.data.layouts.smpl_poses import smpl_positions, z_up_to_y_up
 from choreo.errors import InvalidInput
 from choreo.motion.formats.npz import NpzArchive
+from choreo.motion.formats.smpl_npz import is_smpl, read_smpl
 
 LICENCE: Final = "amass-noncommercial"
-RELEASES: Final = (("mocap_framerate", 156), ("mocap_frame_rate", 165))
-"""Name of the frame rate and numbers per pose: SMPL-H, SMPL-X."""
 MAX_PROBED: Final = 20
 """Archives that are opened to recognise the layout."""
 
@@ -28,7 +24,7 @@ class Amass:
     name = "amass"
 
     def __init__(self, root: Path) -> None:
-        paths = [path for path in regular_files(root, "**/*.npz") if path.name != "shape.npz"]
+        paths = [path for path in regular_files(root, "**/*.npz") if _may_move(path)]
         self._paths = {path.relative_to(root).with_suffix("").as_posix(): path for path in paths}
         self.keys = tuple(self._paths)
         self.skipped: list[Skipped] = []
@@ -37,7 +33,8 @@ class Amass:
     @staticmethod
     def recognised(root: Path) -> bool:
         """Whether one of the first archives has poses and translations."""
-        return any(has_members(path, ("poses", "trans")) for path in regular_files(root, "**/*.npz")[:MAX_PROBED])
+        paths = [path for path in regular_files(root, "**/*.npz") if _may_move(path)]
+        return any((archive := opened(path)) is not None and is_smpl(archive) for path in paths[:MAX_PROBED])
 
     def group_of(self, key: str) -> str:
         """The take."""
@@ -50,24 +47,26 @@ class Amass:
             InvalidInput: not an archive of poses.
             OSError: it cannot be read.
         """
-        archive = NpzArchive(self._paths[key], key)
-        rate, width = next((release for release in RELEASES if release[0] in archive), RELEASES[0])
-        fps = float(archive.floats(rate, ()))
-        poses, trans = archive.floats("poses", (None, width)), archive.floats("trans", (None, 3))
+        motion = read_smpl(self._paths[key], key)
         return Recording(
             key=key,
             group=self.group_of(key),
             family="/".join(key.split("/")[:-1]) or self.name,
-            positions=z_up_to_y_up(smpl_positions(poses, trans, key)),
-            fps=fps,
+            positions=motion.positions,
+            fps=motion.fps,
             licence=LICENCE,
+            convention=motion.convention,
+            certain=motion.certain,
         )
 
 
-def has_members(path: Path, names: tuple[str, ...]) -> bool:
-    """Whether a file is an .npz archive with these members."""
+def opened(path: Path) -> NpzArchive | None:
+    """A file as an archive; None if it is none."""
     try:
-        archive = NpzArchive(path, path.name)
+        return NpzArchive(path, path.name)
     except (InvalidInput, OSError):
-        return False
-    return all(name in archive for name in names)
+        return None
+
+
+def _may_move(path: Path) -> bool:
+    return path.name != "shape.npz" and not path.name.endswith("_stagei.npz")

@@ -1,6 +1,6 @@
 """From a recording of any actor to a clip on the canonical skeleton at 30 fps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from choreo.data.clip import Caption, Clip, motion_features
 from choreo.errors import InvalidInput
 from choreo.motion.clip import check_positions
+from choreo.motion.recorded import recorded
 from choreo.motion.resample import resample
 from choreo.motion.retarget import retarget
-from choreo.motion.skeleton import FPS, L_ANKLE, L_KNEE, PARENTS, R_ANKLE, R_KNEE
+from choreo.motion.skeleton import FPS
+from choreo.motion.units import LEG_METRES, leg_length
+from choreo.motion.upright import AUTO
 from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
 from choreo.postprocess.floor import levelled
 
@@ -19,8 +22,6 @@ Array = NDArray[np.float64]
 
 MIN_SECONDS: Final = 0.5
 """Shorter recordings are refused: they are too little to find the floor."""
-LEG_METRES: Final = (0.4, 1.3)
-"""Shortest and longest thigh and shank together; anything else is not in metres, or not human."""
 MAX_MISSING_MUSIC_SECONDS: Final = 0.5
 """A song may end this much before the motion, which is then cut."""
 
@@ -57,13 +58,16 @@ class Recording:
         key: unique name within the data set.
         group: name of the song or take; data sets are split by group.
         family: kind of motion (genre or subject).
-        positions: (T, 22, 3) metres, y up, bones of any length.
+        positions: (T, 22, 3) metres, bones of any length.
         fps: of `positions`.
         licence: tag of the source's terms.
         sentences: captions.
         song: music, or None.
         remarks: what was left out of the recording, and why.
         residual: of the rigid fit, if `positions` are already canonical, level and at 30 fps.
+        convention, certain: the axis that the layout has up, and whether that is a rule.
+        upright: whether y is known to be up.
+        notes: what was guessed, estimated or changed, where nothing was left out.
     """
 
     key: str
@@ -76,6 +80,10 @@ class Recording:
     song: Song | None = None
     remarks: tuple[str, ...] = ()
     residual: float | None = None
+    convention: str = "y"
+    certain: bool = True
+    upright: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,51 @@ class Skipped:
 
     name: str
     reason: str
+
+
+def prepared(recording: Recording, up: str = AUTO) -> Recording:
+    """Turn a recording upright and drop a calibration pose at its start; music and captions move with it.
+
+    Args:
+        recording: as it was read; one that is canonical already is returned as it is.
+        up: the axis that points up, see `choreo.motion.upright.find_up`.
+
+    Raises:
+        InvalidInput: NaN, or `up` contradicts a layout that is canonical.
+    """
+    if recording.residual is not None:
+        if up not in (AUTO, "y"):
+            raise InvalidInput(recording.key, f"is canonical motion with y up, and not {up}")
+        return recording
+    check_positions(recording.positions, recording.key)
+    ready = recorded(
+        recording.positions,
+        recording.fps,
+        "y" if recording.upright else up,
+        convention=recording.convention,
+        rest=recording.convention if recording.certain else None,
+    )
+    return replace(
+        recording,
+        positions=ready.positions,
+        convention="y",
+        upright=True,
+        notes=(*recording.notes, *ready.notes),
+        song=_later(recording.song, ready.dropped),
+        sentences=tuple(
+            replace(s, start=max(s.start - ready.dropped, 0), end=None if s.end is None else s.end - ready.dropped)
+            for s in recording.sentences
+        ),
+    )
+
+
+def _later(song: Song | None, seconds: float) -> Song | None:
+    """The song from some seconds on."""
+    first = round(seconds * FPS)
+    if song is None or not first:
+        return song
+    beats = song.beats - seconds
+    return Song(song.features[first:], beats[beats >= 0], song.onset[first:])
 
 
 def to_clip(recording: Recording) -> Clip:
@@ -106,14 +159,6 @@ def to_clip(recording: Recording) -> Clip:
         canonical = retarget(positions)
         positions, residual = levelled(canonical.positions), canonical.residual
     return _clip(recording, positions, residual)
-
-
-def leg_length(positions: NDArray[np.floating]) -> float:
-    """Median length of thigh and shank together, mean of both legs, in the unit of positions (T, 22, 3)."""
-    p = np.asarray(positions, np.float64)
-    bones = [L_KNEE, R_KNEE, L_ANKLE, R_ANKLE]
-    lengths = np.linalg.norm(p[:, bones] - p[:, [PARENTS[j] for j in bones]], axis=-1)
-    return float(np.median(lengths, axis=0).sum() / 2)
 
 
 def _clip(recording: Recording, positions: Array, residual: float) -> Clip:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, minimum_filter1d
 
 from choreo.motion import rotations as rot
-from choreo.motion.kinematics import RigidFit, fit, forward_kinematics
+from choreo.motion.kinematics import RigidFit, fit, forward_kinematics, turned
 from choreo.motion.skeleton import (
     ANKLE_HEIGHT,
     BONE_LENGTHS,
@@ -213,15 +213,15 @@ def _arm(arm: Arm) -> tuple[Array, Array, Array]:
 
 def _place_legs(positions: Array, feet: Feet, turn: Array) -> None:
     """Bend the straight legs of positions (T, 22, 3), in place, so that the ankles meet the feet."""
-    for side, (hip, knee, ankle, toe) in enumerate(LEGS):
-        facing = 0.5 * (turn + feet.yaw[:, side])
-        forward = np.stack([np.sin(facing), np.zeros_like(facing), np.cos(facing)], axis=1)
-        straight = positions[:, hip] - _Y * BONE_LENGTHS[L_KNEE]
-        positions[:, knee], positions[:, ankle] = two_bone_ik.solve(
-            positions[:, hip], straight, straight - _Y * BONE_LENGTHS[ankle], feet.ankles[:, side], forward
-        )
-        foot = rot.yaw(feet.yaw[:, side]) @ rot.axis_angle(_X, feet.pitch[:, side])
-        positions[:, toe] = positions[:, ankle] + foot @ REST_OFFSETS[toe]
+    hips, knees, ankles, toes = (list(joints) for joints in zip(*LEGS, strict=True))
+    facing = 0.5 * (turn[:, None] + feet.yaw)
+    forward = np.stack([np.sin(facing), np.zeros_like(facing), np.cos(facing)], axis=-1)
+    straight = positions[:, hips] - _Y * BONE_LENGTHS[L_KNEE]
+    positions[:, knees], positions[:, ankles] = two_bone_ik.solve(
+        positions[:, hips], straight, straight - _Y * BONE_LENGTHS[L_ANKLE], feet.ankles, forward
+    )
+    foot = rot.yaw(feet.yaw) @ rot.axis_angle(_X, feet.pitch)
+    positions[:, toes] = positions[:, ankles] + turned(foot, REST_OFFSETS[toes])
 
 
 def _ease(u: Array) -> Array:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from choreo.data.clip import Clip, representation_of
 from choreo.data.windows.captions import ATTRIBUTES, attributes, mirrored
 from choreo.data.windows.windows import ClipSampler, Window, caption_key, pad
+from choreo.errors import InvalidInput
 from choreo.motion.kinematics import heading
 from choreo.motion.representation import ROOT_VELOCITY_66, Representation
 from choreo.motion.resample import resample
@@ -163,8 +164,17 @@ def captioned_motions(clips: Sequence[Clip], window: int = WINDOW) -> list[Capti
 
 
 def canonical_statistics(clips: Sequence[Clip], window: int = WINDOW) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation (C,) of the features of `motion_input` over windows of the clips."""
-    data = np.concatenate([m.features for m in captioned_motions(clips, window)]).astype(np.float64)
+    """Mean and standard deviation (C,) of the features of `motion_input` over windows of the clips.
+
+    Raises:
+        InvalidInput: no window has a caption.
+    """
+    motions = captioned_motions(clips, window)
+    if not motions:
+        raise InvalidInput(
+            "data", f"has no training clip of {MIN_FRAMES} frames with a caption about at least half of it"
+        )
+    data = np.concatenate([m.features for m in motions]).astype(np.float64)
     std = np.maximum(data.std(0), MIN_STD)
     return tuple(np.round(data.mean(0), 5).tolist()), tuple(np.round(std, 5).tolist())
 

@@ -8,7 +8,7 @@ from choreo.diffusion.parameters import DiffusionParameters
 from choreo.generators.config import GeneratorConfig
 from choreo.generators.spec import GraphSpec
 from choreo.generators.unet.graphs import unet_spec
-from choreo.models.conditioner import ConditionerConfig
+from choreo.models.conditioner_config import ConditionerConfig
 
 
 class UNetConfig(BaseModel):

@@ -10,7 +10,7 @@ from choreo.diffusion.schedule import Prediction, ScheduleName
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.checkpoint import read_config
 from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
-from choreo.models.conditioner import ConditionerConfig
+from choreo.models.conditioner_config import ConditionerConfig
 from choreo.motion.skeleton import WINDOW
 from choreo.training.distillation import DistillationConfig
 from choreo.training.recipe import GeneratorRecipe

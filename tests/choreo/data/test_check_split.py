@@ -79,3 +79,16 @@ def test_clips_in_no_part_and_keys_without_clips_do_not_matter(tmp_path: Path) -
     check = check_split(Split({"train": ("000001", "gone"), "val": ("000002",)}, "published"), clips)
     assert check.shared == {}
     assert family_shares(check.leaks["val"], clips) == {"humanml3d": 0.0}
+
+
+def test_the_parts_of_one_take_are_compared_as_they_are_cut(tmp_path: Path) -> None:
+    write_humanml3d(tmp_path, ("000001",))
+    path = tmp_path / "new_joints" / "000001.npy"
+    np.save(path, np.tile(np.load(path), (4, 1, 1)))
+    done = run(tmp_path)
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert document["split"] == "cut"
+    assert document["shared_groups"] == {}
+    assert 0 < document["leaks"]["val"]["families"]["humanml3d"] == document["leaks"]["val"]["total"]
+    assert document["leaks"]["test"]["total"] == 0

@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests_data import data_pack
-from tiny_text_motion import FakeSentenceEncoder, model, swinging
+from tiny_text_motion import NETWORK, SPEC, FakeSentenceEncoder, model, swinging
 
 from choreo.data.layouts.packs import DataPack
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.evaluation.text_motion import TextMotionEncoder
+from choreo.models.tmr import TextMotionModel
 from choreo.motion.rotations import yaw
 
 SHIPPED = Path(__file__).resolve().parents[3] / "weights" / "tmr-small"
@@ -45,6 +46,16 @@ def test_motions_that_do_not_fit_are_refused(frames: int) -> None:
     with pytest.raises(InvalidInput) as error:
         encoder().motions([swinging(0, frames)])
     assert error.value.field == "positions"
+
+
+def test_the_longest_motion_is_the_encoders_window() -> None:
+    network = NETWORK.model_copy(update={"window": 60})
+    short = TextMotionEncoder(
+        TextMotionModel(SPEC.model_copy(update={"network": network})).eval(), FakeSentenceEncoder()
+    )
+    assert short.motions([swinging(0, 60)]).shape == (1, 16)
+    with pytest.raises(InvalidInput, match="2 to 60 frames, got 61"):
+        short.motions([swinging(0, 61)])
 
 
 def test_what_is_not_motion_is_refused() -> None:

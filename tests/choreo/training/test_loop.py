@@ -1,5 +1,10 @@
 """The training loop with a task that is none of the shipped ones."""
 
+import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -118,3 +123,51 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_its_checkpoint(tmp_pa
     with pytest.raises(NonFiniteOutput, match="at step 2; lower the learning rate"):
         run.run()
     assert newest_state(tmp_path)["step"] == 2
+
+
+RANK = """
+import json, sys
+from pathlib import Path
+from test_loop import FakeTask, TrainingRun, num_windows
+
+task, asked = FakeTask(), []
+read = task.windows.__class__.__getitem__
+task.windows.__class__.__getitem__ = lambda self, index: asked.append(index) or read(self, index)
+run = TrainingRun(task, Path(sys.argv[1]))
+run.run()
+print(json.dumps({"step": run.step, "asked": asked, "windows": num_windows(task.options)}))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_look_at_twice_as_many_windows(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    paths = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[2]), *sys.path])
+    common = {
+        "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
+        "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": paths,
+    }  # fmt: skip
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANK, str(tmp_path)],
+            env=os.environ | common | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    try:
+        said = [rank.communicate(timeout=240) for rank in ranks]
+    finally:
+        for rank in ranks:
+            rank.kill()
+            rank.wait()
+    assert [rank.returncode for rank in ranks] == [0, 0], said
+    one, other = (json.loads(out.splitlines()[-1]) for out, _ in said)
+    assert (one["step"], other["step"]) == (6, 6)
+    assert one["windows"] == other["windows"] == 2 * 6 * 4
+    assert len(set(one["asked"]) | set(other["asked"])) == 48
+    assert not set(one["asked"]) & set(other["asked"])

@@ -83,9 +83,64 @@ def test_a_side_with_nothing_left_is_refused(folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"nothing in the split 'val' of .* can be used: 000004 holds NaN") as error:
         read_splits(folder)
     assert error.value.field == "data"
+
+
+def test_a_published_split_without_a_side_here_is_divided_anew(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (folder / "val.txt").write_text("")
-    with pytest.raises(InvalidInput, match="split: 'val' is empty"):
-        read_splits(folder)
+    sides = read_splits(folder)
+    assert sides.origin == "humanml3d, hash split"
+    assert {c.key for c in sides.training} | {c.key for c in sides.held_out} == set(NAMES[:3])
+    assert sides.training
+    assert sides.held_out
+    assert "has no recording here" in caplog.text
+
+
+@pytest.mark.parametrize("takes", [2, 3, 5])
+def test_a_few_takes_are_enough_whichever_of_them_cannot_be_read(tmp_path: Path, takes: int) -> None:
+    for bad in range(takes + 1):
+        root = tmp_path / f"data{bad}"
+        write_humanml3d(root, NAMES[:takes])
+        unreadable = NAMES[:takes][bad : bad + 1] if takes > 2 else ()
+        for name in unreadable:
+            (root / f"new_joints/{name}.npy").write_bytes(b"\x93NUMPY")
+        sides = read_splits(root)
+        read = [clip.key for clip in (*sides.training, *sides.held_out)]
+        assert len(read) == len(set(read))
+        assert not set(read) & set(unreadable)
+        assert sides.training
+        assert sides.held_out
+
+
+def test_takes_that_are_too_short_for_a_window_do_not_leave_a_side_empty(tmp_path: Path) -> None:
+    write_humanml3d(tmp_path, NAMES)
+    for name in NAMES[:3]:
+        path = tmp_path / f"new_joints/{name}.npy"
+        np.save(path, np.load(path)[:20])
+    sides = read_splits(tmp_path)
+    assert {c.key for c in sides.training if c.num_frames >= 45} | {c.key for c in sides.held_out} >= set(NAMES[3:])
+    for name in NAMES[3:]:
+        (tmp_path / f"new_joints/{name}.npy").unlink()
+    with pytest.raises(InvalidInput, match=r"has 29 frames, and the shortest window 45; .* of 1\.5 s or more"):
+        read_splits(tmp_path)
+
+
+def test_one_take_is_cut_in_time(tmp_path: Path, folder: Path, tiny: UNetRecipe) -> None:
+    one = tmp_path / "one"
+    write_humanml3d(one, NAMES[:1])
+    path = one / f"new_joints/{NAMES[0]}.npy"
+    np.save(path, np.tile(np.load(path), (8, 1, 1)))
+    sides = read_splits(one)
+    assert sides.origin == "humanml3d, one song or take, cut in time"
+    (training,), (held_out,) = sides.training, sides.held_out
+    assert training.group == held_out.group
+    (first, last), (start, end) = (tuple(map(int, c.key.split("[")[1][:-1].split(":"))) for c in (training, held_out))
+    assert first == 0
+    assert start - last == 30
+    assert held_out.num_frames == end - start >= 196 / 2
+    assert load_generator(train(tiny, one, tmp_path / "run")).spec.name == "test"
+    np.save(path, np.load(path)[:60])
+    with pytest.raises(InvalidInput, match=r"is the only song or take, and its 3\.0 s .* need 4\.0 s together; add"):
+        read_splits(one)
 
 
 def test_folders_that_cannot_be_split_or_read_are_refused(tmp_path: Path) -> None:
@@ -95,7 +150,7 @@ def test_folders_that_cannot_be_split_or_read_are_refused(tmp_path: Path) -> Non
     with pytest.raises(InvalidInput, match="none of the known layouts"):
         read_splits(tmp_path / "empty")
     write_amass(tmp_path / "one")
-    with pytest.raises(InvalidInput, match=r"split: '.*' is empty"):
+    with pytest.raises(InvalidInput, match=r"is the only song or take, and its 3\.0 s are too short"):
         read_splits(tmp_path / "one")
 
 

@@ -16,7 +16,7 @@ from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.unet.config import UNetConfig
 from choreo.generators.unet.recipe import UNetRecipe
 from choreo.generators.unet.training import generator_config
-from choreo.models.conditioner import ConditionerConfig
+from choreo.models.conditioner_config import ConditionerConfig
 from choreo.training.recipe import load_recipe
 from choreo.training.resuming import last_step, refuse_another_run
 from choreo.training.splits import check_clips
@@ -149,7 +149,7 @@ def test_clips_that_the_model_cannot_take_are_refused(change: Callable[[Clip], d
 
 
 def test_clips_that_are_too_short_for_a_window_are_refused() -> None:
-    with pytest.raises(InvalidInput, match="without any clip of 45 frames"):
+    with pytest.raises(InvalidInput, match="longest clip has 44 frames at 30 fps, and the shortest window 45"):
         check_clips([clip.part(0, 44) for clip in clips()], 35)
     check_clips([clips()[0].part(0, 44), clips()[1]], 35)
 

@@ -25,7 +25,8 @@ from export.native.loader import MANIFEST
 from export.repository import read_configs, write_config, write_generator
 from serving.engines.triton import TritonEngine
 from serving.sampling.transports import SharedMemoryTransport, transport_for
-from serving.triton.supervisor import TritonServer, TritonSettings
+from serving.triton.launch import TritonSettings
+from serving.triton.supervisor import TritonServer
 
 pytestmark = needs_compiler
 DENOISER, SPEC = small_denoiser()
@@ -101,7 +102,7 @@ class TestRepository:
     ) -> None:
         version = root / KEY / "1"
         if why == "options":
-            other = RepositorySettings(engine=EngineOptions(runtime="onnxruntime"))
+            other = RepositorySettings(engine=EngineOptions(runtime="onnxruntime", instances=1))
             write_config(root, SPEC, SPEC.graph("denoiser"), Profile.CPU, other)
         elif why == "another processor":
             manifest = json.loads((version / MANIFEST).read_text())
@@ -117,6 +118,20 @@ class TestRepository:
             key: root / key for key in (CONDITIONER_KEY, KEY)
         }
         assert bool(caplog.records) == (why in ("another processor", "cut short"))
+
+    @pytest.mark.parametrize(("cores", "instances"), [(1, 1), (2, 2), (64, 8)])
+    def test_the_number_of_instances_is_that_of_the_serving_machine(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, instances: int
+    ) -> None:
+        options = RepositorySettings(engine=EngineOptions(runtime="onnxruntime"))
+        write_config(root, SPEC, SPEC.graph("denoiser"), Profile.CPU, options)
+        written = read_configs(root)[KEY]
+        monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
+        served = linked_models(root, tmp_path / "served")
+        found = read_configs(served)[KEY]
+        assert found.instance_groups[0].count == instances
+        assert found.model_copy(update={"instance_groups": written.instance_groups}) == written
+        assert (served / KEY / "1" / "model.py").read_bytes() == (root / KEY / "1" / "model.py").read_bytes()
 
 
 @pytest.mark.e2e

@@ -49,8 +49,9 @@ def random(*shape: int, seed: int = 0) -> NDArray[np.float64]:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def close(actual: NDArray, expected: NDArray) -> None:
-    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * max(1.0, float(np.abs(expected).max())))
+def close(actual: NDArray, expected: NDArray, tolerance: float = 1e-4) -> None:
+    atol = tolerance * max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=atol)
 
 
 def silu(x: NDArray) -> NDArray:
@@ -215,7 +216,8 @@ class TestAttention:
         there = np.pad(mask, ((0, 0), (0, stride)))[:, : frames * stride : stride]
         bias = torch.from_numpy((1 - there) * -1e4)[:, None, None]
         expected = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0).transpose(1, 2).flatten(2)
-        close(run(build, (frames, heads * d), x=x, m=mask), expected.numpy())
+        # The exponents of the softmax grow with the scale, and single precision with them.
+        close(run(build, (frames, heads * d), x=x, m=mask), expected.numpy(), 1e-4 * max(1.0, scale / 4))
 
 
 @few

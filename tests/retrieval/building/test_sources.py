@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dataset_files import Z_UP, t_pose
+from odd_songs import encoded
 from synthetic_phrases import WordEncoder
 from tests_data import data_pack
 
@@ -17,6 +19,8 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.bvh import bvh_text, write_bvh
 from choreo.motion.formats.json_format import write_json
 from choreo.motion.formats.npz import write_npz
+from choreo.motion.resample import resample
+from choreo.motion.upright import Upright
 from choreo.music.synth import synthesize_song, write_wav
 from retrieval.building.build import build_library
 from retrieval.building.sources import open_sources
@@ -61,6 +65,32 @@ class TestFolder:
         assert first.beat_strength is not None
         assert first.beat_strength > 0.2
         assert first.music is not None
+
+    @pytest.mark.parametrize("name", ["good.WAV", "good.m4a", "good.Opus"])
+    def test_a_song_is_known_by_its_suffix_in_any_case(
+        self, tmp_path: Path, folder: Path, words: WordEncoder, name: str
+    ) -> None:
+        samples, rate, _ = synthesize_song(120.0, 12.0)
+        suffix = Path(name).suffix.lower()
+        (folder / "sub" / name).write_bytes(encoded(samples, suffix, rate=rate))
+        phrases, _, notes = built(folder, words, tmp_path / "lib")
+        assert phrases[0].music is not None
+        assert notes == ({} if name.islower() else {"sub/good.npz": f"{name} is its song"})
+
+    def test_audio_that_is_not_used_or_not_whole_is_noted(
+        self, tmp_path: Path, folder: Path, words: WordEncoder
+    ) -> None:
+        samples, rate, _ = synthesize_song(120.0, 12.0)
+        write_wav(folder / "sub" / "good.wav", samples, rate)
+        (folder / "sub" / "good.MP3").write_bytes(b"another")
+        (folder / "sub" / "good.ape").write_bytes(b"another")
+        song = folder / "sub" / "good.wav"
+        song.write_bytes(song.read_bytes()[: 9 * 2 * rate])
+        sources = open_sources(folder)
+        reasons = [remark.reason for remark in build_library(sources.recordings, tmp_path / "lib", words).notes]
+        assert reasons[0] == "good.MP3 is not used: good.wav is its song"
+        assert reasons[1].startswith("good.ape is not used: songs are wav, ")
+        assert reasons[2] == "good.wav: the song is cut off or damaged: 9.0 s were found, its file says 12.0 s"
 
     def test_beats_of_the_metadata_go_before_those_that_are_heard(
         self, tmp_path: Path, folder: Path, words: WordEncoder
@@ -108,6 +138,52 @@ class TestFolder:
         write_npz(Motion(1.3 * MOTION.positions), folder / "giant.npz")
         phrases, _, _ = built(folder, words, tmp_path / "lib")
         assert "giant.npz" in {p.source for p in phrases}
+
+
+class TestForeignAxesAndPoses:
+    """What has to be told from the motion itself is told, and said."""
+
+    def test_a_dance_with_z_up_is_turned_with_a_note(self, tmp_path: Path, words: WordEncoder) -> None:
+        positions = synthesize_dance("kick", 120, 4.0)[0].positions
+        write_bvh(Motion(positions), tmp_path / "up.bvh")
+        (tmp_path / "lies").mkdir()
+        write_bvh(Motion((positions @ Z_UP.T).astype(np.float32)), tmp_path / "lies" / "b.bvh")
+        phrases, skipped, notes = built(tmp_path / "lies", words, tmp_path / "lib")
+        assert len(phrases) == 1
+        assert not skipped
+        assert "z is up" in notes["b.bvh"]
+        turned, upright = (
+            open_sources(path).recordings[0].load().motion.positions
+            for path in (tmp_path / "lies" / "b.bvh", tmp_path / "up.bvh")
+        )
+        np.testing.assert_allclose(turned, upright, atol=1e-3)
+
+    def test_the_way_up_may_be_given(self, tmp_path: Path, words: WordEncoder) -> None:
+        positions = synthesize_dance("kick", 120, 4.0)[0].positions
+        write_npz(Motion(positions), tmp_path / "a.npz")
+        lying = open_sources(tmp_path / "a.npz", up="-z").recordings[0].load()
+        np.testing.assert_allclose(lying.motion.positions, positions @ Upright("-z").rotation.T, atol=1e-5)
+        assert "as was asked for" in lying.notes[0]
+        with pytest.raises(InvalidInput, match="must be one of auto"):
+            open_sources(tmp_path / "a.npz", up="sky")
+
+    def test_a_calibration_pose_is_dropped_and_song_and_beats_move_with_it(self, tmp_path: Path) -> None:
+        positions = synthesize_dance("kick", 120, 4.0)[0].positions
+        held = np.repeat(t_pose()[None], 60, axis=0)
+        write_npz(Motion(np.concatenate([held, positions]).astype(np.float32)), tmp_path / "a.npz")
+        (tmp_path / "a.meta.json").write_text(json.dumps({"beats": [0.5, 2.5, 3.0, 5.5]}))
+        item = open_sources(tmp_path / "a.npz").recordings[0].load()
+        np.testing.assert_array_equal(item.motion.positions, positions)
+        np.testing.assert_allclose(item.beats, [0.5, 1.0, 3.5])
+        assert "2.00 s of a calibration pose" in item.notes[0]
+
+    def test_a_take_with_the_converters_t_pose_begins_with_the_dance(self, tmp_path: Path) -> None:
+        fast = resample(synthesize_dance("kick", 120, 4.0)[0].positions, 30, 120)
+        motion = np.concatenate([t_pose()[None], fast]).astype(np.float32)
+        write_bvh(Motion(motion, 120), tmp_path / "01_01.bvh")
+        item = open_sources(tmp_path / "01_01.bvh").recordings[0].load()
+        assert item.motion.num_frames == len(fast)
+        assert not item.notes
 
 
 def damaged_npz(positions: np.ndarray, fps: object = 30.0) -> bytes:

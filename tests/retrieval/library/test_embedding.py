@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from choreo.errors import InvalidArtifact, InvalidInput
 from retrieval.library.embedding import BLOCKS, EmbeddingConfig, Music, PhraseColumns, Query, QueryEmbedder, Weights
 from retrieval.library.library import PhraseLibrary
-from retrieval.library.phrases import KINETIC, STATS, Phrase
+from retrieval.library.phrases import STATS, Phrase
 from retrieval.library.song_summary import PATTERN, SUMMARY
 
 EMBEDDER = QueryEmbedder(EmbeddingConfig("words", 8))
@@ -23,7 +23,7 @@ def phrase(tempo: float = 120.0, stats: tuple[float, ...] = (1.0,) * len(STATS),
     return Phrase(
         id="0" * 16, source="s", start=0.0, licence="", caption="", genre="", style="", words="", tempo=tempo,
         beat_strength=None, energy=energy, num_frames=100, first_row=0, beats=(), stats=stats,
-        kinetic=(0.0,) * len(KINETIC), music=None,
+        music=None,
     )  # fmt: skip
 
 

@@ -6,11 +6,12 @@ from dataset_files import Z_UP, amass_members, dance, shape, smpl_parameters, t_
 from scipy.spatial.transform import Rotation
 
 from choreo.data.datasets import open_dataset
-from choreo.data.layouts.smpl_poses import smpl_positions, z_up_to_y_up
 from choreo.motion import rotations as rot
+from choreo.motion.formats.smpl_poses import smpl_positions
 from choreo.motion.kinematics import heading
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import HEAD, L_ANKLE, PELVIS
+from choreo.motion.upright import Upright
 
 
 def test_poses_with_z_up_become_the_motion_they_are_of(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ def test_up_and_the_left_hand_of_a_known_pose() -> None:
     facing_x = Z_UP @ rot.yaw(np.pi / 2)
     poses[0, :3] = Rotation.from_matrix(facing_x).as_rotvec()
     poses[0, 3 * 16 : 3 * 17] = (0, 0, np.pi / 2)  # left shoulder, about the forward axis
-    p = z_up_to_y_up(smpl_positions(poses, np.array([[1.0, 2.0, 0.9]]), "x"))
+    p = Upright("z").turned(smpl_positions(poses, np.array([[1.0, 2.0, 0.9]]), "x"))
     np.testing.assert_allclose(p[0, PELVIS], (1.0, 0.9, -2.0))
     np.testing.assert_allclose((p[0, HEAD] - p[0, PELVIS])[1], (t_pose()[HEAD] - t_pose()[PELVIS])[1], atol=1e-9)
     assert heading(p)[0] == pytest.approx(np.pi / 2)  # towards x, which is still x

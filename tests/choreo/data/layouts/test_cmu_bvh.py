@@ -2,11 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dataset_files import dance, shape, t_pose, write_cmu
+from dataset_files import Z_UP, dance, shape, write_cmu
 
 from choreo.data.datasets import open_dataset
-from choreo.data.layouts.cmu_bvh import UNITS, in_metres, without_t_pose
 from choreo.errors import InvalidInput
+from choreo.motion.clip import Motion
+from choreo.motion.formats.bvh import write_bvh
 from choreo.motion.representation import decode
 
 
@@ -20,18 +21,17 @@ def test_a_take_loses_its_t_pose_and_keeps_its_motion(tmp_path: Path) -> None:
     assert clip.residual < 0.01
 
 
-@pytest.mark.parametrize("unit", UNITS)
-def test_units_are_told_from_the_legs(unit: float) -> None:
-    np.testing.assert_allclose(in_metres(dance() / unit), dance(), rtol=1e-9)
-
-
-def test_only_a_first_frame_that_no_body_could_leave_is_dropped() -> None:
-    assert len(without_t_pose(dance(), 30)) == len(dance())
-    with_t_pose = np.concatenate([t_pose()[None], dance()])
-    assert len(without_t_pose(with_t_pose, 30)) == len(dance())
-    assert len(without_t_pose(with_t_pose, 1)) == len(dance()) + 1
-    assert len(without_t_pose(np.concatenate([dance()[40:41] + 1, dance()]), 120)) == len(dance()) + 1
-    assert len(without_t_pose(dance()[:1], 30)) == 1
+@pytest.mark.parametrize("scale", [0.3, 1.0])
+def test_a_take_that_came_back_from_another_program_is_upright_and_human(tmp_path: Path, scale: float) -> None:
+    write_cmu(tmp_path, scale=scale)
+    (clip,) = open_dataset(tmp_path)
+    lying = (dance() @ Z_UP.T).astype(np.float32)
+    write_bvh(Motion(lying), tmp_path / "05" / "05_02.bvh")
+    dataset = open_dataset(tmp_path, up="z")
+    (turned,) = dataset
+    error = np.linalg.norm(shape(decode(turned.features)) - shape(decode(clip.features)), axis=-1)
+    assert error.mean() < 0.01
+    assert "z is up" in dataset.notes[0].reason
 
 
 def test_partners_share_their_take_and_descriptions_are_captions(tmp_path: Path) -> None:

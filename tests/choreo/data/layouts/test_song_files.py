@@ -25,6 +25,9 @@ class FakeWideEncoder:
     def encode(self, audio: Audio) -> MusicFeatures:
         return precomputed(np.full((audio.num_frames, self.dim), audio.sample_rate, np.float32), audio=audio)
 
+    def close(self) -> None:
+        pass
+
 
 class FakeAbsentEncoder(FakeWideEncoder):
     """An encoder whose weights are not there."""
@@ -93,7 +96,7 @@ def test_files_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     path = tmp_path / "waltz.1.jukebox.npy"
     for columns, reason in (
         (np.zeros((FRAMES, 35), np.float32), "takes 4800 columns, got 35"),
-        (np.zeros((FRAMES + 1, 4800), np.float32), f"{path.name} has {FRAMES + 1} frames"),
+        (np.zeros((FRAMES + 60, 4800), np.float32), f"{path.name} has {FRAMES + 60} frames"),
     ):
         np.save(path, columns)
         dataset = open_dataset(tmp_path, FakeWideEncoder())
@@ -141,3 +144,17 @@ def test_names_are_looked_for_in_order(tmp_path: Path) -> None:
     (clip,) = open_dataset(tmp_path, FakeAbsentEncoder())
     assert clip.music is not None
     assert clip.music[0, 0] == 2
+
+
+def test_songs_are_found_in_any_case_and_what_is_not_used_is_remarked(tmp_path: Path) -> None:
+    write_motion(tmp_path)
+    write_clicks(tmp_path / "waltz.1.wav", 40.0)
+    whole = (tmp_path / "waltz.1.wav").read_bytes()
+    (tmp_path / "waltz.1.wav").rename(tmp_path / "waltz.1.WAV").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "waltz.1.mp3").write_bytes(b"another")
+    dataset = open_dataset(tmp_path)
+    (clip,) = dataset
+    assert clip.music is not None
+    reasons = [skipped.reason for skipped in dataset.skipped]
+    assert reasons[0] == "waltz.1.mp3 is not used: waltz.1.WAV is its song"
+    assert "20.0 s were found, its file says 40.0 s" in reasons[1]
