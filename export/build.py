@@ -20,7 +20,7 @@ import choreo.diffusion
 import choreo.generators
 import choreo.models
 from choreo.errors import ChoreoError, InvalidInput, MissingDependency
-from choreo.files import atomic_write
+from choreo.files import atomic_write, file_sha256
 from choreo.generators.checkpoint import CONFIG, WEIGHTS, read_config
 from choreo.generators.registry import generator_class
 from choreo.generators.spec import GeneratorSpec, GraphSpec
@@ -92,7 +92,7 @@ def build_repository(
         raise InvalidInput("tune", f"the options of ONNX Runtime on the CPU are not those of {chosen}")
     tuned_for = _digest([checkpoint / CONFIG, checkpoint / WEIGHTS], exact)
     fingerprint = _fingerprint(checkpoint, chosen, exact)
-    spec = read_config(checkpoint).spec
+    spec = exported_spec(checkpoint)
     record = _read_record(root, spec)
     tuning = _kept(record, tuned_for)
     built = None if force else _current(root, spec, record, fingerprint, chosen, tuning)
@@ -114,7 +114,7 @@ def current_build(checkpoint: Path, root: Path) -> Built | None:
     """
     tuned_for = _digest([checkpoint / CONFIG, checkpoint / WEIGHTS], Precision.FLOAT32)
     fingerprint = _fingerprint(checkpoint, Profile.CPU, Precision.FLOAT32)
-    spec = read_config(checkpoint).spec
+    spec = exported_spec(checkpoint)
     record = _read_record(root, spec)
     tuning = _kept(record, tuned_for)
     return _current(root, spec, record, fingerprint, Profile.CPU, tuning)
@@ -130,9 +130,21 @@ def _build(
     settings = RepositorySettings(engine=_options(tuning))
     with tempfile.TemporaryDirectory(prefix="choreo-export-") as scratch:
         models = exported_models(checkpoint, Path(scratch), profile, precision)
-        _write_record(root, models.spec, kept)
-        write_generator(root, models.spec, models.graphs, profile, settings, models.native)
-    return Built(root, models.spec, profile.value, precision.value, models.parity, reused=False, tuning=tuning)
+        spec = exported_spec(checkpoint)
+        _write_record(root, spec, kept)
+        write_generator(root, spec, models.graphs, profile, settings, models.native)
+    return Built(root, spec, profile.value, precision.value, models.parity, reused=False, tuning=tuning)
+
+
+def exported_spec(checkpoint: Path) -> GeneratorSpec:
+    """The checkpoint's spec, as its graphs carry it: with the hash of the weights.
+
+    Raises:
+        MissingDependency: no checkpoint there.
+        InvalidArtifact: its configuration is broken.
+    """
+    spec = read_config(checkpoint).spec
+    return spec.model_copy(update={"weights_sha256": file_sha256(checkpoint / WEIGHTS)})
 
 
 def _tune(built: Built, measure: Measure) -> Built:

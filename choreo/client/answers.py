@@ -27,6 +27,7 @@ class Model(Document):
         window: frames that it makes at a time; longer dances are joined from windows.
         fps: frames per second.
         music_encoder, text_encoder: what songs and prompts are encoded with.
+        weights_sha256: of the weights that it was exported from; empty where the server does not tell it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Model(Document):
     fps: float
     music_encoder: str = ""
     text_encoder: str = ""
+    weights_sha256: str = ""
 
 
 class Library(Document):

@@ -118,6 +118,7 @@ class GeneratorSpec(_Frozen):
         music_encoder, text_encoder: names in `choreo.music.encoders` and `choreo.text.encoders`.
         graphs: everything that is evaluated.
         parameters: what only the family itself reads.
+        weights_sha256: of the checkpoint's weights that the graphs were exported from; empty before the export.
     """
 
     name: str = Field(pattern=NAME)
@@ -133,6 +134,7 @@ class GeneratorSpec(_Frozen):
     text_dim: int = Field(384, ge=1)
     graphs: tuple[GraphSpec, ...] = Field(min_length=1)
     parameters: dict[str, JsonValue] = {}
+    weights_sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -53,6 +53,7 @@ def model_document(spec: GeneratorSpec, default: bool) -> dict[str, Any]:
         "family": spec.family,
         "representation": spec.representation,
         "graphs": [graph.name for graph in spec.graphs],
+        "weights_sha256": spec.weights_sha256,
         **spec.parameters,
     }
 

@@ -1,7 +1,9 @@
 """Checkpoints to models of a repository: what is built, kept, built again and refused."""
 
+import hashlib
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 
@@ -10,9 +12,9 @@ from native_engine import needs_compiler
 from small_network import save_small
 
 from choreo.errors import InvalidArtifact, InvalidInput, MissingDependency
-from choreo.generators.checkpoint import read_config
+from choreo.generators.checkpoint import WEIGHTS, read_config
 from export import models
-from export.build import build_repository
+from export.build import build_repository, exported_spec
 from export.model_config import Profile, RepositorySettings, model_config
 from export.native import loader
 from export.onnx_graphs import TOLERANCE
@@ -20,6 +22,7 @@ from export.repository import read_configs, read_spec, record_name, served
 from export.triton_config import parse, render
 
 PROJECT = Path(__file__).parents[2]
+WITHOUT_WEIGHTS = re.compile("[0-9a-f]{64}")
 KEY, CONDITIONER_KEY = "small.denoiser", "small.conditioner"
 
 
@@ -44,7 +47,8 @@ def test_exporting_again_does_nothing_while_the_checkpoint_is_the_same(
     root = tmp_path / "model_repo"
     first = build_repository(checkpoint, root)
     assert not first.reused
-    assert read_spec(root, "small") == read_config(checkpoint).spec
+    weights = hashlib.sha256((checkpoint / WEIGHTS).read_bytes()).hexdigest()
+    assert read_spec(root, "small") == read_config(checkpoint).spec.model_copy(update={"weights_sha256": weights})
     assert sorted(read_configs(root)) == [CONDITIONER_KEY, KEY]
     before = snapshot(root)
     with monkeypatch.context() as patch:
@@ -68,7 +72,9 @@ def test_a_checkpoint_that_changed_is_built_again(tmp_path: Path) -> None:
     assert after.keys() >= {f"{key}/1/model.onnx" for key in (CONDITIONER_KEY, KEY)}
     for key in (CONDITIONER_KEY, KEY):
         assert after[f"{key}/1/model.onnx"][0] != before[f"{key}/1/model.onnx"][0]
-        assert after[f"{key}/config.pbtxt"][0] == before[f"{key}/config.pbtxt"][0]
+        before_text, after_text = (files[f"{key}/config.pbtxt"][0].decode() for files in (before, after))
+        assert WITHOUT_WEIGHTS.sub("", after_text) == WITHOUT_WEIGHTS.sub("", before_text)
+        assert after_text != before_text  # which says whose weights they are
     assert served(root) == ["small"]
     assert build_repository(checkpoint, root).reused
 
@@ -82,7 +88,7 @@ def test_two_checkpoints_share_a_repository(checkpoint: Path, tmp_path: Path) ->
     assert json.loads((root / "models.json").read_text()) == {"models": ["small", "salsa"]}
     assert sorted(read_configs(root)) == ["salsa.conditioner", "salsa.denoiser", CONDITIONER_KEY, KEY]
     for name, folder in (("small", checkpoint), ("salsa", other)):
-        assert read_spec(root, name) == read_config(folder).spec
+        assert read_spec(root, name) == exported_spec(folder)
         assert (root / record_name(name)).is_file()
     assert files_of("small", snapshot(root)) == files_of("small", before)
     graphs = [(root / name / "1" / "model.onnx").read_bytes() for name in ("small.denoiser", "salsa.denoiser")]
@@ -106,7 +112,7 @@ def test_the_committed_configurations_are_what_the_exporter_writes_on_any_machin
     graph: str, cores: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)))
-    spec = read_config(PROJECT / "weights" / "unet-small").spec
+    spec = exported_spec(PROJECT / "weights" / "unet-small")
     written = model_config(spec, spec.graph(graph), Profile.CPU, RepositorySettings())
     text = (PROJECT / "model_repo" / spec.key(graph) / "config.pbtxt").read_text()
     committed = parse(text)

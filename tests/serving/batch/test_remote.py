@@ -345,7 +345,11 @@ def changed(place: RemotePlace, path: str, **members: Any) -> None:
 
 @pytest.mark.parametrize(
     ("path", "members", "blamed"),
-    [("/v1/models", {"window": 60}, "model"), ("/v1/phrases", {"version": "b" * 64}, "phrases")],
+    [
+        ("/v1/models", {"window": 60}, "model"),
+        ("/v1/models", {"weights_sha256": "c" * 64}, "model"),
+        ("/v1/phrases", {"version": "b" * 64}, "phrases"),
+    ],
 )
 def test_another_server_is_refused_by_what_differs(
     path: str, members: dict[str, Any], blamed: str, place: RemotePlace
