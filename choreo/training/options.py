@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from choreo.data.windows.known_masks import Masks
 from choreo.training.best import BETTER
 
 
@@ -66,3 +67,7 @@ class DataConfig(BaseModel):
     """Songs made for pairing, in addition to the loops in the data folder's `audio`."""
     synthetic_dances: int = Field(0, ge=0, le=1000)
     """Dances by the synthetic choreographer."""
+    masks: Masks = "starts"
+    """What of a window's own motion the network is given. `starts`: starting poses, clips and a few key poses of a
+    quarter of the windows. `random`: also frames, spans, joints and trajectories of three quarters, for generators that
+    are to be directed. The validation loss is measured with `starts` in both cases, so that runs can be compared."""

@@ -1,7 +1,7 @@
 """What generators over windows are trained on, and how the windows are cut."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -47,12 +47,13 @@ def cut_windows(
     """Cut the windows of a run.
 
     Args:
-        options: what is hidden from the network in training; None: the defaults.
+        options: what is hidden from the network in training, but for the recipe's masks; None: the defaults.
 
     Raises:
         InvalidInput: the recipe's validation has no such sampler, or more steps than the generator is trained on.
     """
     train, music_dim, texts = recipe.train, recipe.music_dim, data.texts
+    options = replace(options or WindowOptions(), masks=recipe.data.masks)
     training = Windows(data.training, texts, num_windows(train), train.seed, options, music_dim)
     validation = dances = None
     if data.held_out:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from choreo.data.clip import Clip, Track, representation_of
+from choreo.data.windows import known_masks
 from choreo.data.windows.captions import ATTRIBUTES, attributes, mirrored
+from choreo.data.windows.known_masks import Masks
 from choreo.motion.skeleton import WINDOW
 from choreo.music.features import DSP_DIM
 from choreo.text.encoders import TextEncoder
@@ -29,6 +31,10 @@ class WindowOptions:
     prior_from_self: float = 0.25
     """Share of priors that are the window itself, shifted in time; half of the others are retrieved where possible."""
     known: float = 0.25
+    """Share of the windows of which something is given; `masks: random` has its own, but gives nothing where this is 0.
+    """
+    masks: Masks = "starts"
+    """What is given of the motion itself, see `choreo.data.windows.known_masks`."""
     drop_music: float = 0.15
     drop_text: float = 0.15
     drop_all: float = 0.1
@@ -174,18 +180,11 @@ class Windows(Dataset[Window]):
         return other, int(rng.integers(0, max(other.num_frames - self.window, 0) + 1))
 
     def _known(self, x0: NDArray[np.float32], frames: int, rng: np.random.Generator) -> Window:
-        """Frames of x0 (window, C) given to the network: a starting pose, a starting clip, a few keyframes or none."""
-        mask, pose = np.zeros_like(x0), np.ones(x0.shape[1], np.float32)
-        pose[self.representation.unknown_in_a_lone_pose] = 0
-        if rng.random() < self.options.known:
-            kind = rng.random()
-            if kind < 0.4:
-                mask[0] = pose
-            elif kind < 0.8:
-                mask[: int(rng.integers(2, 31))] = 1
-            else:
-                mask[rng.choice(frames, min(4, frames), replace=False)] = pose
-        mask[frames:] = 0
+        """What of x0 (window, C) is given to the network, and its mask (window, C)."""
+        if self.options.masks == "random" and self.options.known:
+            mask = known_masks.random(rng, frames, len(x0), self.representation)
+        else:
+            mask = known_masks.starts(rng, frames, len(x0), self.representation, self.options.known)
         return {"known": x0 * mask, "known_mask": mask}
 
     def _turned(self, motion: Clip | Track, frames: slice, angle: float, flip: bool) -> NDArray[np.float32]:
