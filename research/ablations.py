@@ -22,7 +22,7 @@ from choreo.music.feature_cache import training_encoder
 from choreo.text.encoders import text_encoder
 from research.prior_quality import build_training_library
 from serving.evaluation.dancers import DanceOptions, Dancer, in_process
-from serving.evaluation.harness import Scene, all_dances, open_scene, rows_of_dances
+from serving.evaluation.harness import EvaluationRequest, Scene, all_dances, open_scene, rows_of_dances
 from serving.settings import Settings
 
 BASE: Final = DanceOptions()
@@ -58,7 +58,7 @@ def main(
     settings = Settings()
     weights, wanted = checkpoint or settings.weights, cases.split(",")
     encoder = training_encoder(read_config(weights).spec.music_encoder)
-    scene = open_scene(data, 6 if quick else samples, settings, encoder)
+    scene = open_scene(EvaluationRequest(data, samples=6 if quick else samples), settings, encoder)
     shipped = {name: options for name, options in CASES.items() if name in wanted}
     yield from asyncio.run(_cases(shipped, weights, settings.phrases, settings, scene, replications))
     if OF_MOCAP in wanted:

@@ -13,11 +13,12 @@ from choreo.motion.representation import ROOT_VELOCITY_66, Representation
 
 @dataclass(frozen=True)
 class Caption:
-    """A sentence about frames start to end - 1 of a clip."""
+    """A sentence about frames start to end - 1 of a clip; an empty `licence` is that of the clip."""
 
     text: str
     start: int
     end: int
+    licence: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from choreo.data.layouts.aist import Aist
 from choreo.data.layouts.amass import Amass
 from choreo.data.layouts.cmu_bvh import CmuBvh
 from choreo.data.layouts.humanml3d import HumanML3D
-from choreo.data.layouts.packs import DataPack, group_of, is_validation
+from choreo.data.layouts.packs import DataPack, group_of
 from choreo.data.layouts.plain_npz import PlainNpz
 from choreo.data.layouts.recording import Recording, Skipped, Song, prepared, to_clip
 from choreo.data.layouts.song_files import SongFiles, no_features
-from choreo.data.splits.split import Split, hashed_split, published_split
+from choreo.data.splits.split import HELD_OUT, TEST, TRAINING, Split, hashed_split, published_split
 from choreo.errors import InvalidInput
 from choreo.motion.upright import AUTO, check_up
 from choreo.music.encoders import DSP35, MusicEncoder
@@ -64,9 +64,9 @@ class _Pack:
         self._pack = DataPack(root)
         self._encoder, self._songs = encoder, SongFiles([root / "music"], encoder)
         self.keys = tuple(self._pack.keys)
-        parts: dict[str, list[str]] = {"train": [], "val": []}
+        parts: dict[str, list[str]] = {TRAINING: [], HELD_OUT: [], TEST: []}
         for key in self.keys:
-            parts["val" if is_validation(group_of(key)) else "train"].append(key)
+            parts[self._pack.part_of(key)].append(key)
         self.published = {part: tuple(keys) for part, keys in parts.items()}
         self.skipped = self._pack.skipped
 

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from choreo.data.licences import Licences
 from choreo.data.windows.known_masks import Masks
 from choreo.training.best import BETTER
 
@@ -57,6 +58,8 @@ class DataConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    licences: Licences = Licences.ALL
+    """Which material the run learns from: all of it, or what is cleared for weights that are shipped."""
     most_recordings: int | None = Field(None, ge=1)
     """Recordings that are read of each side; omitted: all."""
     purge: bool = False

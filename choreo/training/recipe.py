@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Final, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
+from choreo.data.licences import Licences
 from choreo.errors import InvalidInput
 from choreo.generators.registry import GeneratorUnavailable, families, generator_class
 from choreo.generators.spec import NAME
@@ -95,6 +96,8 @@ class TextMotionRecipe(BaseModel):
     """Encoder of sentences; `network.text_dim` must be its width."""
     network: TextMotionConfig = Field(TextMotionConfig(), validate_default=True)
     losses: ContrastiveWeights = ContrastiveWeights()
+    licences: Licences = Licences.ALL
+    """Which material the run learns from: all of it, or what is cleared for weights that are shipped."""
     purge: bool = False
     """Cut stretches that a held-out dance repeats out of the training split."""
     text_noise: float = Field(0.01, ge=0)

@@ -1,6 +1,7 @@
 """From a recipe and a data folder to a trained model."""
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.data.clip import Clip
+from choreo.data.licences import Licences, card, inventory, licensed
 from choreo.data.splits.purge import without_leaks
 from choreo.data.synthetic.beat_pairing import paired_clips
 from choreo.data.synthetic.clips import synthetic_clips
@@ -28,6 +30,8 @@ from choreo.training.recipe import GeneratorRecipe, TextMotionRecipe, check_widt
 from choreo.training.splits import Splits, check_clips, read_splits
 from choreo.training.tmr import train_text_motion
 from choreo.training.windowed import TrainingData
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -59,6 +63,7 @@ def train(
     sentences = text_encoder(recipe.text_encoder)
     if isinstance(recipe, TextMotionRecipe):
         splits = Splits([], []) if data is None else read_splits(data, up=up)
+        splits = _licensed(splits, recipe.licences)
         if recipe.purge:
             splits = replace(splits, training=_purged(splits.training, splits.held_out, "purge"))
         check_clips(splits.training)
@@ -83,6 +88,7 @@ def _prepared(
     with_priors: Callable[[Sequence[Clip]], list[Clip]],
 ) -> Splits:
     """Both splits as the recipe wants them: purged, augmented, with priors, and checked."""
+    splits = _licensed(splits, recipe.data.licences)
     seed, training, held_out = recipe.train.seed, splits.training, splits.held_out
     if recipe.data.purge:
         training = _purged(training, held_out, "data.purge")
@@ -93,6 +99,16 @@ def _prepared(
         raise InvalidInput("data", f"{data or 'the recipe'} holds no clip to train on")
     check_clips(training, recipe.music_dim)
     check_clips(held_out, recipe.music_dim)
+    return replace(splits, training=training, held_out=held_out)
+
+
+def _licensed(splits: Splits, licences: Licences) -> Splits:
+    """Both splits without what the run may not learn from; what is left out is logged."""
+    training, held_out = licensed(splits.training, licences), licensed(splits.held_out, licences)
+    left_out = [clip for clip in (*splits.training, *splits.held_out) if licences is not Licences.ALL]
+    for row in inventory(left_out):
+        if not row["cleared"]:
+            log.info("left out: %s (%g min, %d captions)", row["origin"], row["minutes"], row["captions"])
     return replace(splits, training=training, held_out=held_out)
 
 
@@ -137,7 +153,7 @@ def augmented(
 
 
 def _write_summary(folder: Path, splits: Splits) -> None:
-    """Put what a run learns from into its `data.json`."""
+    """Put what a run learns from into its `data.json`, and the terms of it into its `data_card.md`."""
 
     def of(clips: Sequence[Clip]) -> dict[str, object]:
         return {
@@ -145,6 +161,7 @@ def _write_summary(folder: Path, splits: Splits) -> None:
             "minutes": round(sum(c.num_frames for c in clips) / 1800, 1),
             "groups": sorted({c.group for c in clips}),
             "fit_residual_m": round(float(np.mean([c.residual for c in clips])), 4) if clips else None,
+            "sources": inventory(clips),
         }
 
     document = {
@@ -156,3 +173,4 @@ def _write_summary(folder: Path, splits: Splits) -> None:
     }
     folder.mkdir(parents=True, exist_ok=True)
     atomic_write(folder / "data.json", (json.dumps(document, indent=1) + "\n").encode())
+    atomic_write(folder / "data_card.md", card(inventory(splits.training)).encode())

@@ -52,7 +52,13 @@ class Splits:
     origin: str = "none"
 
 
-def read_splits(root: Path, max_recordings: int | None = None, encoder: MusicEncoder = DSP35, up: str = AUTO) -> Splits:
+def read_splits(
+    root: Path,
+    max_recordings: int | None = None,
+    encoder: MusicEncoder = DSP35,
+    up: str = AUTO,
+    held_out: str = HELD_OUT,
+) -> Splits:
     """The training and held-out clips of the data set in a folder; progress, notes and what is skipped go to stderr.
 
     Where a data set publishes no split and nothing of one side can be used, what can be used is divided again.
@@ -62,6 +68,7 @@ def read_splits(root: Path, max_recordings: int | None = None, encoder: MusicEnc
         max_recordings: recordings to read of each, spread evenly; None: all.
         encoder: of the music.
         up: the axis that points up in its motion, see `choreo.motion.upright.find_up`.
+        held_out: part that is held out: `val`, or `test` for final figures.
 
     Raises:
         InvalidInput: not a data set, no such axis, or nothing usable in one of the two.
@@ -70,10 +77,11 @@ def read_splits(root: Path, max_recordings: int | None = None, encoder: MusicEnc
     with Progress(console=Console(stderr=True), transient=True) as progress:
         reader = _Reader(dataset, max_recordings, progress)
         split = dataset.split()
-        sides = reader.sides(split)
+        parts = (TRAINING, held_out)
+        sides = reader.sides(split, parts)
         while not all(sides.values()) and split.origin != "published" and len(reader.unusable) < len(dataset):
             split = dataset.split(without=reader.unusable)
-            sides = reader.sides(split)
+            sides = reader.sides(split, parts)
     skipped, notes = reader.skipped, tuple(dataset.notes)
     reasons = _shown(skipped)
     if skipped:
@@ -90,7 +98,7 @@ def read_splits(root: Path, max_recordings: int | None = None, encoder: MusicEnc
             )
     if split.cut:
         log.warning("%s holds one song or take; its end is held out, so scores say little about other dances", root)
-    return Splits(sides[TRAINING], sides[HELD_OUT], skipped, notes, f"{dataset.name}, {ORIGINS[split.origin]}")
+    return Splits(sides[TRAINING], sides[held_out], skipped, notes, f"{dataset.name}, {ORIGINS[split.origin]}")
 
 
 def _shown(remarks: Sequence[Skipped]) -> str:
@@ -117,9 +125,9 @@ class _Reader:
         """What was not loaded or is too short, and why."""
         return (*self._dataset.skipped, *self._short.values())
 
-    def sides(self, split: Split) -> dict[str, list[Clip]]:
+    def sides(self, split: Split, parts: Sequence[str]) -> dict[str, list[Clip]]:
         """Clips by part; none of a part whose clips are all too short for a window."""
-        return {part: self._side(split, part) for part in (TRAINING, HELD_OUT)}
+        return {part: self._side(split, part) for part in parts}
 
     def _side(self, split: Split, part: str) -> list[Clip]:
         keys = _spread(split.parts.get(part, ()), self._max)

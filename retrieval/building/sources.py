@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from choreo.data.layouts.packs import GENRES, METERS, DataPack, family_of
+from choreo.data.splits.split import TEST
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.upright import AUTO, check_up
@@ -60,7 +61,7 @@ def _pack_recordings(root: Path) -> list[Recording]:
     def loader(key: str) -> Callable[[], PhraseSource]:
         return lambda: _pack_source(pack, key)
 
-    return [Recording(key, json.dumps([key, files]), loader(key)) for key in pack.keys]
+    return [Recording(key, json.dumps([key, files]), loader(key)) for key in pack.keys if pack.part_of(key) != TEST]
 
 
 def _pack_source(pack: DataPack, key: str) -> PhraseSource:

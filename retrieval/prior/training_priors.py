@@ -11,6 +11,8 @@ from rich.progress import track
 
 from choreo.data.clip import Clip, Track
 from choreo.data.layouts.packs import group_of, is_validation
+from choreo.data.licences import Licences, is_cleared
+from choreo.errors import InvalidInput
 from choreo.motion.kinematics import heading
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS
@@ -29,18 +31,30 @@ POOL: Final = 24
 PER_CLIP: Final = 2
 
 
-def from_library(folder: Path, encoder_name: str) -> Callable[[Sequence[Clip]], list[Clip]]:
+def from_library(
+    folder: Path, encoder_name: str, licences: Licences = Licences.ALL
+) -> Callable[[Sequence[Clip]], list[Clip]]:
     """A function that adds priors to clips from the library in a folder.
 
     Args:
         folder: of the library.
         encoder_name: text encoder of the model that is trained; the library's must be the same, as in serving.
+        licences: of what may be learned from.
 
     Raises:
         InvalidArtifact: no library there, or one that was built with another text encoder.
+        InvalidInput: it has phrases that may not be learned from.
     """
     encoder = text_encoder(encoder_name)
-    finder = PhraseFinder(PhraseLibrary.open(folder, (encoder.name, encoder.dim)))
+    library = PhraseLibrary.open(folder, (encoder.name, encoder.dim))
+    forbidden = [tag for tag in library.manifest.licences if not is_cleared(tag)]
+    if licences is Licences.CLEARED and forbidden:
+        raise InvalidInput(
+            "phrases",
+            f"{folder} has phrases of the terms {', '.join(tag or 'none stated' for tag in forbidden)}, which are not "
+            "cleared for weights that are shipped; build a library with `choreo phrases build DATA --cleared`",
+        )
+    finder = PhraseFinder(library)
     return lambda clips: with_retrieved_priors(clips, finder, encoder)
 
 

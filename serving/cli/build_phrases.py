@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from choreo.errors import InvalidInput
 from choreo.text.encoders import TextEncoder, text_encoder
 from retrieval.building.build import REPORT, BuildReport, build_library
+from retrieval.building.cleared import cleared
 from retrieval.building.cutting import BOUNDARIES, Cutting
 from retrieval.building.sources import Sources, open_sources
 from retrieval.indices.index import KINDS
@@ -32,6 +33,7 @@ class BuildOptions:
         encoder: text encoder, by name; `auto`: that of the library that is extended, else `minilm`.
         index: kind of index.
         up: the axis that points up in motion files, see `choreo.motion.upright.find_up`.
+        cleared: only recordings and captions that may train weights that are shipped.
     """
 
     append: bool = False
@@ -42,6 +44,7 @@ class BuildOptions:
     encoder: str = AUTO
     index: str = AUTO
     up: str = AUTO
+    cleared: bool = False
 
     def cutting(self) -> Cutting:
         """How recordings are cut.
@@ -82,6 +85,8 @@ def build(source: Path, out: Path, options: BuildOptions, console: Console) -> d
     if options.index not in KINDS:  # here already: a library is indexed last
         raise InvalidInput("index", f"must be one of {', '.join(KINDS)}, got {options.index!r}")
     sources = open_sources(source, options.licence, options.genre, options.up)
+    if options.cleared:
+        sources = cleared(sources)
     try:
         report = _built(sources, out, options, cutting, encoder, console)
     except OSError as error:

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column, Table
 
+from choreo.data.splits.split import HELD_OUT
 from choreo.errors import ChoreoError, InvalidInput
 from choreo.motion.upright import AUTO, UP_HELP
 from choreo.music.limits import FORMATS
@@ -265,7 +266,7 @@ def export(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file, or a shipped one: demo, lcm, tmr-small.")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, or a shipped one: demo, cleared, lcm, tmr-small.")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     data: Annotated[Path | None, typer.Option(help="Data set; omitted: synthetic dances only.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Library that priors are retrieved from.")] = None,
@@ -279,13 +280,14 @@ def train(
     if phrases is not None:
         require("cpu")
     from choreo.shipped import recipe_file
-    from choreo.training.recipe import load_recipe
+    from choreo.training.recipe import TextMotionRecipe, load_recipe
     from choreo.training.run import train as run_training
     from retrieval.prior.training_priors import from_library
 
     logging.getLogger("choreo").setLevel(logging.INFO)
     read = load_recipe(recipe_file(recipe))
-    with_priors = list if phrases is None else from_library(phrases, read.text_encoder)
+    licences = read.licences if isinstance(read, TextMotionRecipe) else read.data.licences
+    with_priors = list if phrases is None else from_library(phrases, read.text_encoder, licences)
     folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors, up)
     print_document({"checkpoint": str(folder)}, as_json)
 
@@ -304,6 +306,8 @@ def evaluate(
     raw: Annotated[bool, typer.Option("--raw", help="Leave smoothing, rigid bones and foot lock out.")] = False,
     phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
     up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
+    split: Annotated[str, typer.Option(help="val, or test for final figures.")] = HELD_OUT,
+    licences: Annotated[str, typer.Option(help="Recordings to compare with: all, or those that are cleared.")] = "all",
     report: Annotated[Path | None, typer.Option(help="Folder for tables, plots and example clips.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -320,7 +324,9 @@ def evaluate(
         raise InvalidInput("url", "give a checkpoint or a server, not both")
     settings = Settings() if phrases is None else Settings(phrases=phrases)
     options = DanceOptions(preset, steps, guidance_scale, not no_rag, not raw)
-    request = EvaluationRequest(data, checkpoint, url, samples, replications, options, up=up)
+    request = EvaluationRequest(
+        data, checkpoint, url, samples, replications, options, up=up, split=split, licences=licences
+    )
     found = asyncio.run(run_evaluation(request, settings))
     if report is not None:
         write_report(found, report)

@@ -31,13 +31,14 @@ def build(
     ] = "auto",
     index: Annotated[str, typer.Option(help="auto, flat or ivf.")] = "auto",
     up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
+    cleared: Annotated[bool, typer.Option("--cleared", help="Only what may train weights that are shipped.")] = False,
     as_json: Json = False,
 ) -> None:
     """Cut recordings into phrases and write a library; a build that was interrupted is resumed."""
     from serving.cli.build_phrases import BuildOptions
     from serving.cli.build_phrases import build as run_build
 
-    options = BuildOptions(append, beats, boundaries, licence, genre, text_encoder, index, up)
+    options = BuildOptions(append, beats, boundaries, licence, genre, text_encoder, index, up, cleared)
     document = run_build(source, out, options, stderr)
     if as_json:
         print(json.dumps(document))

@@ -17,6 +17,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from choreo.data.clip import Clip
+from choreo.data.licences import Licences, licensed
+from choreo.data.splits.split import HELD_OUT, TEST
 from choreo.errors import InvalidInput
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import Row, score
@@ -53,6 +55,8 @@ class EvaluationRequest:
         options: of generation.
         controls: whether an untrained network is scored as well; not possible with a server.
         up: the axis that points up in the data, see `choreo.motion.upright.find_up`.
+        split: part that is danced to, `val` or `test`.
+        licences: of the recordings that are compared with, see `choreo.data.licences.Licences`.
     """
 
     data: Path
@@ -63,6 +67,16 @@ class EvaluationRequest:
     options: DanceOptions = field(default_factory=DanceOptions)
     controls: bool = True
     up: str = AUTO
+    split: str = HELD_OUT
+    licences: str = Licences.ALL
+
+    def __post_init__(self) -> None:
+        for name, value, known in (
+            ("split", self.split, (HELD_OUT, TEST)),
+            ("licences", self.licences, tuple(str(choice) for choice in Licences)),
+        ):
+            if value not in known:
+                raise InvalidInput(name, f"must be {' or '.join(known)}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -99,31 +113,31 @@ class Scene:
     reference: Motions
 
 
-def open_scene(data: Path, samples: int, settings: Settings, encoder: MusicEncoder = DSP35, up: str = AUTO) -> Scene:
+def open_scene(request: EvaluationRequest, settings: Settings, encoder: MusicEncoder = DSP35) -> Scene:
     """Read a data set and choose the stretches.
 
     Args:
-        data: folder of the data set.
-        samples: number of stretches.
+        request: what is evaluated.
         settings: where the text-motion encoder is.
         encoder: of the music that is danced to, the generator's.
-        up: the axis that points up in its motion, see `choreo.motion.upright.find_up`.
 
     Raises:
         InvalidInput: no data set, or no held-out clip that is long enough.
         MissingDependency: songs without precomputed features, and the encoder is not on this machine.
     """
-    splits = read_splits(data, encoder=encoder, up=up)
-    stretches = held_out_stretches(splits.held_out, data / "audio", samples, encoder)
+    data, up, part = request.data, request.up, request.split
+    splits = read_splits(data, encoder=encoder, up=up, held_out=part)
+    held_out = licensed(splits.held_out, request.licences)
+    stretches = held_out_stretches(held_out, data / "audio", request.samples, encoder)
     if not stretches:
-        longest = max(clip.num_frames for clip in splits.held_out)
+        longest = max((clip.num_frames for clip in held_out), default=0)
         raise InvalidInput(
             "data",
             f"{data} holds no held-out clip of {WINDOW} frames at {FPS} fps, the longest has {longest}: add recordings "
             f"of {WINDOW / FPS:.1f} s or more",
         )
     embedder = TextMotionEncoder.load(settings.text_motion) if settings.text_motion.is_dir() else None
-    reference = Motions("training", _reference(splits.training))
+    reference = Motions("training", _reference(licensed(splits.training, request.licences)))
     if embedder is not None:
         reference = dataclasses.replace(reference, motion_embeddings=unit(embedder.motions(reference.positions)))
     return Scene(Judge(stretches, embedder), reference)
@@ -158,7 +172,7 @@ async def evaluate(request: EvaluationRequest, settings: Settings) -> Evaluation
         ChoreoError: the songs cannot be encoded as the generator needs them, or generation failed.
     """
     encoder = training_encoder(await music_encoder_name(request, settings))
-    scene = await asyncio.to_thread(open_scene, request.data, request.samples, settings, encoder, request.up)
+    scene = await asyncio.to_thread(open_scene, request, settings, encoder)
     judge = scene.judge
     replications, untrained_dances = await _generate(request, judge.stretches, settings)
     rows: list[Row] = []

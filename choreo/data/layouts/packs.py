@@ -1,8 +1,11 @@
 """The data pack: CMU and Tang mocap with music features and captions.
 
-motion/{cmu,tang}.npz      one int16 array (T, 22, 3) in millimetres per key, 30 fps
-music/tang_features.npz    <key> (T, 35), <key>/beats in seconds, <key>/tempo
-captions.csv               clip, start_s, end_s, source, split, caption
+motion/{cmu,tang,cmu_test}.npz                one int16 array (T, 22, 3) in millimetres per key, 30 fps
+music/{tang_features,cmu_features_made}.npz   <key> (T, 35), <key>/beats in seconds, <key>/tempo
+captions.csv, captions_test.csv               clip, start_s, end_s, source, split, caption
+
+`cmu_test`, `captions_test.csv` and `cmu_features_made` may be missing. The duets of the pack are not read here: they
+are the takes of subjects 60 and 61 in one world frame.
 """
 
 import csv
@@ -19,6 +22,8 @@ from numpy.typing import NDArray
 
 from choreo.data.clip import Caption
 from choreo.data.layouts.recording import Recording, Sentence, Skipped, Song
+from choreo.data.licences import ANIMATED_DRAWINGS, BABEL, CC0, CMU, KIT, TANG
+from choreo.data.splits.split import HELD_OUT, TEST, TRAINING
 from choreo.errors import InvalidInput
 from choreo.motion.clip import MAX_FRAMES, check_positions
 from choreo.motion.retarget import retarget
@@ -31,10 +36,15 @@ EXCLUDED_SUBJECTS: Final = frozenset({"01"})
 """CMU subjects left out: 01 climbs and hangs, so its feet do not show where the floor is."""
 DUPLICATES: Final = {"T_9": "T_1"}
 """Tang dances that are nearly the same recording as another; they share its group."""
-LICENCES: Final = {"cmu": "cmu-mocap", "tang": "research-mit"}
+LICENCES: Final = {"cmu": CMU, "tang": TANG}
 """Licence tag by name of the motion file."""
+TEST_FILE: Final = "cmu_test"
+"""Motion file of the test split."""
+CAPTION_LICENCES: Final = {"kit": KIT, "babel": BABEL, "cmu": CMU, "own": CC0, "measured": CC0, "template": CC0}
+"""Licence tag of a caption by its source."""
 GENRES: Final = {"W": "waltz", "R": "rumba", "C": "cha-cha", "T": "tango", "salsa": "salsa", "94": "Indian dance",
-          "05": "modern dance", "135": "martial arts"}  # fmt: skip
+          "05": "modern dance", "135": "martial arts", "85": "breakdance", "131": "street dance",
+          "55": "whirling dance"}  # fmt: skip
 """Genre by family; other families are everyday motion."""
 METERS: Final = {"W": 3}
 """Beats per bar by family, where not four."""
@@ -80,7 +90,7 @@ class PackRecording:
             positions=self.positions,
             fps=FPS,
             licence=self.licence,
-            sentences=tuple(Sentence(c.text, c.start / FPS, c.end / FPS) for c in self.captions),
+            sentences=tuple(Sentence(c.text, c.start / FPS, c.end / FPS, c.licence) for c in self.captions),
             song=None if self.music is None else Song(self.music, self.beats, normalized_onset(self.music[:, ONSET])),
             residual=self.residual,
         )
@@ -100,13 +110,21 @@ class DataPack:
     def __init__(self, root: Path) -> None:
         motion = {name: root / f"motion/{name}.npz" for name in LICENCES}
         music, table = root / "music/tang_features.npz", root / "captions.csv"
-        self.files = (*motion.values(), music, table)
-        for path in self.files:
+        for path in (*motion.values(), music, table):
             if not path.is_file():
                 raise InvalidInput("data", f"{path} is missing; this is not a data pack")
-        self._captions = _captions(table)
+        songs_of = [path for path in (music, root / "music/cmu_features_made.npz") if path.is_file()]
+        tables = [path for path in (table, root / "captions_test.csv") if path.is_file()]
+        if (test := root / f"motion/{TEST_FILE}.npz").is_file():
+            motion[TEST_FILE] = test
+        self.files = (*motion.values(), *songs_of, *tables)
+        self._captions = {key: rows for path in tables for key, rows in _captions(path).items()}
         self._motion = {name: _opened(path) for name, path in motion.items()}
-        self._music = _opened(music)
+        self._music = {
+            name: pack
+            for pack in map(_opened, songs_of)
+            for name in dict.fromkeys(entry.partition("/")[0] for entry in pack.files)
+        }
         self._pack_of = {
             key: name
             for name, pack in self._motion.items()
@@ -114,10 +132,9 @@ class DataPack:
             if key.split("_")[0] not in EXCLUDED_SUBJECTS
         }
         present = {key for pack in self._motion.values() for key in pack.files}
-        songs = {name.partition("/")[0] for name in self._music.files}
         self.skipped = [
             Skipped(f"{path.name}: {key}", "has no motion")
-            for path, keys in ((table, self._captions), (music, songs))
+            for path, keys in ((table, self._captions), (music, self._music))
             for key in sorted(set(keys) - present)
         ]
 
@@ -131,6 +148,12 @@ class DataPack:
         """Keys of the usable recordings, in order."""
         return list(self._pack_of)
 
+    def part_of(self, key: str) -> str:
+        """The split of a recording: `train`, `val` or `test`."""
+        if self._pack_of[key] == TEST_FILE:
+            return TEST
+        return HELD_OUT if is_validation(group_of(key)) else TRAINING
+
     def recording(self, key: str) -> PackRecording:
         """Read one recording.
 
@@ -142,15 +165,15 @@ class DataPack:
         check_positions(positions, f"{name}:{key}")
         canonical = retarget(positions)
         music, beats = None, np.zeros(0)
-        if key in self._music.files:
-            music = precomputed(_array(self._music, key).astype(np.float32), field=key).features
-            beats = np.asarray(_array(self._music, f"{key}/beats"), np.float64).reshape(-1)
+        if (songs := self._music.get(key)) is not None:
+            music = precomputed(_array(songs, key).astype(np.float32), field=key).features
+            beats = np.asarray(_array(songs, f"{key}/beats"), np.float64).reshape(-1)
         return PackRecording(
             key,
             levelled(canonical.positions),
             canonical.residual,
             tuple(self._captions.get(key, ())),
-            LICENCES[name],
+            licence_of(key),
             music,
             beats,
         )
@@ -183,7 +206,8 @@ def _captions(path: Path) -> dict[str, list[Caption]]:
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
                 start, end = round(float(row["start_s"]) * FPS), round(float(row["end_s"]) * FPS)
-                rows[row["clip"]].append(Caption(row["caption"], start, end))
+                licence = CAPTION_LICENCES.get(row["source"], row["source"])
+                rows[row["clip"]].append(Caption(row["caption"], start, end, licence))
     except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
         raise InvalidInput("data", f"{path.name} is not a table of captions: {error!r}") from error
     return rows
@@ -201,6 +225,13 @@ def group_of(key: str) -> str:
 def family_of(key: str) -> str:
     """Genre letter of a Tang recording, subject of a CMU one (salsa for 60 and 61)."""
     return group_of(key).split("_")[0]
+
+
+def licence_of(key: str) -> str:
+    """Licence tag of a recording's motion."""
+    if key.startswith("ad_"):
+        return ANIMATED_DRAWINGS
+    return CMU if key[:1].isdigit() else TANG
 
 
 def is_validation(group: str) -> bool:

@@ -43,11 +43,12 @@ class Song:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A caption with its span in seconds; an `end` of None is the end of the motion."""
+    """A caption, its span in seconds (None: to the end of the motion) and its terms (empty: those of the motion)."""
 
     text: str
     start: float = 0.0
     end: float | None = None
+    licence: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,4 +207,4 @@ def _within_song(positions: Array, recording: Recording) -> Array:
 def _caption(sentence: Sentence, frames: int) -> Caption | None:
     end = frames if sentence.end is None else min(round(sentence.end * FPS), frames)
     start = max(round(sentence.start * FPS), 0)
-    return Caption(sentence.text, start, end) if start < end else None
+    return Caption(sentence.text, start, end, sentence.licence) if start < end else None

@@ -12,9 +12,9 @@ from typing import Final
 
 from choreo.errors import InvalidInput
 
-TRAINING, HELD_OUT = "train", "val"
-"""Parts that a training reads; a part for tests is left alone."""
-SHARES: Final = MappingProxyType({TRAINING: 0.8, HELD_OUT: 0.1, "test": 0.1})
+TRAINING, HELD_OUT, TEST = "train", "val", "test"
+"""Parts; a training reads the first two and leaves the one for tests alone."""
+SHARES: Final = MappingProxyType({TRAINING: 0.8, HELD_OUT: 0.1, TEST: 0.1})
 """Expected shares of the groups where a data set publishes no split. Where there are fewer groups than parts, the last
 parts stay empty."""
 

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 
 from choreo.data.clip import Caption, Clip, motion_features
+from choreo.data.licences import OWN
 from choreo.data.synthetic.dances import MOVES, synthesize_dance
 from choreo.data.synthetic.songs import synthesized_songs
 from choreo.motion.skeleton import FPS
@@ -12,7 +13,6 @@ from choreo.music.beats import beat_phase_channels, tempo_of
 from choreo.music.encoders import DSP35, MusicEncoder
 
 SECONDS: Final = 12.0
-LICENCE: Final = "apache-2.0"
 
 
 def synthetic_clips(count: int, seed: int = 0, encoder: MusicEncoder = DSP35) -> list[Clip]:
@@ -36,7 +36,7 @@ def synthetic_clips(count: int, seed: int = 0, encoder: MusicEncoder = DSP35) ->
                 music=song.features[:frames],
                 rhythm=beat_phase_channels(song.beats, song.onset[:frames], frames, FPS),
                 residual=0.0,
-                licence=LICENCE,
+                licence=OWN,
                 captions=(Caption(caption, 0, frames),),
             )
         )

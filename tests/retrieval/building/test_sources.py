@@ -352,4 +352,4 @@ def test_the_data_pack_is_recognised_and_says_what_it_knows(tmp_path: Path, word
         assert phrase.caption
         heard = phrase.source[0] in "WC"
         assert (phrase.music is not None) == heard
-        assert phrase.licence == ("cmu-mocap" if phrase.source[0].isdigit() else "research-mit")
+        assert phrase.licence == ("cmu-mocap" if phrase.source[0].isdigit() else "tang-unstated")

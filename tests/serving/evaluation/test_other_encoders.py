@@ -59,7 +59,7 @@ def test_precomputed_features_are_danced_to_where_the_encoder_is_missing(
 ) -> None:
     monkeypatch.delenv("CHOREO_JUKEBOX_PYTHON", raising=False)
     with caplog.at_level(logging.WARNING):
-        scene = open_scene(data, 4, SETTINGS, training_encoder("jukebox"))
+        scene = open_scene(EvaluationRequest(data, samples=4), SETTINGS, training_encoder("jukebox"))
     assert scene.judge.stretches
     for stretch in scene.judge.stretches:
         assert stretch.beats is None
@@ -70,7 +70,7 @@ def test_precomputed_features_are_danced_to_where_the_encoder_is_missing(
 
 
 def test_songs_are_encoded_as_the_generator_hears_them(data: Path) -> None:
-    scene = open_scene(data, 4, SETTINGS, FakeWideEncoder())
+    scene = open_scene(EvaluationRequest(data, samples=4), SETTINGS, FakeWideEncoder())
     paired = [s for s in scene.judge.stretches if s.beats is not None]
     assert paired
     assert {s.music.shape for s in scene.judge.stretches if s.music is not None} == {(WINDOW, JUKEBOX_DIM)}
@@ -86,7 +86,7 @@ def test_a_recording_that_has_to_be_encoded_asks_for_the_encoder(
         samples, rate, _ = synthesize_song(120.0, 8.0)
         write_wav(tmp_path / f"dance_{i}.wav", samples, rate)
     with pytest.raises(MissingDependency, match="or pass precomputed features"):
-        open_scene(tmp_path, 2, SETTINGS, training_encoder("jukebox"))
+        open_scene(EvaluationRequest(tmp_path, samples=2), SETTINGS, training_encoder("jukebox"))
 
 
 def test_the_encoder_is_the_generators() -> None:

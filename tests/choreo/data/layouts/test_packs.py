@@ -9,6 +9,7 @@ from tests_data import data_pack
 from choreo.data.clip import motion_features
 from choreo.data.datasets import open_dataset
 from choreo.data.layouts.packs import DataPack
+from choreo.data.licences import CMU, KIT
 from choreo.data.synthetic.dances import synthesize_dance
 from choreo.errors import InvalidInput
 from choreo.motion.foot_skating import foot_skating_ratio
@@ -17,6 +18,7 @@ from choreo.motion.skeleton import L_FOOT, R_FOOT
 from choreo.music.beats import beat_phase_channels
 from choreo.music.features import ONSET, normalized_onset
 from choreo.postprocess.floor import levelled
+from retrieval.building.sources import open_sources
 
 MOTION, _, _ = synthesize_dance("jacks", 120, 6.0)
 
@@ -68,9 +70,30 @@ def test_clips_have_what_their_recordings_have(pack: Path) -> None:
     np.testing.assert_array_equal(waltz.music, recording.music)
     onset = normalized_onset(recording.music[:, ONSET])
     np.testing.assert_array_equal(waltz.rhythm, beat_phase_channels(recording.beats, onset, len(features)))
-    assert (waltz.group, waltz.family, waltz.licence) == ("W_1", "W", "research-mit")
+    assert (waltz.group, waltz.family, waltz.licence) == ("W_1", "W", "tang-unstated")
     assert (waltz.captions, waltz.residual) == (recording.captions, recording.residual)
     assert (silent.music, silent.rhythm.any(), silent.captions) == (None, False, ())
+
+
+def test_files_for_tests_are_in_no_part_that_is_trained_on(pack: Path) -> None:
+    rows = np.rint(MOTION.positions * 1000).astype(np.int16)
+    np.savez(pack / "motion/cmu_test.npz", **{"05_08": rows, "60_01": rows})
+    (pack / "captions_test.csv").write_text(
+        "clip,start_s,end_s,source,split,caption\n05_08,0,6,kit,test,a person turns\n"
+    )
+    np.savez(
+        pack / "music/cmu_features_made.npz",
+        **{"05_01": np.zeros((len(rows), 35), np.float16), "05_01/beats": np.arange(0, 6, 0.5)},
+    )
+    dataset = open_dataset(pack)
+    parts = dataset.split().parts
+    assert parts["test"] == ("05_08", "60_01")
+    assert {*parts["train"], *parts["val"]} == {"05_01", "W_1_s0"}
+    modern, _, tested, salsa = dataset
+    assert modern.music is not None
+    assert [c.licence for c in tested.captions] == [KIT]
+    assert (modern.licence, salsa.group) == (CMU, "salsa_01")
+    assert not [r.name for r in open_sources(pack).recordings if r.name in ("05_08", "60_01")]
 
 
 def test_music_of_another_length_is_refused_and_what_has_no_motion_is_listed(pack: Path) -> None:
