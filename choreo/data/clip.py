@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
 from choreo.motion.kinematics import heading
-from choreo.motion.representation import ROOT_VELOCITY_66, Representation
+from choreo.motion.representation import ROOT_VELOCITY_66, Representation, converted
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,19 @@ def motion_features(
     """Features (T, C) and unwrapped heading (T,) of positions (T, 22, 3) on the canonical skeleton at 30 fps."""
     features, _ = representation.encode(positions)
     return features.astype(np.float32), np.unwrap(heading(positions)).astype(np.float32)
+
+
+def in_representation(clip: Clip, target: Representation) -> Clip:
+    """The clip, and the priors of it, with features in another representation."""
+    source = clip.representation
+    if source is target:
+        return clip
+
+    def of(features: NDArray[np.float32]) -> NDArray[np.float32]:
+        return converted(features, source, target).astype(np.float32)
+
+    priors = tuple(replace(track, features=of(track.features)) for track in clip.priors)
+    return replace(clip, features=of(clip.features), priors=priors, representation=target)
 
 
 def representation_of(clips: Sequence[Clip]) -> Representation:

@@ -30,7 +30,7 @@ from choreo.generators.base import (
     Trajectory,
 )
 from choreo.generators.spec import GeneratorSpec, GraphSpec, Null, Shapes
-from choreo.motion.representation import ROOT_VELOCITY, encode
+from choreo.motion.representation import ROOT_VELOCITY_66, converted, representation
 from choreo.motion.resample import resample
 from choreo.motion.retarget import refit
 from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
@@ -289,7 +289,10 @@ def _normalized_prior(request: GenerationRequest, length: int, spec: GeneratorSp
     if request.prior is not None and request.prior_mask is not None:
         count = min(len(request.prior), length)
         mask = request.prior_mask[:count, None]
-        out[:count, :-1] = spec.normalize(request.prior[:count]) * mask
+        prior = request.prior[:count]
+        if prior.shape[1] != spec.channels:  # libraries hold motion in the default representation
+            prior = converted(prior, ROOT_VELOCITY_66, representation(spec.representation))
+        out[:count, :-1] = spec.normalize(prior) * mask
         out[:count, -1:] = mask
     return out
 
@@ -301,9 +304,10 @@ def _known_frames(request: GenerationRequest, length: int, spec: GeneratorSpec) 
     if request.start is None:
         return known, mask
     positions = refit(resample(request.start.positions, request.start.fps, spec.fps))
-    features, _ = encode(positions, spec.fps)
+    motion = representation(spec.representation)
+    features, _ = motion.encode(positions, spec.fps)
     count = min(len(features), length)
     known[:count] = spec.normalize(features[:count])
     mask[:count] = 1
-    mask[0, ROOT_VELOCITY] = 0
+    mask[0, motion.unknown_in_a_lone_pose] = 0
     return known * mask, mask

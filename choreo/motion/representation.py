@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidArtifact
+from choreo.motion.planted import planted
 from choreo.motion.rotations import yaw
-from choreo.motion.skeleton import BONE_LENGTHS, FPS, MIRROR, NUM_JOINTS, PARENTS, PELVIS
+from choreo.motion.skeleton import BONE_LENGTHS, CONTACT_JOINTS, FPS, MIRROR, NUM_JOINTS, PARENTS, PELVIS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +47,8 @@ class Representation(ABC):
         root_velocity: channels with the horizontal velocity of the root; empty where it is not stored.
         root_height: channel with the height of the root.
         joints: channels with the joints.
+        contacts: channels with the contacts of the feet, in the order of `CONTACT_JOINTS`; None where they are not
+            stored.
         horizontal: (x, z) pairs of channels, which turn together under yaw.
         fps: frame rate, the default of `encode` and `decode`.
         num_joints: joints of the skeleton.
@@ -59,11 +62,16 @@ class Representation(ABC):
     horizontal: tuple[tuple[int, int], ...]
     fps: float = FPS
     num_joints: int = NUM_JOINTS
+    contacts: slice | None = None
 
     @property
-    def unknown_in_a_lone_pose(self) -> slice:
-        """Channels that a single pose does not determine: the velocities."""
+    def unknown_in_a_lone_pose(self) -> slice | list[int]:
+        """Channels that a single pose does not determine: velocities, and contacts, which have to do with them."""
         return self.root_velocity
+
+    def contacts_of(self, features: NDArray[np.floating]) -> Array | None:
+        """Contacts (..., 4) of features (..., channels), in 0..1; None where they are not stored."""
+        return None if self.contacts is None else np.clip(np.asarray(features, np.float64)[..., self.contacts], 0, 1)
 
     @abstractmethod
     def encode(
@@ -205,6 +213,32 @@ class RootVelocity(Representation):
         return out
 
 
+class RootVelocityContacts(RootVelocity):
+    """70 numbers a frame: those of `RootVelocity`, and in channels 66 to 69 whether a foot is planted (0 or 1)."""
+
+    @property
+    def unknown_in_a_lone_pose(self) -> list[int]:
+        """Velocities and contacts."""
+        return [*range(self.channels)[self.root_velocity], *range(self.channels)[self.contacts or slice(0)]]
+
+    def encode(
+        self,
+        positions: NDArray[np.floating],
+        fps: float | None = None,
+        heading: float = 0.0,
+        previous: NDArray[np.floating] | None = None,
+    ) -> tuple[Array, Origin]:
+        """Positions (T, 22, 3) to features (T, 70) and their origin; arguments as in `Representation.encode`."""
+        features, origin = super().encode(positions, fps, heading, previous)
+        return np.concatenate([features, planted(positions, self.fps if fps is None else fps)], axis=1), origin
+
+    def mirror(self, features: ArrayOrTensor) -> ArrayOrTensor:
+        """Reflect the motion of features (..., 70) in the plane x = 0, left and right exchanged."""
+        out = features[..., [*_MIRRORED_CHANNELS, *_MIRRORED_CONTACTS]]  # an index by a list copies
+        out[..., _X_CHANNELS] *= -1
+        return out
+
+
 def _bones_of_joints() -> Array:
     """(21, 21) matrix from joints 1 to 21, relative to the root, to the bones that end at them."""
     out = np.eye(NUM_JOINTS)
@@ -216,6 +250,7 @@ def _bones_of_joints() -> Array:
 _BONES_OF_JOINTS: Final = _bones_of_joints()
 _JOINTS_OF_BONES: Final = np.linalg.inv(_BONES_OF_JOINTS)
 _MIRRORED_CHANNELS: Final = [0, 1, 2, *(3 * joint + axis for joint in MIRROR[1:] for axis in range(3))]
+_MIRRORED_CONTACTS: Final = [3 * NUM_JOINTS + CONTACT_JOINTS.index(MIRROR[joint]) for joint in CONTACT_JOINTS]
 _X_CHANNELS: Final = [0, *range(3, 3 * NUM_JOINTS, 3)]
 
 ROOT_VELOCITY_66: Final = RootVelocity(
@@ -226,7 +261,17 @@ ROOT_VELOCITY_66: Final = RootVelocity(
     joints=slice(3, 3 * NUM_JOINTS),
     horizontal=((0, 1), *((x, x + 2) for x in range(3, 3 * NUM_JOINTS, 3))),
 )
-"""The representation of data sets and of the shipped generator."""
+"""The representation of data sets and phrase libraries."""
+ROOT_VELOCITY_70: Final = RootVelocityContacts(
+    name="root-velocity-70",
+    channels=ROOT_VELOCITY_66.channels + 4,
+    root_velocity=ROOT_VELOCITY_66.root_velocity,
+    root_height=ROOT_VELOCITY_66.root_height,
+    joints=ROOT_VELOCITY_66.joints,
+    horizontal=ROOT_VELOCITY_66.horizontal,
+    contacts=slice(ROOT_VELOCITY_66.channels, ROOT_VELOCITY_66.channels + 4),
+)
+"""The same with contacts of the feet, which are better evidence than a foot that slides already."""
 _REPRESENTATIONS: Final[dict[str, Representation]] = {}
 
 
@@ -241,6 +286,7 @@ def register(added: Representation) -> None:
 
 
 register(ROOT_VELOCITY_66)
+register(ROOT_VELOCITY_70)
 
 
 def representation(name: str) -> Representation:
@@ -252,6 +298,13 @@ def representation(name: str) -> Representation:
     if name not in _REPRESENTATIONS:
         raise InvalidArtifact(f"unknown representation {name!r}; known are {', '.join(_REPRESENTATIONS)}")
     return _REPRESENTATIONS[name]
+
+
+def converted(features: NDArray[np.floating], source: Representation, target: Representation) -> Array:
+    """The motion of features (T, source.channels) as features (T, target.channels), in the same axes."""
+    if source is target:
+        return np.asarray(features, np.float64)
+    return target.encode(source.decode(features), previous=np.zeros(3))[0]
 
 
 # The default representation, for callers that know no other.

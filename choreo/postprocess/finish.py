@@ -15,7 +15,7 @@ from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.rigid_fit import fit_over_time
 from choreo.motion.skeleton import FPS, LEGS, NUM_JOINTS
 from choreo.postprocess.arms import ARMS, clear_arms
-from choreo.postprocess.contacts import Bools, detect_contacts
+from choreo.postprocess.contacts import Bools, detect_contacts, told_contacts
 from choreo.postprocess.floor import BODY, floor_curve, lift_above
 from choreo.postprocess.foot_lock import lock_feet
 from choreo.postprocess.options import FinishOptions
@@ -44,7 +44,10 @@ class Finished:
 
 
 def finish_performance(
-    positions: Sequence[NDArray[np.floating]], fps: float = FPS, options: FinishOptions = FinishOptions()
+    positions: Sequence[NDArray[np.floating]],
+    fps: float = FPS,
+    options: FinishOptions = FinishOptions(),
+    contacts: NDArray[np.floating] | None = None,
 ) -> tuple[Finished, ...]:
     """`finish` for each dancer of a performance, independently: hands that touch are not held together.
 
@@ -52,15 +55,22 @@ def finish_performance(
         positions: one (T, 22, 3) array per dancer, metres, y up, all in one frame of reference.
         fps: frames per second.
         options: which stages run.
+        contacts: (N, T, 4) of their feet, as in `finish`.
     Returns:
         One result per dancer, each with its own residual and report.
     Raises:
         NonFiniteOutput, InvalidInput: as `finish` does.
     """
-    return tuple(finish(dancer, fps, options) for dancer in positions)
+    told = [None] * len(positions) if contacts is None else contacts
+    return tuple(finish(dancer, fps, options, feet) for dancer, feet in zip(positions, told, strict=True))
 
 
-def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOptions = FinishOptions()) -> Finished:
+def finish(
+    positions: NDArray[np.floating],
+    fps: float = FPS,
+    options: FinishOptions = FinishOptions(),
+    contacts: NDArray[np.floating] | None = None,
+) -> Finished:
     """Rigid fit, smoothing, floor, contacts and foot lock of one dancer, in this order.
 
     Commutes with rotation about y and with horizontal translation.
@@ -69,6 +79,8 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
         positions: (T, 22, 3) decoded joint positions, metres, y up.
         fps: frames per second.
         options: which stages run.
+        contacts: (T, 4) of the feet, 0..1, in the order of CONTACT_JOINTS, as the network tells them; without them they
+            are found by height and speed.
     Raises:
         NonFiniteOutput: the model's output holds NaN or infinity.
         InvalidInput: wrong shape, no frames, coordinates beyond 10 km, or a frame rate out of range.
@@ -86,18 +98,18 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
     grounded = _shifted_up(posed, -floor)
     # The lock lifts feet out of the floor by bending legs; everything else can only rise with the body.
     grounded = _shifted_up(grounded, lift_above(grounded[:, BODY, 1] if options.foot_lock else grounded[..., 1], fps))
-    contacts = detect_contacts(grounded, fps)
-    final = lock_feet(grounded, contacts, fps) if options.foot_lock else grounded
+    planted = detect_contacts(grounded, fps) if contacts is None else told_contacts(contacts, grounded, fps)
+    final = lock_feet(grounded, planted, fps) if options.foot_lock else grounded
     local = None
     if world is not None:
         world = kinematics.turn_chains(world, grounded, final, LEGS)
         local, final = kinematics.local_rotations(world), kinematics.posed(final[:, 0], world)
-    report = _report(_shifted_up(raw, -floor), grounded, final, contacts, floor, fps)
+    report = _report(_shifted_up(raw, -floor), grounded, final, planted, floor, fps)
     report["fit_residual"] = residual = fitted.residual if fitted else None
     motion = Motion(
         final.astype(np.float32), fps, None if local is None else local.astype(np.float32), meta={"finish": report}
     )
-    return Finished(motion, residual, grounded.astype(np.float32), contacts, report)
+    return Finished(motion, residual, grounded.astype(np.float32), planted, report)
 
 
 def _checked(positions: NDArray[np.floating], fps: float) -> Array:

@@ -8,15 +8,12 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from choreo.motion.planted import PLANTED_HEIGHTS, PLANTED_SPEED
 from choreo.motion.representation import ROOT_VELOCITY_66, Representation
-from choreo.motion.skeleton import ANKLE_HEIGHT, BONE_LENGTHS, CONTACT_JOINTS, FPS, PARENTS, TOE_HEIGHT
+from choreo.motion.skeleton import BONE_LENGTHS, CONTACT_JOINTS, FPS, PARENTS
 
 TERMS: Final = ("reconstruction", "velocity", "bone", "contact", "total")
 """Names of the terms; `total` is their weighted sum."""
-PLANTED_SPEED: Final = 0.2
-"""A foot of the target slower than this, m/s, and no higher than `PLANTED_HEIGHTS`, is planted."""
-PLANTED_HEIGHTS: Final = tuple(height + 0.04 for height in (ANKLE_HEIGHT, ANKLE_HEIGHT, TOE_HEIGHT, TOE_HEIGHT))
-"""Metres, in the order of `CONTACT_JOINTS`."""
 
 
 class LossWeights(BaseModel):

@@ -10,10 +10,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from choreo.data.licences import Licences
-from choreo.errors import InvalidInput
+from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.registry import GeneratorUnavailable, families, generator_class
 from choreo.generators.spec import NAME
 from choreo.models.tmr import TextMotionConfig
+from choreo.motion.representation import ROOT_VELOCITY_66, representation
 from choreo.motion.skeleton import WINDOW
 from choreo.music.encoders import DSP35, MusicEncoder, MusicEncoderName, music_encoder
 from choreo.text.encoders import TextEncoder, TextEncoderName, text_encoder
@@ -35,12 +36,22 @@ class GeneratorRecipe(BaseModel):
     """Encoder of songs."""
     text_encoder: TextEncoderName = "minilm"
     """Encoder of sentences."""
+    representation: str = ROOT_VELOCITY_66.name
+    """How motion is numbers, a name in `choreo.motion.representation`."""
     losses: LossWeights = LossWeights()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
 
-    decisive: ClassVar[tuple[str, ...]] = ("architecture", "music_encoder", "text_encoder")
+    decisive: ClassVar[tuple[str, ...]] = ("architecture", "music_encoder", "text_encoder", "representation")
     """Fields that weights depend on; a run does not resume with others."""
+
+    @field_validator("representation")
+    @classmethod
+    def _known_representation(cls, name: str) -> str:
+        try:
+            return representation(name).name
+        except InvalidArtifact as error:
+            raise ValueError(str(error)) from error
 
     @classmethod
     def completed(cls, document: Any, folder: Path) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.data.clip import Clip
+from choreo.data.clip import Clip, in_representation
 from choreo.data.licences import Licences, card, inventory, licensed
 from choreo.data.splits.purge import without_leaks
 from choreo.data.synthetic.beat_pairing import paired_clips
@@ -20,6 +20,7 @@ from choreo.data.windows.windows import caption_table
 from choreo.errors import InvalidInput
 from choreo.files import atomic_write
 from choreo.generators.registry import generator_class
+from choreo.motion.representation import representation
 from choreo.motion.upright import AUTO
 from choreo.music.encoders import DSP35, MusicEncoder
 from choreo.music.feature_cache import training_encoder
@@ -95,6 +96,8 @@ def _prepared(
     loops_of = partial(_loops, data, encoder)
     training = with_priors(augmented(training, recipe.data, loops_of(False), seed, encoder))
     held_out = with_priors(augmented(held_out, recipe.data, loops_of(True), seed + HELD_OUT_SEED, encoder))
+    motion = representation(recipe.representation)
+    training, held_out = ([in_representation(clip, motion) for clip in clips] for clips in (training, held_out))
     if not training:
         raise InvalidInput("data", f"{data or 'the recipe'} holds no clip to train on")
     check_clips(training, recipe.music_dim)

@@ -212,6 +212,7 @@ class SamplingResult:
     Attributes:
         features: (num_frames, C), or (N, num_frames, C) of several dancers.
         rows: rows that were evaluated, by graph.
+        contacts: (num_frames, 4), or (N, num_frames, 4), of the feet, 0..1, where the network tells them.
         steps: what the sampler has done since its answer before. Each batch is told of once, so sums are exact.
     """
 
@@ -220,6 +221,7 @@ class SamplingResult:
     fps: float
     rows: dict[str, int]
     steps: StepCounts = NO_STEPS
+    contacts: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)

@@ -90,11 +90,16 @@ def finish_request(
         dancers = [decode(dancer, fps, Origin()) for dancer in features]
     else:
         dancers = [_decoded_solo(request, features, fps)]
-    return finish_dancers(dancers, fps, request.finish, meta)
+    contacts = None if sampled.contacts is None else sampled.contacts.reshape(len(dancers), -1, 4)
+    return finish_dancers(dancers, fps, request.finish, meta, contacts)
 
 
 def finish_dancers(
-    positions: Sequence[NDArray[np.floating]], fps: float, options: FinishOptions, meta: dict[str, Any]
+    positions: Sequence[NDArray[np.floating]],
+    fps: float,
+    options: FinishOptions,
+    meta: dict[str, Any],
+    contacts: NDArray[np.floating] | None = None,
 ) -> tuple[Performance, NDArray[np.float32]]:
     """Post-process the decoded dancers of one performance.
 
@@ -104,6 +109,7 @@ def finish_dancers(
         options: which stages run.
         meta: provenance, to which `fit_residual` and `postprocess` are added: of a solo the values themselves, of
             several dancers lists in their order.
+        contacts: (N, T, 4) of their feet, 0..1, as the network tells them.
 
     Returns:
         The performance, and positions (N, T, 22, 3) before the foot lock.
@@ -112,7 +118,7 @@ def finish_dancers(
         NonFiniteOutput: positions hold NaN or infinity.
         InvalidInput: no dancers, too many, or unequal lengths.
     """
-    dancers = finish_performance(positions, fps, options)
+    dancers = finish_performance(positions, fps, options, contacts)
     residuals, reports = [d.fit_residual for d in dancers], [d.report for d in dancers]
     solo = len(dancers) == 1
     meta = meta | {

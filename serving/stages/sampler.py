@@ -10,6 +10,7 @@ from choreo.errors import DeadlineExceeded
 from choreo.generators.base import Conditioning, GenerationRequest, Generator, zeros
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
+from choreo.motion.representation import representation
 from serving.engines.base import Engine
 from serving.engines.leases import Leases, Served
 from serving.pipeline.contracts import Prior, SamplingResult
@@ -91,7 +92,9 @@ class Sampler:
             trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
             await self._executor.run(trajectory, spec)
         steps = self._executor.take_counts()
-        return SamplingResult(trajectory.result(), spec.name, spec.fps, dict(trajectory.evaluated), steps)
+        features = trajectory.result()
+        contacts = representation(spec.representation).contacts_of(features)
+        return SamplingResult(features, spec.name, spec.fps, dict(trajectory.evaluated), steps, contacts)
 
     async def warm_up(self) -> None:
         """Return when every served generator answers, from work that is going on or by a canary."""

@@ -11,6 +11,7 @@ from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.checkpoint import read_config
 from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
 from choreo.models.conditioner_config import ConditionerConfig
+from choreo.motion.representation import representation
 from choreo.motion.skeleton import WINDOW
 from choreo.training.distillation import DistillationConfig
 from choreo.training.recipe import GeneratorRecipe
@@ -41,6 +42,9 @@ class UNetRecipe(GeneratorRecipe):
             raise ValueError(f"conditioner: its window must be {WINDOW} frames, and a whole number of tokens")
         if self.denoiser.context_dim != self.conditioner.context_dim:
             raise ValueError("denoiser.context_dim must be conditioner.context_dim")
+        channels = representation(self.representation).channels
+        if self.denoiser.channels != channels:
+            raise ValueError(f"denoiser.channels must be {channels}, those of {self.representation}")
         return self
 
     @property
@@ -80,6 +84,7 @@ class UNetRecipe(GeneratorRecipe):
         network = {
             "architecture": config.spec.family, "conditioner": config.conditioner, "denoiser": config.denoiser,
             "music_encoder": config.spec.music_encoder, "text_encoder": config.spec.text_encoder,
+            "representation": config.spec.representation,
             **DiffusionParameters.of(config.spec).model_dump(),
         }  # fmt: skip
         own = network.keys() & document.keys()

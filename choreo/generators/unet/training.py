@@ -52,6 +52,7 @@ def generator_config(recipe: UNetRecipe, clips: Sequence[Clip]) -> UNetGenerator
         prediction=recipe.prediction,
         schedule=recipe.schedule,
         num_train_timesteps=recipe.num_train_timesteps,
+        representation=recipe.representation,
         mean=np.round(mean, 6).tolist(),
         std=np.round(std, 6).tolist(),
     )
