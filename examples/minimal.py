@@ -67,8 +67,10 @@ class Encoded:
 
 def encode(generator: GeneratorNetwork, song: Path, prompt: str) -> Encoded:
     """Decode a song and encode it and the prompt with the encoders that the checkpoint was trained with."""
-    heard = music_encoder(generator.spec.music_encoder).encode(decode_audio(song))
-    rhythm = beat_phase_channels(heard.beats, heard.onset, heard.num_frames, generator.spec.fps)
+    encoder = music_encoder(generator.spec.music_encoder)
+    heard = encoder.encode(decode_audio(song, sample_rate=encoder.sample_rate))
+    every = beat_phase_channels(heard.beats, heard.onset, heard.num_frames, generator.spec.fps, heard.downbeats)
+    rhythm = every[:, : generator.spec.graph("denoiser").input_shapes["rhythm"][-1]]
     (text,) = text_encoder(generator.spec.text_encoder).encode([prompt])
     return Encoded(heard.features, rhythm, text)
 

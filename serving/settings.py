@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationErro
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from choreo.errors import InvalidInput
+from choreo.music.beat_tracking.heard import DEFAULT_TRACKER, TrackerName
 from choreo.shipped import CHECKOUT, shipped
 
 PREFIX: Final = "CHOREO_"
@@ -114,6 +115,9 @@ class Settings(LogSettings):
     """gRPC addresses of running Triton servers; empty: start one here."""
     ray_address: str = ""
     """A running Ray cluster to serve on; empty: start one on this machine, for this server alone."""
+
+    beat_tracker: TrackerName = DEFAULT_TRACKER
+    """What hears the beats of songs; `choreo.music.beat_tracking`."""
 
     max_seconds: float = Field(3600.0, gt=0, le=MAX_S)
     """Longest motion that a request may ask for."""

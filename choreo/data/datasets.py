@@ -85,9 +85,8 @@ class _Pack:
         if song is None:
             return replace(recording, song=None, remarks=(no_features(key, self._encoder.name),))
         frames = min(len(song.features), len(recording.song.onset))
-        return replace(
-            recording, song=Song(song.features[:frames], recording.song.beats, recording.song.onset[:frames])
-        )
+        own = recording.song
+        return replace(recording, song=Song(song.features[:frames], own.beats, own.onset[:frames], own.downbeats))
 
 
 LAYOUTS: Final = (_Pack, Aist, HumanML3D, CmuBvh, Amass, PlainNpz)

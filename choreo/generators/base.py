@@ -40,6 +40,7 @@ class Conditioning:
         text: (E,) float32, or None without a prompt.
         beats: seconds from the song's start.
         onset: (T_song,) onset strength in [0, 1]; empty without a song.
+        downbeats: the beats that begin a bar, seconds from the song's start; empty where bars are not known.
     """
 
     num_frames: int
@@ -47,6 +48,7 @@ class Conditioning:
     text: Array | None = None
     beats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     onset: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    downbeats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Families of this kind (U-Net, DiT) differ in their networks only. Their graphs h
 conditioner: `music` (window, F), `music_mask` (window), `text` (E), `has_music` (1), `has_text` (1); its outputs are
 the inputs of the denoiser that have `Null.ENCODED`.
 denoiser: `x` (window, C), `t` (1); optionally `prior` (window, C + 1) with its mask as last channel, `known` and
-`known_mask` (window, C), `rhythm` (window, 4), `frame_mask` (window).
+`known_mask` (window, C), `rhythm` (window, 4 or 8: `choreo.music.beats.RHYTHM_WIDTHS`), `frame_mask` (window).
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from choreo.generators.spec import GeneratorSpec, GraphSpec, Null, Shapes
 from choreo.motion.representation import ROOT_VELOCITY_66, converted, representation
 from choreo.motion.resample import resample
 from choreo.motion.retarget import refit
-from choreo.music.beats import RHYTHM_CHANNELS, beat_phase_channels
+from choreo.music.beats import RHYTHM_CHANNELS, RHYTHM_WIDTHS, beat_phase_channels
 from choreo.postprocess.inertialization import carried_over
 
 FULL_BONES_BELOW: Final = 0.3
@@ -59,13 +59,28 @@ class WindowedDiffusion(Generator):
         _check_inputs(spec, self.conditioner, _CONDITIONER_INPUTS, frozenset())
         encoded = frozenset(t.name for t in self.denoiser.inputs if t.null is Null.ENCODED)
         _check_inputs(spec, self.denoiser, _STEP_INPUTS | encoded, frozenset(_timeline_shapes(spec)))
-        for name, shape in _timeline_shapes(spec).items():
+        for name, shape in _timeline_shapes(spec, self.rhythm_channels).items():
             if self.denoiser.input_shapes.get(name, shape) != shape:
                 raise InvalidArtifact(f"{spec.name}: the input {name!r} of its denoiser must have the shape {shape}")
         if missing := encoded - self.conditioner.output_shapes.keys():
             raise InvalidArtifact(f"{spec.name}: its conditioner has no output {min(missing)!r}")
         if len(self.denoiser.outputs) != 1 or self.denoiser.outputs[0].shape != (spec.window, spec.channels):
             raise InvalidArtifact(f"{spec.name}: its denoiser must have one output of shape (window, channels)")
+
+    @property
+    def rhythm_channels(self) -> int:
+        """Rhythm channels that the denoiser takes, from the first one on.
+
+        Raises:
+            InvalidArtifact: a number that is not in `RHYTHM_WIDTHS`.
+        """
+        shape = self.denoiser.input_shapes.get("rhythm", (self.spec.window, RHYTHM_CHANNELS))
+        if len(shape) != 2 or shape[1] not in RHYTHM_WIDTHS:
+            widths = " or ".join(str(width) for width in RHYTHM_WIDTHS)
+            raise InvalidArtifact(
+                f"{self.spec.name}: the input 'rhythm' of its denoiser must have {widths} channels, got shape {shape}"
+            )
+        return shape[1]
 
     def begin(
         self, request: GenerationRequest, conditioning: Conditioning, cache: RowCache | None = None
@@ -110,12 +125,14 @@ class WindowedDiffusion(Generator):
     def timelines(self, request: GenerationRequest, conditioning: Conditioning, length: int) -> Tensors:
         """Inputs of the denoiser that are cut from the timeline, each (length, channels)."""
         known, known_mask = _known_frames(request, length, self.spec)
-        rhythm = beat_phase_channels(conditioning.beats, conditioning.onset, conditioning.num_frames, self.spec.fps)
+        rhythm = beat_phase_channels(
+            conditioning.beats, conditioning.onset, conditioning.num_frames, self.spec.fps, conditioning.downbeats
+        )
         every = {
             "prior": _normalized_prior(request, length, self.spec),
             "known": known,
             "known_mask": known_mask,
-            "rhythm": _extended(rhythm, length),
+            "rhythm": _extended(rhythm[:, : self.rhythm_channels], length),
             "frame_mask": np.ones(length, np.float32),
         }
         return {name: values for name, values in every.items() if name in self.denoiser.input_shapes}
@@ -231,14 +248,14 @@ class ConditionedTrajectory:
         self._process = ReverseProcess(spec, denoiser, self._plan, self._starts, encoded, self._timelines)
 
 
-def _timeline_shapes(spec: GeneratorSpec) -> Shapes:
+def _timeline_shapes(spec: GeneratorSpec, rhythm_channels: int = RHYTHM_CHANNELS) -> Shapes:
     """Inputs that a denoiser may have in addition, by name."""
     frame, window = (spec.window, spec.channels), spec.window
     return {
         "prior": (window, spec.channels + 1),
         "known": frame,
         "known_mask": frame,
-        "rhythm": (window, RHYTHM_CHANNELS),
+        "rhythm": (window, rhythm_channels),
         "frame_mask": (window,),
     }
 

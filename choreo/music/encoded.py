@@ -2,7 +2,7 @@
 
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
 from choreo.music.audio import FRAME_RATE, Audio
+from choreo.music.beat_tracking.beats import Beats
+from choreo.music.beat_tracking.heard import DEFAULT_TRACKER, heard_beats
 from choreo.music.beats import tempo_of
 from choreo.music.features import BEAT, DSP_DIM, ONSET, dsp35, normalized_onset
 
@@ -35,6 +37,8 @@ class MusicFeatures:
         encoder: name of the encoder that computed the features.
         digest: sha256 (hex) of the song's bytes, or of the array where there was no song.
         notes: sentences on what was missing of the song, or not heard in it.
+        downbeats: float64 (m,), the beats that begin a bar; empty where bars are not known.
+        beat_confidence: how sure the tracker is of the beats, 0 to 1; None where no tracker heard them.
     """
 
     features: NDArray[np.float32]
@@ -44,6 +48,8 @@ class MusicFeatures:
     encoder: str
     digest: str
     notes: tuple[str, ...] = ()
+    downbeats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    beat_confidence: float | None = None
 
     @property
     def num_frames(self) -> int:
@@ -53,16 +59,20 @@ class MusicFeatures:
     @property
     def nbytes(self) -> int:
         """Memory of the arrays."""
-        return self.features.nbytes + self.beats.nbytes + self.onset.nbytes
+        return self.features.nbytes + self.beats.nbytes + self.downbeats.nbytes + self.onset.nbytes
 
 
 def precomputed(
-    array: NDArray[Any], field: str = "features", expected_dim: int | None = None, audio: Audio | None = None
+    array: NDArray[Any],
+    field: str = "features",
+    expected_dim: int | None = None,
+    audio: Audio | None = None,
+    tracker: str = DEFAULT_TRACKER,
 ) -> MusicFeatures:
     """Features that were computed elsewhere, (T, 35) or (T, 4800) at 30 fps.
 
     Beats and onsets come from the columns of 35-d features. 4800-d features have no such columns, so theirs come from
-    `audio` if it is given and are empty otherwise.
+    `audio` if it is given, heard by `tracker`, and are empty otherwise. Bars are known of `audio` only.
 
     Raises:
         InvalidInput: wrong shape or type, more than an hour, or values that are NaN, infinite or absurdly large.
@@ -72,19 +82,40 @@ def precomputed(
     digest = audio.sha256 if audio is not None else hashlib.sha256(columns.tobytes()).hexdigest()
     if name == "dsp35":
         return with_rhythm(columns, columns, name, digest)
-    return with_rhythm(columns, None if audio is None else dsp35(audio), name, digest)
+    if audio is None:
+        return with_rhythm(columns, None, name, digest)
+    return with_rhythm(columns, dsp35(audio), name, digest, heard_beats(audio, tracker))
 
 
 def with_rhythm(
-    features: NDArray[np.float32], rhythm: NDArray[np.float32] | None, encoder: str, digest: str
+    features: NDArray[np.float32],
+    rhythm: NDArray[np.float32] | None,
+    encoder: str,
+    digest: str,
+    heard: Beats | None = None,
 ) -> MusicFeatures:
-    """Features (T, D) with beats and onsets from the 35-d columns `rhythm`, cut or zero-padded to T; none for None."""
+    """Features (T, D) with beats and onsets from the 35-d columns `rhythm`, cut or zero-padded to T; none for None.
+
+    Beats that a tracker `heard` come in place of those in the columns.
+    """
     num_frames = len(features)
     onset = np.zeros(num_frames, np.float32)
     beats = np.zeros(0)
     if rhythm is not None:
         onset[: len(rhythm)] = normalized_onset(rhythm[:, ONSET])[:num_frames]
         beats = np.flatnonzero(rhythm[:num_frames, BEAT] > 0.5) / FRAME_RATE
+    if heard is not None:
+        found = heard.before(num_frames)
+        return MusicFeatures(
+            features,
+            found.times,
+            found.tempo,
+            onset,
+            encoder,
+            digest,
+            downbeats=found.downbeats,
+            beat_confidence=found.confidence,
+        )
     return MusicFeatures(features, beats, tempo_of(beats), onset, encoder, digest)
 
 

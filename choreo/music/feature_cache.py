@@ -12,6 +12,7 @@ import numpy as np
 from choreo.errors import InvalidInput
 from choreo.files import replacing
 from choreo.music.audio import Audio
+from choreo.music.beat_tracking.heard import DEFAULT_TRACKER
 from choreo.music.encoded import MusicFeatures, load_features, precomputed
 from choreo.music.encoders import MusicEncoder, music_encoder
 from choreo.music.jukebox import JukeboxEncoder
@@ -32,6 +33,7 @@ class CachedEncoder:
 
     def __init__(self, encoder: MusicEncoder, folder: Path, version: str = "") -> None:
         self.name, self.dim, self.sample_rate = encoder.name, encoder.dim, encoder.sample_rate
+        self.tracker = encoder.tracker
         self._encoder, self._folder, self._version = encoder, folder, version
 
     def encode(self, audio: Audio) -> MusicFeatures:
@@ -43,7 +45,7 @@ class CachedEncoder:
         path = self._folder / f"{self._key(audio)}.npy"
         if path.is_file():
             try:
-                return precomputed(load_features(path), "features", self.dim, audio)
+                return precomputed(load_features(path), "features", self.dim, audio, self.tracker)
             except InvalidInput as error:
                 log.warning("music features in the cache are broken and are computed again: %s: %s", path, error)
         encoded = self._encoder.encode(audio)
@@ -70,7 +72,7 @@ class CachedEncoder:
             log.warning("music features are not cached: %s", error)
 
 
-def training_encoder(name: str) -> MusicEncoder:
+def training_encoder(name: str, tracker: str = DEFAULT_TRACKER) -> MusicEncoder:
     """The named music encoder as training uses it: what takes a network to compute is cached on disk.
 
     The folder is `CHOREO_MUSIC_CACHE`, by default `choreo/music` in the user's cache folder.
@@ -78,7 +80,7 @@ def training_encoder(name: str) -> MusicEncoder:
     Raises:
         InvalidInput: no encoder has this name.
     """
-    encoder = music_encoder(name)
+    encoder = music_encoder(name, tracker)
     if not isinstance(encoder, JukeboxEncoder):
         return encoder
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "choreo" / "music"

@@ -1,15 +1,15 @@
 """The 35-d music features at 30 fps, computed by librosa 0.11 with its defaults at 15360 Hz and hop 512.
 
-Columns and parameters are those of EDGE's baseline features (Tseng et al. 2023), as in the training data.
+Columns and parameters are those of EDGE's baseline features (Tseng et al. 2023), as in the training data. Beats are
+those of whichever tracker heard them.
 """
 
 import warnings
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from choreo.music.audio import SAMPLE_RATE, Audio
-from choreo.music.beat_tracking.librosa_tracker import librosa_beats
+from choreo.music.audio import FRAME_RATE, SAMPLE_RATE, Audio
 from choreo.music.compiling import load_librosa
 from choreo.music.onsets import HOP, onsets
 
@@ -23,26 +23,39 @@ BEAT = 34
 _ONSET_FLOOR = 1.0
 
 
-def dsp35(audio: Audio) -> NDArray[np.float32]:
+def dsp35(audio: Audio, beats: ArrayLike = ()) -> NDArray[np.float32]:
     """Features float32 (T, 35) with T = audio.num_frames; always finite.
 
+    Args:
+        audio: the song.
+        beats: its beats in seconds (n,), for their column (`choreo.music.beat_tracking.heard`).
+
     Columns: 0 onset strength, 1-20 MFCC, 21-32 chroma CENS, 33 onset peak (0 or 1), 34 beat (0 or 1). Not normalised.
-    Onset strength, peaks and beats are 0 where nothing sounds (`choreo.music.level`).
+    Onset strength and peaks are 0 where nothing sounds (`choreo.music.level`).
     """
     librosa = load_librosa()
     samples = audio.at(SAMPLE_RATE).samples
     found = onsets(samples)  # its mel spectrogram is that of the MFCCs as well
     peaks = librosa.onset.onset_detect(onset_envelope=found.envelope, sr=SAMPLE_RATE, hop_length=HOP)
-    beats = librosa_beats(found)
 
     num_frames = audio.num_frames
     features = np.zeros((num_frames, DSP_DIM), np.float32)
     features[:, ONSET] = found.envelope[:num_frames]
     features[:, MFCC] = librosa.feature.mfcc(S=found.decibel, sr=SAMPLE_RATE, n_mfcc=20).T[:num_frames]
     features[:, CHROMA] = _chroma(samples if found.stretches else np.zeros_like(samples))[:num_frames]
-    for column, frames in ((ONSET_PEAK, peaks), (BEAT, beats)):
-        features[frames[frames < num_frames], column] = 1
-    return features
+    features[peaks[peaks < num_frames], ONSET_PEAK] = 1
+    return with_beats(features, beats)
+
+
+def with_beats(features: NDArray[np.float32], beats: ArrayLike) -> NDArray[np.float32]:
+    """Features (T, D) with the beats (n,), in seconds, in their column; those without such a column as they are."""
+    if features.shape[1] != DSP_DIM:
+        return features
+    marked = features.copy()
+    marked[:, BEAT] = 0
+    frames = np.rint(np.asarray(beats, np.float64).reshape(-1) * FRAME_RATE).astype(np.int64)
+    marked[np.minimum(frames, len(marked) - 1), BEAT] = 1
+    return marked
 
 
 def normalized_onset(onset: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from choreo.errors import BackendUnavailable, InvalidArtifact, MissingDependency
 from choreo.music.audio import Audio
+from choreo.music.beat_tracking.heard import DEFAULT_TRACKER
 from choreo.music.encoded import JUKEBOX_DIM, MusicFeatures, precomputed
 from choreo.music.jukebox_process import JukeboxProcess
 from choreo.music.jukebox_worker import SAMPLE_RATE, SAMPLES_PER_FRAME, WrongWeightsError, load
@@ -43,7 +44,7 @@ class WindowModel(Protocol):
 
 
 class JukeboxEncoder:
-    """4800-d features; beats and onsets are those of the 35-d features.
+    """4800-d features; beats are those of a tracker, onsets those of the 35-d features.
 
     Args:
         source: folder of the weights, or their name in the local Hugging Face cache; by default what the environment
@@ -52,6 +53,7 @@ class JukeboxEncoder:
             `CHOREO_JUKEBOX_PYTHON` names, else this process.
         device: torch device; by default the GPU if there is one.
         layer: which layer of the prior is read, counted from 1.
+        tracker: name of the beat tracker.
     """
 
     name = "jukebox"
@@ -64,10 +66,12 @@ class JukeboxEncoder:
         python: str | Path | None = None,
         device: str | None = None,
         layer: int = LAYER,
+        tracker: str = DEFAULT_TRACKER,
     ) -> None:
         self._source = str(source or os.environ.get(WEIGHTS_VARIABLE) or REPOSITORY)
         self._python = python or os.environ.get(PYTHON_VARIABLE)
         self._device, self._layer = device, layer
+        self.tracker = tracker
         self._lock = threading.Lock()
         self._model: WindowModel | None = None
 
@@ -87,7 +91,7 @@ class JukeboxEncoder:
             except BackendUnavailable:
                 self._model = None
                 raise
-        return precomputed(features, "audio", self.dim, audio)
+        return precomputed(features, "audio", self.dim, audio, self.tracker)
 
     def close(self) -> None:
         """End the other interpreter's process, if there is one; what it encodes fails, a later song starts one."""

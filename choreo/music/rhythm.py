@@ -12,7 +12,7 @@ from choreo.errors import InvalidInput
 from choreo.music.audio import FRAME_RATE
 from choreo.music.beats import tempo_of
 from choreo.music.encoded import MusicFeatures
-from choreo.music.features import BEAT, DSP_DIM
+from choreo.music.features import with_beats
 
 TEMPOS: Final = (20.0, 300.0)
 """Beats per minute that may be said."""
@@ -89,7 +89,7 @@ def with_rhythm_as_said(song: MusicFeatures, rhythm: Rhythm) -> MusicFeatures:
     else:
         beats = song.beats if rhythm.bpm is None else best_grid(song.onset, rhythm.bpm)
     beats = beats[::2] if rhythm.half_time else beats
-    return replace(song, features=_marked(song.features, beats), beats=beats, tempo=tempo_of(beats))
+    return replace(song, features=with_beats(song.features, beats), beats=beats, tempo=tempo_of(beats))
 
 
 def best_grid(onset: NDArray[np.float32], bpm: float) -> NDArray[np.float64]:
@@ -124,13 +124,3 @@ def _check_within(beats: NDArray[np.float64], num_frames: int) -> None:
     if len(beyond):
         i = int(beyond[0])
         raise InvalidInput(f"beats.{i}", f"is {beats[i]:g} s, and the song lasts {num_frames / FRAME_RATE:.2f} s")
-
-
-def _marked(features: NDArray[np.float32], beats: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Features (T, D) with the beats in their column, where they have one."""
-    if features.shape[1] != DSP_DIM:
-        return features
-    marked = features.copy()
-    marked[:, BEAT] = 0
-    marked[np.minimum(np.rint(beats * FRAME_RATE).astype(np.int64), len(marked) - 1), BEAT] = 1
-    return marked

@@ -25,12 +25,19 @@ from choreo.generators.network import GeneratorNetwork
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.representation import decode
-from choreo.music.beats import beats_of
+from choreo.music.beats import ONSET_CHANNEL, beats_of, downbeats_of
 
 log = logging.getLogger(__name__)
 
 CONDITIONS: Final = WindowOptions(
-    mirror=0.0, music_gain=0.0, prior_from_self=0.0, known=0.0, drop_music=0.0, drop_text=0.0, drop_all=0.0
+    mirror=0.0,
+    music_gain=0.0,
+    prior_from_self=0.0,
+    known=0.0,
+    drop_music=0.0,
+    drop_text=0.0,
+    drop_all=0.0,
+    drop_bars=0.0,
 )
 """How held-out windows are cut to be danced to: with all that belongs to them, and nothing of their own motion."""
 
@@ -128,4 +135,6 @@ def _conditioning(window: Window) -> Conditioning:
     if not window["has_music"][0]:
         return Conditioning(frames, text=text)
     rhythm = window["rhythm"][:frames]
-    return Conditioning(frames, window["music"][:frames], text, beats_of(rhythm), rhythm[:, 2])
+    return Conditioning(
+        frames, window["music"][:frames], text, beats_of(rhythm), rhythm[:, ONSET_CHANNEL], downbeats_of(rhythm)
+    )

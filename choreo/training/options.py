@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from choreo.data.licences import Licences
 from choreo.data.windows.known_masks import Masks
+from choreo.music.beat_tracking.heard import DEFAULT_TRACKER, TrackerName
 from choreo.training.best import BETTER
 
 
@@ -67,7 +68,9 @@ class DataConfig(BaseModel):
     paired_per_piece: int = Field(0, ge=0, le=8)
     """Songs that every piece of motion is warped onto."""
     synthesized_songs: int = Field(24, ge=0, le=200)
-    """Songs made for pairing, in addition to the loops in the data folder's `audio`."""
+    """Songs made for pairing, in addition to the loops and tracks in the data folder's `audio`."""
+    beat_tracker: TrackerName = DEFAULT_TRACKER
+    """What hears the beats of songs whose beats are not known."""
     synthetic_dances: int = Field(0, ge=0, le=1000)
     """Dances by the synthetic choreographer."""
     masks: Masks = "starts"

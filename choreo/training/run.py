@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from choreo.data.licences import Licences, card, inventory, licensed
 from choreo.data.splits.purge import without_leaks
 from choreo.data.synthetic.beat_pairing import paired_clips
 from choreo.data.synthetic.clips import synthetic_clips
-from choreo.data.synthetic.songs import HELD_OUT_SEED, BeatSong, loops, synthesized_songs
+from choreo.data.synthetic.songs import HELD_OUT_SEED, BeatSong, loops, synthesized_songs, tracks
 from choreo.data.windows.windows import caption_table
 from choreo.errors import InvalidInput
 from choreo.files import atomic_write
@@ -71,7 +72,7 @@ def train(
         check_clips(splits.held_out)
         _write_summary(folder, splits)
         return train_text_motion(recipe, splits.training, splits.held_out, sentences, folder, until)
-    songs = training_encoder(recipe.music_encoder)
+    songs = training_encoder(recipe.music_encoder, recipe.data.beat_tracker)
     splits = Splits([], []) if data is None else read_splits(data, recipe.data.most_recordings, songs, up)
     splits = _prepared(splits, recipe, data, songs, with_priors)
     texts = _embeddings([*splits.training, *splits.held_out], sentences)
@@ -93,9 +94,9 @@ def _prepared(
     seed, training, held_out = recipe.train.seed, splits.training, splits.held_out
     if recipe.data.purge:
         training = _purged(training, held_out, "data.purge")
-    loops_of = partial(_loops, data, encoder)
-    training = with_priors(augmented(training, recipe.data, loops_of(False), seed, encoder))
-    held_out = with_priors(augmented(held_out, recipe.data, loops_of(True), seed + HELD_OUT_SEED, encoder))
+    songs_of = partial(_recorded, data, encoder)
+    training = with_priors(augmented(training, recipe.data, songs_of(False), seed, encoder))
+    held_out = with_priors(augmented(held_out, recipe.data, songs_of(True), seed + HELD_OUT_SEED, encoder))
     motion = representation(recipe.representation)
     training, held_out = ([in_representation(clip, motion) for clip in clips] for clips in (training, held_out))
     if not training:
@@ -131,8 +132,11 @@ def _embeddings(clips: Sequence[Clip], encoder: TextEncoder) -> dict[str, NDArra
     return {"": encoder.encode([""])[0]}
 
 
-def _loops(data: Path | None, encoder: MusicEncoder, held_out: bool) -> Iterable[BeatSong]:
-    return () if data is None else loops(data / "audio", held_out, encoder=encoder)
+def _recorded(data: Path | None, encoder: MusicEncoder, held_out: bool) -> Iterable[BeatSong]:
+    if data is None:
+        return ()
+    folder = data / "audio"
+    return chain(loops(folder, held_out, encoder=encoder), tracks(folder, held_out, encoder=encoder))
 
 
 def augmented(

@@ -11,6 +11,8 @@ from choreo.data.clip import Clip
 from choreo.data.windows.windows import WindowOptions, Windows
 from choreo.diffusion.presets import Preset
 from choreo.generators.spec import GeneratorSpec
+from choreo.generators.windowed import DENOISER
+from choreo.music.beats import RHYTHM_CHANNELS
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
 from choreo.training.loop import num_windows
 from choreo.training.recipe import GeneratorRecipe
@@ -52,20 +54,27 @@ def cut_windows(
     Raises:
         InvalidInput: the recipe's validation has no such sampler, or more steps than the generator is trained on.
     """
-    train, music_dim, texts = recipe.train, recipe.music_dim, data.texts
+    train, texts = recipe.train, data.texts
     options = replace(options or WindowOptions(), masks=recipe.data.masks)
-    training = Windows(data.training, texts, num_windows(train), train.seed, options, music_dim)
+    widths = {"music_dim": recipe.music_dim, "rhythm_channels": rhythm_channels(spec)}
+    training = Windows(data.training, texts, num_windows(train), train.seed, options, **widths)
     validation = dances = None
     if data.held_out:
-        validation = Windows(data.held_out, texts, VALIDATION_WINDOWS, train.seed + 1, music_dim=music_dim)
+        validation = Windows(data.held_out, texts, VALIDATION_WINDOWS, train.seed + 1, **widths)
     if data.held_out and train.validation_dances:
         length = max(VALIDATION_WINDOWS, train.validation_dances)
         dances = HeldOutDances.of(
             spec,
-            Windows(data.held_out, texts, length, train.seed + 2, CONDITIONS, music_dim),
+            Windows(data.held_out, texts, length, train.seed + 2, CONDITIONS, **widths),
             length,
             train.validation_dances,
             Preset(train.validation_sampler, train.validation_num_steps),
             train.validation_guidance_scale,
         )
     return WindowSets(training, validation, dances)
+
+
+def rhythm_channels(spec: GeneratorSpec) -> int:
+    """Rhythm channels that the denoiser takes; all where it takes no rhythm."""
+    shape = spec.graph(DENOISER).input_shapes.get("rhythm")
+    return RHYTHM_CHANNELS if shape is None else shape[-1]

@@ -79,5 +79,5 @@ def synthetic_sources() -> Iterator[PhraseSource]:
 
 def bundled_song(style: str, tempo: float, seed: int) -> NDArray[np.float32]:
     """Features (N, 35) of a synthetic song whose first beat is at its start."""
-    samples, rate, _ = synthesize_song(tempo, SONG_SECONDS, seed, style)
-    return dsp35(Audio(samples, rate, SONG_SECONDS, ""))
+    samples, rate, beats = synthesize_song(tempo, SONG_SECONDS, seed, style)
+    return dsp35(Audio(samples, rate, SONG_SECONDS, ""), beats)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
 from choreo.motion.skeleton import FPS
-from choreo.music.encoders import Dsp35Encoder
+from choreo.music.encoders import DSP35
 from choreo.music.isolated import decode_audio_isolated
 from choreo.music.limits import MAX_SECONDS
 from choreo.music.song_names import SongsOfStem
@@ -154,8 +154,8 @@ def read_song(songs: SongsOfStem, offset: float, notes: list[str]) -> Song:
     if songs.song is None:
         return Song()
     try:
-        audio = decode_audio_isolated(songs.song, field=songs.song.suffix)
-        song = Dsp35Encoder().encode(audio)
+        audio = decode_audio_isolated(songs.song, field=songs.song.suffix, sample_rate=DSP35.sample_rate)
+        song = DSP35.encode(audio)
     except (InvalidInput, OSError) as error:
         notes.append(f"built without its music: {error}")
         return Song()

@@ -171,7 +171,7 @@ async def evaluate(request: EvaluationRequest, settings: Settings) -> Evaluation
         InvalidInput: no data set, or no held-out clip that is long enough.
         ChoreoError: the songs cannot be encoded as the generator needs them, or generation failed.
     """
-    encoder = training_encoder(await music_encoder_name(request, settings))
+    encoder = training_encoder(await music_encoder_name(request, settings), settings.beat_tracker)
     scene = await asyncio.to_thread(open_scene, request, settings, encoder)
     judge = scene.judge
     replications, untrained_dances = await _generate(request, judge.stretches, settings)

@@ -16,10 +16,10 @@ from choreo.data.windows.captions import attributes
 from choreo.data.windows.windows import caption_key
 from choreo.errors import MissingDependency
 from choreo.motion.representation import decode
-from choreo.motion.skeleton import FPS, WINDOW
+from choreo.motion.skeleton import WINDOW
 from choreo.music.beats import beats_of
 from choreo.music.encoders import DSP35, MusicEncoder
-from choreo.music.features import BEAT, DSP_DIM
+from choreo.music.features import with_beats
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +69,9 @@ class Stretch:
             f"{clip.key}@{start}",
             decode(part.features).astype(np.float32),
             caption_key(caption, true[number % len(true)] if true else ""),
-            _with_beats(part.music, beats),
+            part.music if part.music is None or beats is None else with_beats(part.music, beats),
             beats,
         )
-
-
-def _with_beats(music: NDArray[np.float32] | None, beats: NDArray[np.float64] | None) -> NDArray[np.float32] | None:
-    """Copy of features (T, F) whose beat channel, if they have one, marks the given beats, seconds."""
-    if music is None or beats is None or music.shape[1] != DSP_DIM:
-        return music
-    out = music.copy()
-    out[:, BEAT] = 0
-    out[np.minimum(np.round(beats * FPS).astype(int), len(out) - 1), BEAT] = 1
-    return out
 
 
 def windows(clips: Iterable[Clip], hop: int = WINDOW, paired: bool = False) -> list[Stretch]:

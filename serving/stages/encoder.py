@@ -107,7 +107,7 @@ class Encoder:
             return EncodedRequest(Conditioning(num_frames, text=text), query, spec.text_encoder)
         # What lies behind the last window reaches no network, and wide features of a long song weigh a lot.
         features = song.features[: num_frames + spec.window]
-        conditioning = Conditioning(num_frames, features, text, song.beats, song.onset)
+        conditioning = Conditioning(num_frames, features, text, song.beats, song.onset, song.downbeats)
         return EncodedRequest(conditioning, query, spec.text_encoder, song.tempo, song.digest, song.notes)
 
     def _num_frames(self, request: MotionRequest, song: MusicFeatures | None) -> int:
@@ -136,11 +136,11 @@ class Encoder:
             notes = audio.notes if len(song.beats) else (*audio.notes, NO_BEATS)
             return replace(song, notes=notes), music_query(song)
 
-        return self._songs.get((encoder.name, hashlib.sha256(data).digest()), encode)
+        return self._songs.get((encoder.name, encoder.tracker, hashlib.sha256(data).digest()), encode)
 
     def _music_encoder(self, name: str) -> MusicEncoder:
         with self._lock:
-            return self._music.setdefault(name, music_encoder(name))
+            return self._music.setdefault(name, music_encoder(name, self._settings.beat_tracker))
 
     def _text_encoder(self, name: str) -> TextEncoder:
         with self._lock:

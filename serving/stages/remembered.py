@@ -96,7 +96,8 @@ class RememberedModels:
 def size_of(encoded: EncodedRequest) -> int:
     """Bytes that an entry is counted as."""
     conditioning = encoded.conditioning
-    arrays = conditioning.music, conditioning.text, conditioning.beats, conditioning.onset
+    of = conditioning
+    arrays = of.music, of.text, of.beats, of.onset, of.downbeats
     return OVERHEAD_BYTES + sum(array.nbytes for array in arrays if array is not None)
 
 

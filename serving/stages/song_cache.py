@@ -10,8 +10,8 @@ from serving.util.bounded_cache import BoundedCache
 
 EncodedSong = tuple[MusicFeatures, Music]
 """A song for the networks, and for the phrase library."""
-SongKey = tuple[str, bytes]
-"""Name of the encoder, and sha256 of the undecoded song."""
+SongKey = tuple[str, str, bytes]
+"""Names of the encoder and of the beat tracker, and sha256 of the undecoded song."""
 
 OVERHEAD_BYTES = 1024
 """What an entry takes in addition to its arrays."""

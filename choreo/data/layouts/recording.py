@@ -1,6 +1,6 @@
 """From a recording of any actor to a clip on the canonical skeleton at 30 fps."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -34,11 +34,13 @@ class Song:
         features: float32 (N, D) at 30 fps, not normalised.
         beats: (n,) seconds.
         onset: (N,) onset strength in 0..1.
+        downbeats: (m,) seconds of the beats that begin a bar, empty where bars are not known.
     """
 
     features: NDArray[np.float32]
     beats: Array
     onset: NDArray[np.float32]
+    downbeats: Array = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -136,8 +138,8 @@ def _later(song: Song | None, seconds: float) -> Song | None:
     first = round(seconds * FPS)
     if song is None or not first:
         return song
-    beats = song.beats - seconds
-    return Song(song.features[first:], beats[beats >= 0], song.onset[first:])
+    beats, downbeats = song.beats - seconds, song.downbeats - seconds
+    return Song(song.features[first:], beats[beats >= 0], song.onset[first:], downbeats[downbeats >= 0])
 
 
 def to_clip(recording: Recording) -> Clip:
@@ -168,7 +170,8 @@ def _clip(recording: Recording, positions: Array, residual: float) -> Clip:
     music, rhythm = None, np.zeros((frames, RHYTHM_CHANNELS), np.float32)
     if recording.song is not None:
         music = recording.song.features[:frames]
-        rhythm = beat_phase_channels(recording.song.beats, recording.song.onset, frames)
+        song = recording.song
+        rhythm = beat_phase_channels(song.beats, song.onset, frames, FPS, song.downbeats)
     return Clip(
         key=recording.key,
         group=recording.group,

@@ -63,7 +63,7 @@ class SongFiles:
             return None
         if name not in self._songs:
             encoded = self._encoded(name)
-            self._songs[name] = Song(encoded.features, encoded.beats, encoded.onset)
+            self._songs[name] = Song(encoded.features, encoded.beats, encoded.onset, encoded.downbeats)
         self._songs.move_to_end(name)
         if len(self._songs) > MAX_CACHED:
             self._songs.popitem(last=False)
@@ -91,7 +91,9 @@ class SongFiles:
             decoded = decode_audio(audio, field=audio.name, sample_rate=self._encoder.sample_rate, mix="heard")
             self._notes[name] = tuple(f"{audio.name}: {note}" for note in decoded.notes)
         if features is not None:
-            encoded = precomputed(load_features(features, features.name), features.name, self._encoder.dim, decoded)
+            encoded = precomputed(
+                load_features(features, features.name), features.name, self._encoder.dim, decoded, self._encoder.tracker
+            )
         elif decoded is not None:
             return self._encoder.encode(decoded)
         if decoded is None and rhythm is not None:

@@ -90,7 +90,10 @@ def pair(clip: Clip, song: BeatSong, match: Match) -> Clip:
     # No frame comes before the first, so it takes the velocity of the second.
     unknown = clip.representation.unknown_in_a_lone_pose
     features[0, unknown] = features[1, unknown]
-    rhythm = beat_phase_channels(song.beats - first / FPS, song.onset[first:], len(features))
+    start = first / FPS
+    rhythm = beat_phase_channels(
+        song.beats - start, song.onset[first:], len(features), FPS, downbeats=song.downbeats - start
+    )
     rate = len(features) / max(times[-1] - times[0], 1e-6) / FPS
     captions = tuple(
         replace(

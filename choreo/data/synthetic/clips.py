@@ -34,7 +34,7 @@ def synthetic_clips(count: int, seed: int = 0, encoder: MusicEncoder = DSP35) ->
                 features=features[:frames],
                 heading=heading[:frames],
                 music=song.features[:frames],
-                rhythm=beat_phase_channels(song.beats, song.onset[:frames], frames, FPS),
+                rhythm=beat_phase_channels(song.beats, song.onset[:frames], frames, FPS, song.downbeats),
                 residual=0.0,
                 licence=OWN,
                 captions=(Caption(caption, 0, frames),),

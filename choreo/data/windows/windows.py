@@ -14,6 +14,7 @@ from choreo.data.windows import known_masks
 from choreo.data.windows.captions import ATTRIBUTES, attributes, mirrored
 from choreo.data.windows.known_masks import Masks
 from choreo.motion.skeleton import WINDOW
+from choreo.music.beats import BAR, RHYTHM_CHANNELS
 from choreo.music.features import DSP_DIM
 from choreo.text.encoders import TextEncoder
 
@@ -38,6 +39,8 @@ class WindowOptions:
     drop_music: float = 0.15
     drop_text: float = 0.15
     drop_all: float = 0.1
+    drop_bars: float = 0.2
+    """Share of windows whose bars are hidden: songs without known bars are danced to as well."""
     min_frames: int = 45
 
 
@@ -71,6 +74,7 @@ class Windows(Dataset[Window]):
         options: WindowOptions | None = None,
         music_dim: int = DSP_DIM,
         window: int = WINDOW,
+        rhythm_channels: int = RHYTHM_CHANNELS,
     ) -> None:
         """Windows of `window` frames.
 
@@ -82,6 +86,7 @@ class Windows(Dataset[Window]):
             options: augmentation and dropout.
             music_dim: width of the music features where no clip has any.
             window: frames.
+            rhythm_channels: of the clips' rhythm, those that the windows have, from the first one on.
 
         Raises:
             InvalidInput: the clips are in different representations.
@@ -90,6 +95,7 @@ class Windows(Dataset[Window]):
         self.clips = [c for c in clips if c.num_frames >= self.options.min_frames]
         self.representation = representation_of(self.clips)
         self.texts, self.length, self.seed, self.window = texts, length, seed, window
+        self.rhythm_channels = rhythm_channels
         self.families: dict[str, list[int]] = defaultdict(list)
         for i, clip in enumerate(self.clips):
             self.families[clip.family].append(i)
@@ -122,6 +128,8 @@ class Windows(Dataset[Window]):
         if rng.random() < self.options.drop_all:
             for name in ("has_music", "has_text", "prior", "rhythm"):
                 out[name] = np.zeros_like(out[name])
+        if rng.random() < self.options.drop_bars:
+            out["rhythm"][:, BAR] = 0
         return out
 
     def _music(self, clip: Clip, start: int, end: int, rng: np.random.Generator) -> Window:
@@ -131,11 +139,11 @@ class Windows(Dataset[Window]):
                 "music": np.zeros((self.window, len(self.music_std)), np.float32),
                 "music_mask": np.ones(self.window, np.float32),
                 "has_music": np.zeros(1, np.float32),
-                "rhythm": np.zeros((self.window, clip.rhythm.shape[1]), np.float32),
+                "rhythm": np.zeros((self.window, self.rhythm_channels), np.float32),
             }
         gain = rng.normal(0, self.options.music_gain, self.music_std.shape) * self.music_std
         music, mask = pad(clip.music[start:end] + gain, self.window)
-        rhythm, _ = pad(clip.rhythm[start:end], self.window)
+        rhythm, _ = pad(clip.rhythm[start:end, : self.rhythm_channels], self.window)
         return {"music": music, "music_mask": mask, "has_music": np.ones(1, np.float32), "rhythm": rhythm}
 
     def _text(self, clip: Clip, start: int, end: int, flip: bool, rng: np.random.Generator) -> Window:

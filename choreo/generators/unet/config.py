@@ -21,6 +21,7 @@ class UNetConfig(BaseModel):
 
     channels: int = 66
     rhythm_channels: int = 4
+    """Of `choreo.music.beats.beat_phase_channels`, from the first one on; 8 has bars and closeness of beats."""
     model_channels: int = 256
     channel_mult: tuple[int, ...] = (1, 2, 4, 8)
     num_res_blocks: int = 2

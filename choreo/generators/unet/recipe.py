@@ -13,6 +13,7 @@ from choreo.generators.unet.config import UNetConfig, UNetGeneratorConfig
 from choreo.models.conditioner_config import ConditionerConfig
 from choreo.motion.representation import representation
 from choreo.motion.skeleton import WINDOW
+from choreo.music.beats import RHYTHM_WIDTHS
 from choreo.training.distillation import DistillationConfig
 from choreo.training.recipe import GeneratorRecipe
 
@@ -40,6 +41,9 @@ class UNetRecipe(GeneratorRecipe):
     def _networks_fit(self) -> Self:
         if self.conditioner.window != WINDOW or WINDOW % self.conditioner.frames_per_token:
             raise ValueError(f"conditioner: its window must be {WINDOW} frames, and a whole number of tokens")
+        if self.denoiser.rhythm_channels not in RHYTHM_WIDTHS:
+            widths = " or ".join(str(width) for width in RHYTHM_WIDTHS)
+            raise ValueError(f"denoiser.rhythm_channels must be {widths}, got {self.denoiser.rhythm_channels}")
         if self.denoiser.context_dim != self.conditioner.context_dim:
             raise ValueError("denoiser.context_dim must be conditioner.context_dim")
         channels = representation(self.representation).channels

@@ -49,6 +49,7 @@ def generator_config(recipe: UNetRecipe, clips: Sequence[Clip]) -> UNetGenerator
         music_dim=recipe.conditioner.music_dim,
         text_encoder=recipe.text_encoder,
         text_dim=recipe.conditioner.text_dim,
+        rhythm_channels=recipe.denoiser.rhythm_channels,
         prediction=recipe.prediction,
         schedule=recipe.schedule,
         num_train_timesteps=recipe.num_train_timesteps,

@@ -1,13 +1,13 @@
 """What a beat tracker heard, and the trackers by name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
-from choreo.music.audio import Audio
+from choreo.music.audio import FRAME_RATE, Audio
 from choreo.music.beats import tempo_of
 
 TRACKERS: Final = ("beatnet", "librosa")
@@ -40,6 +40,13 @@ class Beats:
     def tempo(self) -> float:
         """Beats per minute, pauses left out; 0 with fewer than two beats."""
         return tempo_of(self.times)
+
+    def before(self, num_frames: int) -> "Beats":
+        """Those whose nearest frame is one of the first `num_frames` at 30 fps."""
+        inside = np.rint(self.times * FRAME_RATE) < num_frames
+        if inside.all():
+            return self
+        return replace(self, times=self.times[inside], numbers=self.numbers[inside], strengths=self.strengths[inside])
 
     def document(self) -> dict[str, Any]:
         """JSON-serialisable form, with times to the millisecond."""

@@ -22,7 +22,7 @@ def phase_of(channels: np.ndarray) -> np.ndarray:
 def test_phase_is_zero_on_every_beat_and_a_unit_vector_everywhere(frames: np.ndarray) -> None:
     onset = np.linspace(0, 1, frames[-1] + 50)
     channels = beat_phase_channels(frames / 30, onset, len(onset))
-    assert channels.shape == (len(onset), 4)
+    assert channels.shape == (len(onset), 8)
     assert channels.dtype == np.float32
     np.testing.assert_allclose(channels[:, 2], onset, atol=1e-6)
     assert (channels[:, 3] == 1).all()
@@ -68,7 +68,7 @@ def test_without_a_grid_there_is_no_phase(beats: list[float]) -> None:
 
 def test_no_song_at_all_is_all_zeros() -> None:
     assert not beat_phase_channels([], [], 50).any()
-    assert beat_phase_channels([], [], 0).shape == (0, 4)
+    assert beat_phase_channels([], [], 0).shape == (0, 8)
 
 
 def test_onsets_are_clipped_and_any_frame_rate_is_fine() -> None:
