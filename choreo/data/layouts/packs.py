@@ -34,6 +34,8 @@ from choreo.postprocess.floor import levelled
 
 EXCLUDED_SUBJECTS: Final = frozenset({"01"})
 """CMU subjects left out: 01 climbs and hangs, so its feet do not show where the floor is."""
+COUPLE: Final = ("60", "61")
+"""CMU subjects who danced together: takes of the same number are one performance."""
 DUPLICATES: Final = {"T_9": "T_1"}
 """Tang dances that are nearly the same recording as another; they share its group."""
 LICENCES: Final = {"cmu": CMU, "tang": TANG}
@@ -207,10 +209,16 @@ def _captions(path: Path) -> dict[str, list[Caption]]:
             for row in csv.DictReader(file):
                 start, end = round(float(row["start_s"]) * FPS), round(float(row["end_s"]) * FPS)
                 licence = CAPTION_LICENCES.get(row["source"], row["source"])
-                rows[row["clip"]].append(Caption(row["caption"], start, end, licence))
+                for clip in takes_of(row["clip"]):
+                    rows[clip].append(Caption(row["caption"], start, end, licence))
     except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
         raise InvalidInput("data", f"{path.name} is not a table of captions: {error!r}") from error
     return rows
+
+
+def takes_of(clip: str) -> tuple[str, ...]:
+    """Recordings that a caption is about: of a couple, `salsa_NN`, both dancers."""
+    return tuple(f"{subject}_{clip[6:]}" for subject in COUPLE) if clip.startswith("salsa_") else (clip,)
 
 
 def group_of(key: str) -> str:
@@ -219,7 +227,7 @@ def group_of(key: str) -> str:
         dance = "_".join(key.split("_")[:2])
         return DUPLICATES.get(dance, dance)
     subject, _, take = key.partition("_")
-    return f"salsa_{take}" if subject in ("60", "61") else key
+    return f"salsa_{take}" if subject in COUPLE else key
 
 
 def family_of(key: str) -> str:

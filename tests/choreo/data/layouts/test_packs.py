@@ -9,7 +9,7 @@ from tests_data import data_pack
 from choreo.data.clip import motion_features
 from choreo.data.datasets import open_dataset
 from choreo.data.layouts.packs import DataPack
-from choreo.data.licences import CMU, KIT
+from choreo.data.licences import CC0, CMU, KIT
 from choreo.data.synthetic.dances import synthesize_dance
 from choreo.errors import InvalidInput
 from choreo.motion.foot_skating import foot_skating_ratio
@@ -80,6 +80,7 @@ def test_files_for_tests_are_in_no_part_that_is_trained_on(pack: Path) -> None:
     np.savez(pack / "motion/cmu_test.npz", **{"05_08": rows, "60_01": rows})
     (pack / "captions_test.csv").write_text(
         "clip,start_s,end_s,source,split,caption\n05_08,0,6,kit,test,a person turns\n"
+        "salsa_01,1,3,own,test,a couple turns\n"
     )
     np.savez(
         pack / "music/cmu_features_made.npz",
@@ -93,6 +94,7 @@ def test_files_for_tests_are_in_no_part_that_is_trained_on(pack: Path) -> None:
     assert modern.music is not None
     assert [c.licence for c in tested.captions] == [KIT]
     assert (modern.licence, salsa.group) == (CMU, "salsa_01")
+    assert [(c.text, c.start, c.end, c.licence) for c in salsa.captions] == [("a couple turns", 30, 90, CC0)]
     assert not [r.name for r in open_sources(pack).recordings if r.name in ("05_08", "60_01")]
 
 
