@@ -18,7 +18,7 @@ from choreo.music.synth import synthesize_song
 class FakeWideEncoder:
     """4800 columns that say how often it was asked."""
 
-    name, dim, sample_rate = "jukebox", 4800, 22_050
+    name, dim, sample_rate, tracker = "jukebox", 4800, 22_050, "beatnet"
 
     def __init__(self) -> None:
         self.asked = 0

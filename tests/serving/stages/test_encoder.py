@@ -37,7 +37,7 @@ WIDE = unet_spec("m", music_encoder="jukebox", music_dim=4800, text_encoder="cli
 class FakeJukebox:
     """4800 columns that hold the sampling rate of the song."""
 
-    name, dim, sample_rate = "jukebox", 4800, 44_100
+    name, dim, sample_rate, tracker = "jukebox", 4800, 44_100, "beatnet"
 
     def encode(self, audio: Audio) -> MusicFeatures:
         return precomputed(np.full((audio.num_frames, self.dim), audio.sample_rate, np.float32), audio=audio)
