@@ -24,7 +24,7 @@ from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
 from choreo.training.options import DataConfig
 from choreo.training.run import augmented
 from choreo.training.splits import read_splits
-from choreo.training.windowed import VALIDATION_WINDOWS
+from choreo.training.windowed import VALIDATION_WINDOWS, rhythm_channels
 from retrieval.prior.training_priors import from_library
 from serving.settings import Settings
 
@@ -53,7 +53,9 @@ def open_windows(data: Path, spec: GeneratorSpec, count: int, settings: Settings
     clips = augmented(read_splits(data).held_out, RECIPE, loops(data / "audio", True), HELD_OUT_SEED)
     clips = from_library(settings.phrases, spec.text_encoder)(clips)
     texts = caption_table(clips, text_encoder(spec.text_encoder))
-    windows = Windows(clips, texts, VALIDATION_WINDOWS, SEED, CONDITIONS, spec.music_dim)
+    windows = Windows(
+        clips, texts, VALIDATION_WINDOWS, SEED, CONDITIONS, spec.music_dim, rhythm_channels=rhythm_channels(spec)
+    )
     return HeldOutDances.of(spec, windows, len(windows), count, PRESETS["reference"], GUIDANCE)
 
 

@@ -87,7 +87,7 @@ def recipe(**train: object) -> UNetRecipe:
 
 def dances(r: UNetRecipe, data: list[Clip] | None = None) -> HeldOutDances:
     data, options = data or clips(), r.train
-    windows = Windows(data, FakeText(), 6, 10, CONDITIONS)
+    windows = Windows(data, FakeText(), 6, 10, CONDITIONS, rhythm_channels=4)
     return HeldOutDances.of(
         generator_config(r, data).spec,
         windows,
@@ -101,8 +101,8 @@ def dances(r: UNetRecipe, data: list[Clip] | None = None) -> HeldOutDances:
 def trainer(folder: Path, r: UNetRecipe, held_out: bool = True, data: list[Clip] | None = None) -> TrainingRun:
     """A run that validates, unless nothing is `held_out`; it makes dances where the recipe wants any."""
     data = data or clips()
-    windows = Windows(data, FakeText(), num_windows(r.train), r.train.seed)
-    validation = Windows(data, FakeText(), 4, 9) if held_out else None
+    windows = Windows(data, FakeText(), num_windows(r.train), r.train.seed, rhythm_channels=4)
+    validation = Windows(data, FakeText(), 4, 9, rhythm_channels=4) if held_out else None
     scored = dances(r, data) if held_out and r.train.validation_dances else None
     return TrainingRun(GeneratorTask(r, generator_config(r, data), windows, validation, scored), folder)
 

@@ -18,6 +18,7 @@ class SearchFields(TypedDict, total=False):
         duration: seconds; omitted: the whole song, or one window without a song.
         bpm: tempo of the song, whose beats are then a strict grid; omitted: they are heard.
         beats: beats of the song in seconds, a list, tuple or array; omitted: they are heard.
+        downbeats: those of the beats that begin a bar, in the same forms.
         half_time: whether to use every second beat.
         model: name of a served model; omitted: the default.
         phrase_genre, phrase_licence: names between commas.
@@ -29,6 +30,7 @@ class SearchFields(TypedDict, total=False):
     duration: float | None
     bpm: float | None
     beats: list[float] | None
+    downbeats: list[float] | None
     half_time: bool
     model: str | None
     phrase_genre: str | None
@@ -71,7 +73,7 @@ class GenerateFields(SearchFields, total=False):
 
 Scalar = str | bool | int | float
 Value = Scalar | list[Scalar]
-LISTS: Final = frozenset({"beats"})
+LISTS: Final = frozenset({"beats", "downbeats"})
 """Fields that are lists."""
 
 

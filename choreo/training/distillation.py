@@ -118,7 +118,8 @@ class Distillation:
         x_t = noising.noised(x0, t)
         target = self.target(batch, x_t, times)
         output = model(batch | {"x": x_t, "t": t[:, None].float()}).float()
-        return self._loss(noising.x0(output, x_t, t), target, batch["frame_mask"], noising.level(t))
+        predicted = noising.x0(output, x_t, t)
+        return self._loss(predicted, target, batch["frame_mask"], noising.level(t), batch.get("rhythm"))
 
     @torch.no_grad()
     def target(self, batch: Batch, x_t: Tensor, times: Tensor) -> Tensor:

@@ -12,8 +12,10 @@ from choreo.motion.planted import PLANTED_HEIGHTS, PLANTED_SPEED
 from choreo.motion.representation import ROOT_VELOCITY_66, Representation
 from choreo.motion.skeleton import BONE_LENGTHS, CONTACT_JOINTS, FPS, PARENTS
 
-TERMS: Final = ("reconstruction", "velocity", "bone", "contact", "total")
+TERMS: Final = ("reconstruction", "velocity", "bone", "contact", "beat", "total")
 """Names of the terms; `total` is their weighted sum."""
+BEAT_WIDTH: Final = 0.1
+"""Beats around a beat that count as near it."""
 
 
 class LossWeights(BaseModel):
@@ -29,6 +31,8 @@ class LossWeights(BaseModel):
     velocity: float = 0.5
     bone: float = 50.0
     contact: float = 2.0
+    beat: float = 0.0
+    """Of the error of joint velocities near beats, m^2/s^2."""
     root: float = 5.0
     """Weight of a root velocity channel relative to any other: these few channels are all of the travel."""
 
@@ -97,7 +101,12 @@ class MotionLoss(nn.Module):
             self.register_buffer(name, values, persistent=False)
 
     def forward(
-        self, predicted: Tensor, target: Tensor, mask: Tensor, noise: NoiseLevel | None = None
+        self,
+        predicted: Tensor,
+        target: Tensor,
+        mask: Tensor,
+        noise: NoiseLevel | None = None,
+        rhythm: Tensor | None = None,
     ) -> Mapping[str, Tensor]:
         """The terms of `TERMS`.
 
@@ -106,6 +115,7 @@ class MotionLoss(nn.Module):
             target: (B, T, C), normalised.
             mask: (B, T), 1 for frames that exist.
             noise: at which the prediction was made; None: none.
+            rhythm: (B, T, 4 or 8) of `choreo.music.beats.beat_phase_channels`; without it the beat term is 0.
         """
         both = mask[:, 1:] * mask[:, :-1]
         noise = noise or NoiseLevel.none(mask)
@@ -120,6 +130,11 @@ class MotionLoss(nn.Module):
         planted = self._planted(target, theirs) * (both * clean[:, None])[..., None]
         speed = self._foot_velocity(predicted, ours).square().sum(-1)
         terms["contact"] = (speed * planted).sum() / planted.sum().clamp(min=1)
+        terms["beat"] = torch.zeros_like(terms["contact"])
+        if rhythm is not None and self.weights.beat:
+            change = self._velocity(predicted, ours) - self._velocity(target, theirs)
+            near = beat_closeness(rhythm)[:, 1:] * both * clean[:, None]
+            terms["beat"] = (change.square().sum(-1).mean(-1) * near).sum() / near.sum().clamp(min=1)
         terms["total"] = torch.stack([getattr(self.weights, name) * value for name, value in terms.items()]).sum()
         return terms
 
@@ -139,10 +154,24 @@ class MotionLoss(nn.Module):
         return (still & (joints[:, 1:, list(CONTACT_JOINTS), 1] < self._low)).float()
 
     def _foot_velocity(self, features: Tensor, joints: Tensor) -> Tensor:
-        """World velocity (B, T - 1, 4, 3) of the feet, m/s: the root's plus their own relative to it."""
+        """World velocity (B, T - 1, 4, 3) of the feet, m/s."""
+        return self._velocity(features, joints[:, :, list(CONTACT_JOINTS)])
+
+    def _velocity(self, features: Tensor, joints: Tensor) -> Tensor:
+        """World velocity (B, T - 1, J, 3) of joints (B, T, J, 3), m/s: the root's plus their own relative to it."""
         root = self._representation.root_velocity_of(features)[:, 1:]
         travel = torch.stack([root[..., 0], torch.zeros_like(root[..., 0]), root[..., 1]], dim=-1)
-        return joints[:, :, list(CONTACT_JOINTS)].diff(dim=1) * FPS + travel[:, :, None]
+        return joints.diff(dim=1) * FPS + travel[:, :, None]
+
+
+def beat_closeness(rhythm: Tensor) -> Tensor:
+    """How close frames are to a beat, (B, T) of rhythm channels (B, T, 4 or 8): 1 on it, 0 where none is known.
+
+    A Gaussian of the beat phase with a standard deviation of `BEAT_WIDTH` beats.
+    """
+    sin, cos = rhythm[..., 0], rhythm[..., 1]
+    phase = torch.atan2(sin, cos) / (2 * torch.pi)
+    return torch.exp(-0.5 * (phase / BEAT_WIDTH) ** 2) * (torch.hypot(sin, cos) > 0.5)
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:

@@ -31,4 +31,4 @@ class Denoising:
         t = torch.randint(noising.num_train_timesteps, (len(x0),), device=x0.device)
         x_t = noising.noised(x0, t)
         output = model(batch | {"x": x_t, "t": t[:, None].float()}).float()
-        return self._loss(noising.x0(output, x_t, t), x0, batch["frame_mask"], noising.level(t))
+        return self._loss(noising.x0(output, x_t, t), x0, batch["frame_mask"], noising.level(t), batch.get("rhythm"))

@@ -54,18 +54,19 @@ def cut_windows(
     Raises:
         InvalidInput: the recipe's validation has no such sampler, or more steps than the generator is trained on.
     """
-    train, texts = recipe.train, data.texts
+    train, music_dim, texts, rhythm = recipe.train, recipe.music_dim, data.texts, rhythm_channels(spec)
     options = replace(options or WindowOptions(), masks=recipe.data.masks)
-    widths = {"music_dim": recipe.music_dim, "rhythm_channels": rhythm_channels(spec)}
-    training = Windows(data.training, texts, num_windows(train), train.seed, options, **widths)
+    training = Windows(data.training, texts, num_windows(train), train.seed, options, music_dim, rhythm_channels=rhythm)
     validation = dances = None
     if data.held_out:
-        validation = Windows(data.held_out, texts, VALIDATION_WINDOWS, train.seed + 1, **widths)
+        validation = Windows(
+            data.held_out, texts, VALIDATION_WINDOWS, train.seed + 1, music_dim=music_dim, rhythm_channels=rhythm
+        )
     if data.held_out and train.validation_dances:
         length = max(VALIDATION_WINDOWS, train.validation_dances)
         dances = HeldOutDances.of(
             spec,
-            Windows(data.held_out, texts, length, train.seed + 2, CONDITIONS, **widths),
+            Windows(data.held_out, texts, length, train.seed + 2, CONDITIONS, music_dim, rhythm_channels=rhythm),
             length,
             train.validation_dances,
             Preset(train.validation_sampler, train.validation_num_steps),

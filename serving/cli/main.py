@@ -20,7 +20,7 @@ from choreo.motion.upright import AUTO, UP_HELP
 from choreo.music.limits import FORMATS
 from serving.cli.data import app as data_app
 from serving.cli.extras import require
-from serving.cli.given_beats import BEATS_HELP, given_beats
+from serving.cli.given_beats import BEATS_HELP, DOWNBEATS_HELP, given_beats
 from serving.cli.models import app as models_app
 from serving.cli.output import Json, print_document
 from serving.cli.phrases import app as phrases_app
@@ -68,6 +68,7 @@ def generate(
     duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, or one window.")] = None,
     bpm: Annotated[float | None, typer.Option(help="Tempo of the song; its beats are a strict grid.")] = None,
     beats: Annotated[str | None, typer.Option(help=BEATS_HELP)] = None,
+    downbeats: Annotated[str | None, typer.Option(help=DOWNBEATS_HELP)] = None,
     half_time: Annotated[bool, typer.Option("--half-time", help="Use every second beat of the song.")] = False,
     preset: Annotated[str, typer.Option(help="reference, fast or draft.")] = "reference",
     steps: Annotated[int | None, typer.Option(help="Denoising steps, if not the preset's.")] = None,
@@ -107,6 +108,7 @@ def generate(
         raise InvalidInput("timeout", "is for --url; a dance that is made here can be interrupted")
     fields = {
         "text_prompt": text, "duration": duration, "bpm": bpm, "beats": None if beats is None else given_beats(beats),
+        "downbeats": None if downbeats is None else given_beats(downbeats, "downbeats"),
         "half_time": half_time or None, "guidance_scale": guidance_scale, "num_steps": steps,
         "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "preset": preset,
         "seed": seed, "camera": camera, "up": up, "use_rag": not no_rag, "smooth": smooth, "bone_lengths": bone_lengths,

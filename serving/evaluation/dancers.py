@@ -92,7 +92,7 @@ class InProcess:
             ChoreoError: the request was refused or failed.
         """
         job = validated_request(parse_fields(options.fields(stretch, seed)), Attachments(), self._settings)
-        result = await self._pipeline.run(dataclasses.replace(job, features=stretch.music))
+        result = await self._pipeline.run(dataclasses.replace(job, features=stretch.music, rhythm=stretch.rhythm))
         prior = result.retrieved.prior
         before = None if prior is None else decode(prior.features).astype(np.float32)
         return Dance(Performance.of(result.motion), before)
@@ -123,6 +123,9 @@ class Server:
         """
         fields: Any = options.fields(stretch, seed)
         text, timeout_s = fields.pop("text_prompt"), fields.pop("timeout")
+        if (rhythm := stretch.rhythm).beats is not None:
+            fields["beats"] = list(rhythm.beats)
+            fields["downbeats"] = None if rhythm.downbeats is None else list(rhythm.downbeats)
         dance = await self._client.generate(text, features=stretch.music, timeout_s=timeout_s, **fields)
         assert dance.performance is not None  # of an .npz
         return Dance(dance.performance)

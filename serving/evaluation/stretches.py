@@ -17,9 +17,10 @@ from choreo.data.windows.windows import caption_key
 from choreo.errors import MissingDependency
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import WINDOW
-from choreo.music.beats import beats_of
+from choreo.music.beats import beats_of, downbeats_of
 from choreo.music.encoders import DSP35, MusicEncoder
 from choreo.music.features import with_beats
+from choreo.music.rhythm import AS_HEARD, MIN_BEATS, Rhythm
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Stretch:
             so that scores do not depend on a beat tracker.
         beats: seconds within it; None unless the motion was warped onto them, because only there do music and motion
             agree to the frame.
+        downbeats: those of them that begin a bar; None where beats are, empty where bars are not known.
     """
 
     key: str
@@ -50,6 +52,16 @@ class Stretch:
     prompt: str
     music: NDArray[np.float32] | None
     beats: NDArray[np.float64] | None
+    downbeats: NDArray[np.float64] | None = None
+
+    @property
+    def rhythm(self) -> Rhythm:
+        """What a generator is told of the beats: those that its dance is measured by."""
+        if self.music is None or self.beats is None or len(self.beats) < MIN_BEATS:
+            return AS_HEARD
+        bars = () if self.downbeats is None else self.downbeats
+        downbeats = tuple(float(time) for time in bars) if len(bars) >= MIN_BEATS else None
+        return Rhythm(beats=tuple(float(time) for time in self.beats), downbeats=downbeats)
 
     @classmethod
     def of(cls, clip: Clip, start: int, number: int, paired: bool) -> "Stretch":
@@ -71,6 +83,7 @@ class Stretch:
             caption_key(caption, true[number % len(true)] if true else ""),
             part.music if part.music is None or beats is None else with_beats(part.music, beats),
             beats,
+            downbeats_of(part.rhythm) if paired else None,
         )
 
 

@@ -15,7 +15,7 @@ from choreo.errors import InvalidInput
 from choreo.music.rhythm import MAX_BEATS
 from serving.pipeline.text_values import LISTS
 
-MAX_SEPARATORS: Final = 4096 + MAX_BEATS
+MAX_SEPARATORS: Final = 4096 + 2 * MAX_BEATS
 """Commas, colons and opening brackets. Parsing and validation take a hundred times the memory of each."""
 PLAIN_BYTES: Final = 256 << 10
 """A body without its long strings; one that is no larger is parsed as it is."""

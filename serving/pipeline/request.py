@@ -64,6 +64,12 @@ class DanceFields(BaseModel):
         max_length=MAX_BEATS,
         description="Beats of the song, ascending, in seconds; in a form between commas. Omitted: as they are heard.",
     )
+    downbeats: list[float] | None = Field(
+        None,
+        min_length=MIN_BEATS,
+        max_length=MAX_BEATS,
+        description="First beats of the bars: some of `beats`, or on the grid of `bpm`. Omitted: see `beats`.",
+    )
     half_time: bool = Field(False, description="Use every second beat of the song, beginning with the first.")
     model: str | None = Field(None, description="Name of a served model; omitted: the default.")
     phrase_genre: str | None = Field(None, description="Use phrases of these genres only; names between commas.")
@@ -244,7 +250,13 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         phrase_variety=_between("phrase_variety", fields.phrase_variety, 0, 1),
         view=View.named(fields.camera),
         preset=fields.preset,
-        rhythm=said(fields.bpm, fields.beats, fields.half_time, bool(parts.audio) or parts.features is not None),
+        rhythm=said(
+            fields.bpm,
+            fields.beats,
+            fields.half_time,
+            bool(parts.audio) or parts.features is not None,
+            fields.downbeats,
+        ),
     )
 
 

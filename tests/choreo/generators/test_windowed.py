@@ -8,6 +8,8 @@ from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.base import Conditioning, GenerationRequest, Tensors, run, zeros
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec, TensorSpec
+from choreo.generators.windowed import WindowedDiffusion
+from choreo.music.beats import RHYTHM_WIDTHS, beat_phase_channels
 
 DENOISER_INPUTS = tiny_spec().graph("denoiser").inputs
 
@@ -23,9 +25,30 @@ def without(graph: str, tensor: str) -> GeneratorSpec:
     return changed(graph, inputs=tuple(t for t in inputs if t.name != tensor))
 
 
+def with_rhythm(*shape: int) -> GeneratorSpec:
+    inputs = [t.model_copy(update={"shape": shape}) if t.name == "rhythm" else t for t in DENOISER_INPUTS]
+    return changed("denoiser", inputs=tuple(inputs))
+
+
+@pytest.mark.parametrize("channels", RHYTHM_WIDTHS)
+def test_a_denoiser_gets_as_many_rhythm_channels_as_it_takes(channels: int) -> None:
+    made = generator(with_rhythm(tiny_spec().window, channels))
+    assert isinstance(made, WindowedDiffusion)
+    beats = np.arange(0, 2, 0.5)
+    heard = Conditioning(60, beats=beats, onset=np.ones(60, np.float32), downbeats=beats[::2])
+    rhythm = made.timelines(GenerationRequest(), heard, 70)["rhythm"]
+    every = beat_phase_channels(beats, np.ones(60), 60, downbeats=beats[::2])
+    np.testing.assert_array_equal(rhythm[:60], every[:, :channels])
+    assert rhythm.shape == (70, channels)
+    assert not rhythm[60:].any()
+
+
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
+        (with_rhythm(tiny_spec().window, 5), "'rhythm' of its denoiser must have 4 or 8 channels"),
+        (with_rhythm(tiny_spec().window), "'rhythm' of its denoiser must have 4 or 8 channels"),
+        (with_rhythm(1, 8), "'rhythm' of its denoiser must have the shape"),
         (without("denoiser", "x"), "tiny: its denoiser has no input 'x'"),
         (without("conditioner", "text"), "tiny: its conditioner has no input 'text'"),
         (

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from choreo.music.beats import beat_phase_channels, beats_of, tempo_of
+from choreo.music.beats import BAR, beat_phase_channels, beats_of, downbeats_of, tempo_of
 
 GRIDS = st.lists(st.integers(5, 40), min_size=1, max_size=30).map(lambda gaps: np.cumsum(gaps))
 
@@ -97,3 +97,40 @@ def test_beats_come_back_from_their_channels(tempo: float, first: float) -> None
 
 def test_silence_has_no_beats() -> None:
     assert not len(beats_of(np.zeros((100, 4))))
+
+
+def test_bars_and_closeness_are_these_numbers() -> None:
+    beats = np.arange(0.5, 4, 0.5)  # at frames 15, 30, ...
+    channels = beat_phase_channels(beats, np.ones(120), 120, downbeats=[0.5, 2.5])
+    np.testing.assert_allclose(channels[[15, 30, 45, 60, 75, 0], 4], [0, 1, 0, -1, 0, -1], atol=1e-6)
+    np.testing.assert_allclose(channels[[15, 30, 45, 60, 75, 0], 5], [1, 0, -1, 0, 1, 0], atol=1e-6)
+    assert (channels[:, 6] == 1).all()
+    np.testing.assert_allclose(
+        channels[[0, 15, 18, 22, 23, 105, 115], 7], [1, 1, 0.8, 8 / 15, 8 / 15, 1, 2 / 3], atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("downbeats", [[], [1.0], [np.nan, 1.0]])
+def test_without_two_downbeats_no_bar_is_known(downbeats: list[float]) -> None:
+    channels = beat_phase_channels(np.arange(0, 4, 0.5), np.ones(120), 120, downbeats=downbeats)
+    assert not channels[:, BAR].any()
+    assert channels[:, 7].any()
+    assert not len(downbeats_of(channels))
+    assert not len(downbeats_of(channels[:, :4]))
+
+
+def test_silence_has_no_bar_even_if_a_beat_is_heard_just_before_the_sound() -> None:
+    onset = np.concatenate([np.zeros(90), np.ones(90)])
+    beats = np.arange(2.95, 6, 0.5)
+    channels = beat_phase_channels(beats, onset, 180, downbeats=beats[::4])
+    assert not channels[:88, [0, 1, 4, 5, 6, 7]].any()
+    assert (channels[89:, 6] == 1).all()
+    np.testing.assert_allclose(beats_of(channels)[0], 2.95, atol=0.01)
+
+
+@given(st.floats(60, 180), st.integers(2, 6), st.floats(0, 0.9))
+def test_downbeats_come_back_from_their_channels(tempo: float, meter: int, first: float) -> None:
+    beats = np.arange(first, 20, 60 / tempo)
+    found = downbeats_of(beat_phase_channels(beats, np.ones(600), 600, downbeats=beats[::meter]))
+    for bar in beats[::meter][:-1]:
+        assert np.abs(found - bar).min() < 0.01

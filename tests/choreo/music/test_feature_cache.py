@@ -10,7 +10,7 @@ import pytest
 from choreo.errors import InvalidInput
 from choreo.music.audio import Audio
 from choreo.music.encoded import MusicFeatures, precomputed
-from choreo.music.encoders import DSP35
+from choreo.music.encoders import Dsp35Encoder
 from choreo.music.feature_cache import CachedEncoder, training_encoder
 from choreo.music.synth import synthesize_song
 
@@ -18,7 +18,7 @@ from choreo.music.synth import synthesize_song
 class FakeWideEncoder:
     """4800 columns that say how often it was asked."""
 
-    name, dim, sample_rate = "jukebox", 4800, 22_050
+    name, dim, sample_rate, tracker = "jukebox", 4800, 22_050, "beatnet"
 
     def __init__(self) -> None:
         self.asked = 0
@@ -87,8 +87,10 @@ def test_a_folder_that_cannot_be_written_only_costs_time(
 
 def test_training_caches_what_takes_a_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHOREO_MUSIC_CACHE", str(tmp_path))
-    assert training_encoder("dsp35") is DSP35
-    jukebox = training_encoder("jukebox")
+    assert isinstance(training_encoder("dsp35"), Dsp35Encoder)
+    assert training_encoder("dsp35", "librosa").tracker == "librosa"
+    jukebox = training_encoder("jukebox", "librosa")
+    assert jukebox.tracker == "librosa"
     assert isinstance(jukebox, CachedEncoder)
     assert (jukebox.name, jukebox.dim, jukebox.sample_rate, jukebox._folder) == ("jukebox", 4800, 44_100, tmp_path)
     with pytest.raises(InvalidInput, match="music_encoder"):

@@ -54,7 +54,10 @@ def test_a_single_click_is_no_rhythm() -> None:
 @pytest.mark.parametrize("level", [-30, -50, -60])
 def test_quiet_music_has_its_beats(level: float) -> None:
     quiet = encoded(MUSIC * 10 ** (level / 20) / MUSIC.std())
-    np.testing.assert_array_equal(quiet.beats, encoded(MUSIC).beats)
+    loud = encoded(MUSIC)
+    assert quiet.tempo == pytest.approx(loud.tempo, rel=0.01)
+    inside = [beat for beat in loud.beats if 0.6 < beat < 11.4]  # at either end a beat may be missed
+    assert all(np.abs(quiet.beats - beat).min() < 0.02 for beat in inside)
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-5])

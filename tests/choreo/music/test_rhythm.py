@@ -48,6 +48,15 @@ def heard(tempo: float, seconds: float, silence: float, style: str) -> tuple[Mus
         ({"beats": [0, 0.5, 1], "bpm": 126}, "bpm"),
         ({"beats": [0, 0.5, 1], "bpm": 60}, "bpm"),
         ({"beats": [0, 0.5], "half_time": True}, "half_time"),
+        ({"downbeats": [0, 2]}, "downbeats"),
+        *(({"beats": [0, 1, 2], "downbeats": bars}, "downbeats") for bars in ([], [1.0])),
+        ({"beats": [0, 1, 2], "downbeats": [0, 1.04]}, "downbeats.1"),
+        ({"beats": [0, 1, 2], "downbeats": [1, 0]}, "downbeats.1"),
+        ({"beats": [0, 1, 2], "downbeats": [0, NAN]}, "downbeats.1"),
+        ({"beats": [0, 0.034, 2], "downbeats": [0.97, 2]}, "downbeats.0"),
+        ({"beats": [0, 1, 2], "downbeats": [0.967, 1.033]}, "downbeats.1"),
+        ({"bpm": 120, "downbeats": [0, 2, 4.25]}, "downbeats.2"),
+        ({"bpm": 60, "downbeats": [0, 0.05]}, "downbeats.1"),
     ],
 )
 def test_what_cannot_be_is_named(values: dict[str, Any], field: str) -> None:
@@ -166,3 +175,32 @@ def test_a_beat_by_ear_is_that_of_the_onsets() -> None:
     columns[7::20, ONSET] = 5
     new = with_rhythm_as_said(precomputed(columns), said(90, None, False))
     np.testing.assert_allclose(new.beats, np.arange(7, 200, 20) / 30)
+
+
+def test_bars_that_are_said_travel_with_the_beats() -> None:
+    song = features(300)
+    rhythm = said(None, [0.0, 0.5, 1.0, 1.5, 2.0], False, downbeats=[0.02, 1.98])
+    assert with_rhythm_as_said(song, rhythm).downbeats.tolist() == [0, 2]
+    half = said(None, [0.0, 0.5, 1.0, 1.5, 2.0], True, downbeats=[0.5, 2.0])
+    assert with_rhythm_as_said(song, half).downbeats.tolist() == [2]
+    with pytest.raises(InvalidInput) as caught:
+        with_rhythm_as_said(song, said(120, None, False, downbeats=[0, 12]))
+    assert caught.value.field == "downbeats.1"
+
+
+def test_downbeats_and_a_tempo_say_where_the_grid_lies() -> None:
+    song = with_rhythm_as_said(features(300), said(120, None, False, downbeats=[0.3, 2.3, 4.3]))
+    np.testing.assert_allclose(song.beats, np.arange(0.3, 10, 0.5))
+    np.testing.assert_allclose(song.downbeats, [0.3, 2.3, 4.3])
+    at_zero = with_rhythm_as_said(features(300), said(120, None, False, downbeats=[0.0, 1.98]))
+    assert (at_zero.beats[0], at_zero.downbeats[0]) == (0, 0)
+
+
+def test_bars_are_not_known_of_beats_that_are_said_alone() -> None:
+    samples, rate, _ = synthesize_song(120, 12)
+    song = DSP35.encode(Audio(samples, rate, 12.0, ""))
+    assert len(song.downbeats) > 3
+    assert not len(with_rhythm_as_said(song, said(120, None, False)).downbeats)
+    kept = with_rhythm_as_said(song, said(None, None, True))
+    assert set(kept.downbeats) <= set(kept.beats)
+    assert kept.beat_confidence == song.beat_confidence

@@ -53,7 +53,7 @@ def objective(teacher: UNetModel, student: UNetModel, **config: object) -> Disti
 
 
 def batch(count: int = 6) -> Batch:
-    windows = Windows(clips(), FakeText(), count, 3, CONDITIONS)
+    windows = Windows(clips(), FakeText(), count, 3, CONDITIONS, rhythm_channels=4)
     spec = generator_config(recipe(), clips()).spec
     mean, std = (torch.tensor(v, dtype=torch.float32) for v in (spec.mean, spec.std))
     return normalized(collate([windows[i] for i in range(count)]), mean, std)
@@ -179,8 +179,8 @@ def taught(folder: Path, **train: object) -> tuple[UNetRecipe, UNetModel]:
 
 
 def student_run(folder: Path, r: UNetRecipe, teacher: UNetModel) -> TrainingRun:
-    windows = Windows(clips(), FakeText(), num_windows(r.train), r.train.seed)
-    validation, scored = Windows(clips(), FakeText(), 4, 9), dances(r)
+    windows = Windows(clips(), FakeText(), num_windows(r.train), r.train.seed, rhythm_channels=4)
+    validation, scored = Windows(clips(), FakeText(), 4, 9, rhythm_channels=4), dances(r)
     assert r.distillation is not None
     config = student_config(r, teacher)
     task = DistillationTask(r, r.distillation, teacher, config, windows, validation, scored)

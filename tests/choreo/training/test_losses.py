@@ -7,7 +7,7 @@ from tiny_training import clips
 from choreo.data.synthetic.dances import synthesize_dance
 from choreo.data.windows.windows import feature_statistics
 from choreo.motion.representation import ROOT_VELOCITY_66
-from choreo.training.losses import LossWeights, MotionLoss, NoiseLevel
+from choreo.training.losses import LossWeights, MotionLoss, NoiseLevel, beat_closeness
 
 
 def the_loss_and_its_data() -> tuple[MotionLoss, torch.Tensor]:
@@ -74,3 +74,28 @@ def test_the_velocity_of_the_root_weighs_as_much_as_it_should() -> None:
         other[..., -1] = 1
         errors = [float(loss(y, x, mask)["reconstruction"]) for y in (root, other)]
         assert errors[0] == pytest.approx(5 * errors[1])
+
+
+def test_closeness_to_a_beat_is_these_numbers() -> None:
+    phase = torch.tensor([0.0, 0.05, -0.1, 0.5])
+    rhythm = torch.stack([torch.sin(2 * torch.pi * phase), torch.cos(2 * torch.pi * phase)], dim=-1)
+    expected = [1.0, 0.8824969, 0.6065307, 3.7267e-6]
+    np.testing.assert_allclose(beat_closeness(rhythm), expected, rtol=1e-3)
+    assert not beat_closeness(torch.zeros(2, 3, 8)).any()
+
+
+def test_errors_of_velocity_count_near_beats_only() -> None:
+    data = clips()
+    mean, std = (torch.tensor(v) for v in feature_statistics(data))
+    loss = MotionLoss(LossWeights(beat=2.0), mean, std)
+    x = torch.tensor((data[0].features[None, :20] - mean.numpy()) / std.numpy(), dtype=torch.float32)
+    off = x.clone()
+    off[0, 10, ROOT_VELOCITY_66.root_velocity] += 0.5 / loss.std[ROOT_VELOCITY_66.root_velocity]  # m/s, x and z
+    rhythm = torch.zeros(1, 20, 8)
+    assert float(loss(off, x, torch.ones(1, 20), rhythm=rhythm)["beat"]) == 0
+    rhythm[0, 10, 1] = 1
+    terms = loss(off, x, torch.ones(1, 20), rhythm=rhythm)
+    assert float(terms["beat"]) == pytest.approx(0.5, rel=1e-3)
+    assert float(terms["total"] - loss(off, x, torch.ones(1, 20))["total"]) == pytest.approx(1.0, rel=1e-3)
+    rhythm[0, 10, 1], rhythm[0, 5, 1] = 0, 1
+    assert float(loss(off, x, torch.ones(1, 20), rhythm=rhythm)["beat"]) == pytest.approx(0, abs=1e-6)

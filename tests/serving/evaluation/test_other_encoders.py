@@ -33,7 +33,7 @@ SETTINGS = Settings(text_motion=Path("nowhere"))
 class FakeWideEncoder:
     """The width and the name of Jukebox, without its network."""
 
-    name, dim, sample_rate = "jukebox", JUKEBOX_DIM, 22050
+    name, dim, sample_rate, tracker = "jukebox", JUKEBOX_DIM, 22050, "beatnet"
 
     def encode(self, audio: Audio) -> MusicFeatures:
         columns = dsp35(audio)

@@ -144,6 +144,12 @@ SONG = {"audio": base64.b64encode(b"RIFF").decode()}
         (SONG | {"beats": [0, None]}, "beats.1"),
         (SONG | {"beats": [0, 10**400]}, "beats.1"),
         (SONG | {"beats": [0, 0.5, 1], "bpm": 90}, "bpm"),
+        ({"downbeats": [0, 1]}, "downbeats"),
+        (SONG | {"downbeats": [0, 1]}, "downbeats"),
+        *((SONG | {"beats": [0, 1], "downbeats": bars}, "downbeats") for bars in ([], [1.0], list(range(4097)), "0,1")),
+        (SONG | {"beats": [0, 1, 2, 3, 4], "downbeats": [0, 1, 2, 3.1]}, "downbeats.3"),
+        (SONG | {"beats": [0, 1], "downbeats": [0, None]}, "downbeats.1"),
+        (SONG | {"bpm": 120, "downbeats": [0, 2, 4.25]}, "downbeats.2"),
         (SONG | {"half_time": None}, "half_time"),
         (SONG | {"half_time": 1}, "half_time"),
         (SONG | {"beats": [0, 1], "half_time": True}, "half_time"),
@@ -168,6 +174,8 @@ def test_beats_that_json_does_not_have(ingress: Any, stages: Any, check_problem:
     [
         ({"beats": "0,1,nan"}, "beats.2"), ({"beats": "0,,1"}, "beats.1"), ({"beats": ""}, "beats"),
         ({"beats": "[0,1]"}, "beats.0"), ({"beats": "0,1,0.5"}, "beats.2"), ({"beats": "1"}, "beats"),
+        ({"beats": "0,1", "downbeats": "0,x"}, "downbeats.1"),
+        ({"beats": "0,1,2", "downbeats": "0,1.5"}, "downbeats.1"),
         ({"bpm": "nan"}, "bpm"), ({"bpm": "0"}, "bpm"), ({"half_time": "yes"}, "half_time"),
     ],
 )  # fmt: skip
@@ -178,11 +186,11 @@ def test_bad_beats_in_a_form(ingress: Any, stages: Any, check_problem: Any, fiel
 
 def test_beats_arrive_in_json_and_forms(ingress: Any, stages: Any) -> None:
     beats = [i + 1 / 3 for i in range(MAX_BEATS)]
-    assert ingress.generate(SONG | {"beats": beats, "half_time": True}).status_code == 200
+    assert ingress.generate(SONG | {"beats": beats, "downbeats": beats, "half_time": True}).status_code == 200
     texts = {"beats": ", ".join(f"{beat:.4f}" for beat in beats), "bpm": "60"}
     assert ingress.form(texts, {"audio": ("a.wav", b"RIFF")}).status_code == 200
     (json_rhythm, form_rhythm) = (request.rhythm for request in stages.requests)
-    assert json_rhythm == Rhythm(None, tuple(beats), True)
+    assert json_rhythm == Rhythm(None, tuple(beats), True, tuple(beats))
     assert form_rhythm == Rhythm(60, tuple(round(beat, 4) for beat in beats))
 
 

@@ -20,7 +20,7 @@ FRAMES = len(dance())
 class FakeWideEncoder:
     """4800 columns that hold the sampling rate of the song."""
 
-    name, dim, sample_rate = "jukebox", 4800, 44_100
+    name, dim, sample_rate, tracker = "jukebox", 4800, 44_100, "beatnet"
 
     def encode(self, audio: Audio) -> MusicFeatures:
         return precomputed(np.full((audio.num_frames, self.dim), audio.sample_rate, np.float32), audio=audio)

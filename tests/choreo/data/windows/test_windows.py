@@ -12,6 +12,7 @@ from choreo.data.windows.captions import ATTRIBUTES, attributes, mirrored
 from choreo.data.windows.windows import WindowOptions, Windows, caption_key, feature_statistics
 from choreo.errors import InvalidInput
 from choreo.motion.representation import rotate
+from choreo.music.beats import BAR, beat_phase_channels
 
 R = POSITIONS_AND_VELOCITIES
 
@@ -118,3 +119,23 @@ def test_clips_in_different_representations_do_not_mix() -> None:
     assert representation_of([]) is representation_of([one]) is one.representation
     with pytest.raises(InvalidInput, match="mixes the representations root-velocity-66, positions-and-velocities-132"):
         Windows([one, two], FakeText(), 5)
+
+
+def test_bars_are_hidden_in_a_share_of_windows_and_nothing_else_is() -> None:
+    beats = np.arange(0, 8, 0.5)
+    rhythm = beat_phase_channels(beats, np.ones(240), 240, downbeats=beats[::4])
+    data = [replace(clip, rhythm=rhythm) for clip in clips()[1:]]
+    plain = WindowOptions(drop_music=0.0, drop_all=0.0, drop_bars=0.0)
+    shown = Windows(data, FakeText(), 60, 0, plain)
+    some = Windows(data, FakeText(), 60, 0, replace(plain, drop_bars=0.5))
+    narrow = Windows(data, FakeText(), 60, 0, plain, rhythm_channels=4)
+    hidden = 0
+    for i in range(60):
+        full, window = shown[i], some[i]
+        assert full["rhythm"][:, 6].all()
+        hidden += not window["rhythm"][:, BAR].any()
+        for name in full.keys() - {"rhythm"}:
+            np.testing.assert_array_equal(window[name], full[name])
+        np.testing.assert_array_equal(np.delete(window["rhythm"], BAR, 1), np.delete(full["rhythm"], BAR, 1))
+        np.testing.assert_array_equal(narrow[i]["rhythm"], full["rhythm"][:, :4])
+    assert 15 < hidden < 45

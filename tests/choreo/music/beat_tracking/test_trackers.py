@@ -7,9 +7,11 @@ import pytest
 
 from choreo.errors import InvalidInput
 from choreo.evaluation.beat_tracking import beat_f_measure, is_tempo_right
-from choreo.music.audio import SAMPLE_RATE, Audio
-from choreo.music.beat_tracking.beats import TRACKERS, beat_tracker
-from choreo.music.features import BEAT, dsp35
+from choreo.music.audio import Audio
+from choreo.music.beat_tracking.beats import NO_BEATS, TRACKERS, Beats, beat_tracker
+from choreo.music.beat_tracking.heard import heard_beats
+from choreo.music.encoders import Dsp35Encoder
+from choreo.music.features import BEAT
 from choreo.music.synth import synthesize_song
 
 NOISE = np.random.default_rng(0).normal(0, 0.05, 5 * 22_050).astype(np.float32)
@@ -64,12 +66,15 @@ def test_beats_begin_after_a_pause_and_may_change_with_it() -> None:
         assert beat_f_measure(known, inside) > 0.9
 
 
-def test_librosa_hears_what_the_features_hold() -> None:
+@pytest.mark.parametrize("name", TRACKERS)
+def test_an_encoder_holds_what_its_tracker_hears(name: str) -> None:
     audio, _ = song(104)
-    heard = beat_tracker("librosa").track(audio.at(SAMPLE_RATE))
-    frames = np.flatnonzero(dsp35(audio.at(SAMPLE_RATE))[:, BEAT])
-    np.testing.assert_allclose(heard.times, frames / 30)
-    assert len(heard.downbeats) == 0
+    heard, encoded = beat_tracker(name).track(audio), Dsp35Encoder(name).encode(audio)
+    np.testing.assert_array_equal(encoded.beats, heard.times)
+    np.testing.assert_array_equal(encoded.downbeats, heard.downbeats)
+    assert encoded.beat_confidence == heard.confidence
+    assert (len(heard.downbeats) > 0) == (name == "beatnet")
+    np.testing.assert_array_equal(np.flatnonzero(encoded.features[:, BEAT]), np.rint(heard.times * 30))
 
 
 @pytest.mark.parametrize("name", TRACKERS)
@@ -84,3 +89,18 @@ def test_trackers_are_found_by_name() -> None:
     assert [beat_tracker(name).name for name in TRACKERS] == list(TRACKERS)
     with pytest.raises(InvalidInput, match="beatnet or librosa"):
         beat_tracker("ears")
+
+
+def test_beats_that_are_not_sure_are_not_danced_to() -> None:
+    audio = Audio(NOISE, 22_050, 5.0, "")
+    assert len(beat_tracker("beatnet").track(audio).times) > 0
+    assert heard_beats(audio) is NO_BEATS
+    encoded = Dsp35Encoder().encode(audio)
+    assert (len(encoded.beats), len(encoded.downbeats), encoded.tempo, encoded.beat_confidence) == (0, 0, 0, 0)
+
+
+def test_beats_lie_within_the_frames_of_the_song() -> None:
+    beats = Beats(np.array([0.0, 0.5, 0.99]), np.array([1, 2, 1]), np.ones(3), 0.9, 2)
+    assert beats.before(30).times.tolist() == [0, 0.5]
+    assert beats.before(30).downbeats.tolist() == [0]
+    assert beats.before(31) is beats
