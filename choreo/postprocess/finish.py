@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from choreo.errors import NonFiniteOutput
+from choreo.errors import InvalidInput, NonFiniteOutput
 from choreo.motion import kinematics
 from choreo.motion import rotations as rot
 from choreo.motion.clip import Motion, check_fps, check_positions
@@ -18,6 +18,7 @@ from choreo.postprocess.arms import ARMS, clear_arms
 from choreo.postprocess.contacts import Bools, detect_contacts
 from choreo.postprocess.floor import BODY, floor_curve, lift_above
 from choreo.postprocess.foot_lock import lock_feet
+from choreo.postprocess.on_beat import beat_warp
 from choreo.postprocess.options import FinishOptions
 from choreo.postprocess.smoothing import smooth, smooth_pose
 
@@ -44,20 +45,38 @@ class Finished:
 
 
 def finish_performance(
-    positions: Sequence[NDArray[np.floating]], fps: float = FPS, options: FinishOptions = FinishOptions()
+    positions: Sequence[NDArray[np.floating]],
+    fps: float = FPS,
+    options: FinishOptions = FinishOptions(),
+    beats: ArrayLike = (),
+    fixed_frames: int = 0,
 ) -> tuple[Finished, ...]:
-    """`finish` for each dancer of a performance, independently: hands that touch are not held together.
+    """Pauses moved to the beats, for all dancers alike, and `finish` for each.
+
+    Dancers are finished independently: hands that touch are not held together.
 
     Args:
         positions: one (T, 22, 3) array per dancer, metres, y up, all in one frame of reference.
         fps: frames per second.
         options: which stages run.
+        beats: those of the song that are sure, seconds from the first frame.
+        fixed_frames: frames at the beginning whose time does not change, such as those of a given start.
     Returns:
-        One result per dancer, each with its own residual and report.
+        One result per dancer, each with its own residual and report, in which `on_beat` is about all.
     Raises:
-        NonFiniteOutput, InvalidInput: as `finish` does.
+        NonFiniteOutput: as `finish` does.
+        InvalidInput: as `finish` does; unequal lengths.
     """
-    return tuple(finish(dancer, fps, options) for dancer in positions)
+    raw = [_checked(dancer, fps) for dancer in positions]
+    if len({len(dancer) for dancer in raw}) > 1:
+        raise InvalidInput("positions", f"dancers must have equal lengths, got {sorted(map(len, raw))}")
+    if not raw:
+        return ()
+    warp = beat_warp(raw, () if options.on_beat is False else beats, fps, fixed_frames)
+    done = tuple(finish(warp.of(dancer), fps, options) for dancer in raw)
+    for dancer in done:
+        dancer.report["on_beat"] = warp.document()
+    return done
 
 
 def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOptions = FinishOptions()) -> Finished:
