@@ -137,6 +137,8 @@ class Settings(LogSettings):
     max_text_chars: int = Field(1000, gt=0)
     max_steps: int = Field(250, ge=1, le=1000)
     max_guidance_scale: float = Field(20.0, ge=0)
+    max_samples: int = Field(16, ge=1, le=64)
+    """Most samples of one request, of which the best is the result."""
     request_timeout_s: float = Field(120.0, gt=0, le=MAX_S)
     """Time that a request has which does not say how long its sender waits."""
     max_timeout_s: float = Field(3600.0, gt=0, le=MAX_S)

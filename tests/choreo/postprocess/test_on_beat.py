@@ -113,7 +113,7 @@ def test_far_from_sure_beats_the_motion_is_where_it_was() -> None:
 def test_all_dancers_move_by_the_same_warp() -> None:
     beats = np.arange(0.5, 9.8, 0.75)
     lead = swaying(np.concatenate([[-0.2], beats + 0.07, [11.0]]))
-    follow = lead + [0.0, 0.0, 0.7]
+    follow = lead + np.array([0.0, 0.0, 0.7])
     raw = FinishOptions(smooth=False, bone_lengths=False, foot_lock=False)
     done = finish_performance([lead, follow], FPS, raw, beats)
     np.testing.assert_allclose(done[1].motion.positions - done[0].motion.positions, np.float32([0, 0, 0.7]) + 0 * lead)
