@@ -91,7 +91,7 @@ def main(
     if len(found.beats) < 2:
         yield skipped("on_beat", "fewer than two songs have sure beats")
         return
-    yield from _rows(found)
+    yield from rows(found)
 
 
 async def _danced(songs: Sequence[Path], fields: dict[str, object], groups: int, most: int) -> Found:
@@ -140,7 +140,8 @@ def _cases(
     return Dances(song, positions, kept, 1e3 * (time.perf_counter() - began) * WINDOW / len(raw))
 
 
-def _rows(found: Found) -> Iterator[Row]:
+def rows(found: Found) -> Iterator[Row]:
+    """All rows, from dances to two songs or more."""
     songs = [dances.song for dances in found.dances]
     yield Row("on_beat", "songs", len(found.beats), "")
     yield Row("on_beat", "dances of each case", len(songs), "")

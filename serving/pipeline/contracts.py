@@ -4,7 +4,7 @@ Every stage is one protocol. Objects of this process (`serving.stages`) implemen
 and the handles in front of those are derived from it (`serving.ray.remote`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -299,7 +299,11 @@ class MotionFile:
 
 @dataclass(frozen=True)
 class DeliveredFile:
-    """A request that was answered by a file; `notes` are those of its metadata, which not every format has."""
+    """A request that was answered by a file.
+
+    Attributes:
+        notes, samples: those of its metadata, which not every format has.
+    """
 
     body: bytes
     num_frames: int
@@ -310,6 +314,7 @@ class DeliveredFile:
     notes: Sequence[str] = ()
     preset: str = ""
     steps: StepCounts = NO_STEPS
+    samples: Sequence[Mapping[str, Any]] = ()
 
 
 class EncodeStage(Protocol):

@@ -106,6 +106,7 @@ class Pipeline:
             dance.meta["notes"],
             request.preset,
             sampled.steps,
+            dance.meta.get("samples", ()),
         )
 
     async def search(self, request: MotionRequest, top_n: int) -> tuple[EncodedRequest, SearchResult]:
