@@ -1,6 +1,6 @@
 """How well dances meet the beats of their songs: as sampled, with pauses moved to the beats, as the best of several.
 
-Every case has the same songs and seeds: `off` and `warp` are the first sample of each, without and with the warp of
+Every case has the same songs and seeds: `off` and `warp` are the means of all samples, without and with the warp of
 `choreo.postprocess.on_beat`; `best` and `both` are the sample that `num_samples` would choose, without and with it.
 Only songs with sure beats count. The control is the mean score against the sure beats of all other songs: where it
 rises as well, a dance pauses more often, and not on the beat. Intervals are 95 % by bootstrap over songs. Every second
@@ -52,13 +52,13 @@ class Dances:
     """All cases of one song and group of seeds.
 
     Attributes:
-        positions: (T, 22, 3) by case.
+        positions: by case, one (T, 22, 3) or several, whose figures are averaged.
         scores: of the samples without the warp.
         milliseconds: of the warp, per 196 frames.
     """
 
     song: str
-    positions: dict[str, NDArray[np.float32]]
+    positions: dict[str, list[NDArray[np.float32]]]
     scores: list[SampleScore]
     milliseconds: float
 
@@ -104,8 +104,8 @@ async def _danced(songs: Sequence[Path], fields: dict[str, object], groups: int,
                 break
             for group in range(groups):
                 own = fields | {"seed": group * int(str(fields["num_samples"]))}
-                if (len(found.dances) + group) % 2:
-                    own["text_prompt"] = PROMPTS[len(found.dances) % len(PROMPTS)]
+                if len(found.dances) % 2:
+                    own["text_prompt"] = PROMPTS[len(found.dances) // 2 % len(PROMPTS)]
                 request = validated_request(parse_fields(own), Attachments(audio=path.read_bytes()), settings)
                 encoded = await pipeline.stages.encoder.encode(request, pipeline.spec)
                 if not (encoded.beats.sure < encoded.num_frames / pipeline.spec.fps).any():
@@ -126,16 +126,17 @@ async def _sampled(pipeline: LocalPipeline, request: MotionRequest, encoded: Enc
 def _cases(
     song: str, request: MotionRequest, beats: SongBeats, samples: list[SamplingResult], texts: TextScores
 ) -> Dances:
-    positions, kept = {}, list[SampleScore]()
-    for on_beat, first, best in ((False, "off", "best"), (None, "warp", "both")):
+    positions, kept = dict[str, list[NDArray[np.float32]]](), list[SampleScore]()
+    for on_beat, every, best in ((False, "off", "best"), (None, "warp", "both")):
         wanted = replace(request, finish=replace(request.finish, on_beat=on_beat))
         done = [finish_request(wanted, sampled, {}, beats)[0] for sampled in samples]
         scores = choose([score(i, dance, beats.sure, request.text, texts) for i, dance in enumerate(done)])
         chosen = next(i for i, each in enumerate(scores) if each.chosen)
-        positions[first], positions[best] = done[0].dancers[0].positions, done[chosen].dancers[0].positions
+        positions[every] = [dance.dancers[0].positions for dance in done]
+        positions[best] = [done[chosen].dancers[0].positions]
         kept = kept or scores
     began = time.perf_counter()
-    raw = positions["off"]
+    raw = positions["off"][0]
     beat_warp([raw], beats.sure).of(raw)
     return Dances(song, positions, kept, 1e3 * (time.perf_counter() - began) * WINDOW / len(raw))
 
@@ -160,18 +161,25 @@ def rows(found: Found) -> Iterator[Row]:
     yield Row("warp", "cost", round(float(np.median([d.milliseconds for d in found.dances])), 2), "ms per window")
 
 
-def _measured(dances: Dances, case: str, beats: dict[str, SongBeats]) -> list[float]:
-    positions = dances.positions[case]
-    others = [beat_alignment_score(positions, each.sure) for name, each in beats.items() if name != dances.song]
-    known = [other for other in others if other is not None]
-    own = beat_alignment_score(positions, beats[dances.song].sure)
-    return [
-        np.nan if own is None else own,
-        float(np.mean(known)) if known else np.nan,
-        kinetic_energy(positions),
-        jerk(positions),
-        foot_skating_ratio(positions),
+def _measured(dances: Dances, case: str, beats: dict[str, SongBeats]) -> NDArray[np.float64]:
+    """The metrics of a case; NaN where the dance is too short for a beat."""
+    others = [each.sure for name, each in beats.items() if name != dances.song]
+    values = [
+        [
+            _score(positions, beats[dances.song].sure),
+            float(np.nanmean([_score(positions, other) for other in others])),
+            kinetic_energy(positions),
+            jerk(positions),
+            foot_skating_ratio(positions),
+        ]
+        for positions in dances.positions[case]
     ]
+    return np.mean(np.array(values), axis=0)
+
+
+def _score(positions: NDArray[np.float32], beats: NDArray[np.float64]) -> float:
+    found = beat_alignment_score(positions, beats)
+    return np.nan if found is None else found
 
 
 def _with_interval(

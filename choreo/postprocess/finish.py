@@ -68,10 +68,11 @@ def finish_performance(
         InvalidInput: as `finish` does; unequal lengths.
     """
     raw = [_checked(dancer, fps) for dancer in positions]
-    if len({len(dancer) for dancer in raw}) > 1:
-        raise InvalidInput("positions", f"dancers must have equal lengths, got {sorted(map(len, raw))}")
     if not raw:
         return ()
+    for i, dancer in enumerate(raw):
+        if len(dancer) != len(raw[0]):
+            raise InvalidInput(f"dancers[{i}]", f"must have {len(raw[0])} frames as dancers[0] has, got {len(dancer)}")
     warp = beat_warp(raw, () if options.on_beat is False else beats, fps, fixed_frames)
     done = tuple(finish(warp.of(dancer), fps, options) for dancer in raw)
     for dancer in done:

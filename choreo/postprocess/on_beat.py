@@ -131,14 +131,20 @@ def _best_shifts(times: Array, is_beat: NDArray[np.bool_], pauses: Array) -> Arr
         came_from.append(best)
         total = options[best, np.arange(len(grid))]
         if is_beat[knot]:
-            off = np.abs((times[knot] + grid)[:, None] - pauses).min(axis=1)
-            total = total + np.exp(-(off**2) / (2 * MATCH_S**2)) - cost
+            total = total + np.exp(-(_off(times[knot] + grid, pauses) ** 2) / (2 * MATCH_S**2)) - cost
         else:
             total = np.where(grid == 0, total, _NEVER)
     path = [int(total.argmax())]
     for best in reversed(came_from):
         path.append(int(best[path[-1]]))
     return grid[path[::-1]]
+
+
+def _off(times: Array, pauses: Array) -> Array:
+    """Distance of each time from the nearest of the pauses, which are ascending and at least one."""
+    after = np.searchsorted(pauses, times)
+    before, after = np.maximum(after - 1, 0), np.minimum(after, len(pauses) - 1)
+    return np.minimum(np.abs(times - pauses[before]), np.abs(times - pauses[after]))
 
 
 def _rounded(shift: Array, fixed_frames: int, fps: float) -> Array:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 ENERGY: Final = (0.7, 1.3)
 """Kinetic energy of the dances that are considered, as a share of the median of all."""
-SPREAD: Final = {"beats": 0.07, "skating": 0.07, "text": 0.06}
-"""Differences of scores that count alike: their standard deviations between seeds of one request."""
+SPREAD: Final = {"beats": 0.12, "skating": 0.07, "text": 0.17}
+"""Differences of scores that count alike: their standard deviations between seeds of one request (bench.on_beat)."""
 MIN_FRAMES: Final = 30
 """A shorter rest of a motion is not compared with the prompt."""
 DIGITS: Final = 4

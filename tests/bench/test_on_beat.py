@@ -37,7 +37,7 @@ def test_own_beats_gain_and_those_of_other_songs_do_not() -> None:
     scores = [SampleScore(i, 0.1 * i, 0.2, None, 1.0, 0.0) for i in range(3)]
     for name, beats in songs.items():
         on, off = (pausing(np.concatenate([[-0.5], beats + late, [11]])) for late in (0.0, 0.15))
-        positions = {"off": off, "warp": on, "best": off, "both": on}
+        positions = {"off": [off, off], "warp": [on, on], "best": [off], "both": [on]}
         found.dances.append(Dances(name, positions, scores, 1.5))
     table = {(row.case, row.metric): row.value for row in rows(found)}
     assert table["on_beat", "dances of each case"] == 2
