@@ -40,7 +40,7 @@ PROMPTS: Final = (
     "kicks and punches", "krump", "indian classical dance", "locking and popping", "a joyful folk dance",
 )  # fmt: skip
 TIMEOUT_S: Final = 600.0
-RAW: Final = {"smooth": False, "bone_lengths": False, "foot_lock": False}
+RAW: Final = {"smooth": False, "bone_lengths": False, "foot_lock": False, "on_beat": False}
 
 
 @dataclass

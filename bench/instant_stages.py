@@ -1,6 +1,7 @@
 """Stages that take no time, for measurements of everything around them."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,6 +13,7 @@ from choreo.generators.base import Conditioning
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.performance import Performance
 from choreo.motion.skeleton import WINDOW
+from choreo.music.song_beats import NO_BEATS, SongBeats
 from serving.pipeline.contracts import (
     EncodedRequest,
     LibraryFacts,
@@ -19,6 +21,7 @@ from serving.pipeline.contracts import (
     PhraseQuery,
     Prior,
     RetrievalResult,
+    SampleScore,
     SamplingResult,
     SearchResult,
     Stages,
@@ -82,6 +85,12 @@ class InstantSampler:
         features = np.zeros((conditioning.num_frames, len(SPEC.mean)), np.float32)
         return SamplingResult(features, SPEC.name, SPEC.fps, {})
 
+    async def samples(
+        self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
+    ) -> list[SamplingResult]:
+        """As many of them."""
+        return [await self.sample(request, conditioning, prior) for _ in request.seeds]
+
     async def warm_up(self) -> None:
         """Nothing to wait for."""
 
@@ -90,7 +99,7 @@ class InstantFinisher:
     """Writes a file of zeros."""
 
     async def finish(
-        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
     ) -> tuple[Performance, NDArray[np.float32]]:
         """Not of use here.
 
@@ -99,7 +108,15 @@ class InstantFinisher:
         """
         raise InvalidInput("format", "only files are made")
 
-    async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
+    async def score(
+        self, request: MotionRequest, samples: Sequence[SamplingResult], beats: SongBeats = NO_BEATS
+    ) -> list[SampleScore]:
+        """The first one is chosen."""
+        return [SampleScore(seed, None, 0.0, None, 0.0, 0.0, chosen=i == 0) for i, seed in enumerate(request.seeds)]
+
+    async def deliver(
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
+    ) -> MotionFile:
         """The file."""
         return MotionFile(_FILE, {"finish": 0.0})
 

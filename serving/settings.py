@@ -105,7 +105,7 @@ class Settings(LogSettings):
     model_repo: Path = Field(default_factory=default_model_repo)
     """Triton model repository, written at the first use and whenever a checkpoint has changed."""
     text_motion: Path = shipped("weights", "tmr-small")
-    """Text-motion encoder that evaluation measures with."""
+    """Text-motion encoder that evaluation measures with, and that ranks samples of a request."""
     phrases: Path = shipped("weights", "phrases")
     """Phrase library. One that is named here must be there when a server starts; the default one need not."""
 
@@ -141,6 +141,8 @@ class Settings(LogSettings):
     max_text_chars: int = Field(1000, gt=0)
     max_steps: int = Field(250, ge=1, le=1000)
     max_guidance_scale: float = Field(20.0, ge=0)
+    max_samples: int = Field(16, ge=1, le=64)
+    """Most samples of one request, of which the best is the result."""
     request_timeout_s: float = Field(120.0, gt=0, le=MAX_S)
     """Time that a request has which does not say how long its sender waits."""
     max_timeout_s: float = Field(3600.0, gt=0, le=MAX_S)
@@ -151,7 +153,7 @@ class Settings(LogSettings):
     max_ongoing_requests: int = Field(32, ge=1)
     max_queued_requests: int = Field(64, ge=0)
     sampler_concurrency: int = Field(32, ge=1)
-    """Requests that one sampler replica denoises at a time."""
+    """Samples that one sampler replica denoises at a time."""
     executor: Literal["requests", "step-batches", "waves"] = "step-batches"
     """How requests go through the graphs: each in calls of its own, or rows of all together in step batches, which
     were called waves until 0.2."""

@@ -53,6 +53,8 @@ class GenerateFields(SearchFields, total=False):
         use_rag: whether to start from retrieved phrases.
         camera: of an mp4, `follow` or `fixed`.
         up: axis that points up in the start: `auto`, `y`, `z`, `-y` and so on.
+        on_beat: whether pauses are moved to the beats of the song; omitted: where the beats are sure.
+        num_samples: dances that are made with successive seeds, of which the best one is the answer.
         smooth, bone_lengths, foot_lock: whether jitter is taken out, the body made rigid, planted feet held still.
     """
 
@@ -69,6 +71,8 @@ class GenerateFields(SearchFields, total=False):
     smooth: bool
     bone_lengths: bool
     foot_lock: bool
+    on_beat: bool | None
+    num_samples: int
 
 
 Scalar = str | bool | int | float

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from choreo.errors import NonFiniteOutput
+from choreo.errors import InvalidInput, NonFiniteOutput
 from choreo.motion import kinematics
 from choreo.motion import rotations as rot
 from choreo.motion.clip import Motion, check_fps, check_positions
@@ -18,6 +18,7 @@ from choreo.postprocess.arms import ARMS, clear_arms
 from choreo.postprocess.contacts import Bools, detect_contacts, told_contacts
 from choreo.postprocess.floor import BODY, floor_curve, lift_above
 from choreo.postprocess.foot_lock import lock_feet
+from choreo.postprocess.on_beat import beat_warp
 from choreo.postprocess.options import FinishOptions
 from choreo.postprocess.smoothing import smooth, smooth_pose
 
@@ -48,21 +49,38 @@ def finish_performance(
     fps: float = FPS,
     options: FinishOptions = FinishOptions(),
     contacts: NDArray[np.floating] | None = None,
+    beats: ArrayLike = (),
+    fixed_frames: int = 0,
 ) -> tuple[Finished, ...]:
-    """`finish` for each dancer of a performance, independently: hands that touch are not held together.
+    """Pauses moved to the beats, for all dancers alike, and `finish` for each.
+
+    Dancers are finished independently: hands that touch are not held together.
 
     Args:
         positions: one (T, 22, 3) array per dancer, metres, y up, all in one frame of reference.
         fps: frames per second.
         options: which stages run.
         contacts: (N, T, 4) of their feet, as in `finish`.
+        beats: those of the song that are sure, seconds from the first frame.
+        fixed_frames: frames at the beginning whose time does not change, such as those of a given start.
     Returns:
-        One result per dancer, each with its own residual and report.
+        One result per dancer, each with its own residual and report, in which `on_beat` is about all.
     Raises:
-        NonFiniteOutput, InvalidInput: as `finish` does.
+        NonFiniteOutput: as `finish` does.
+        InvalidInput: as `finish` does; unequal lengths.
     """
-    told = [None] * len(positions) if contacts is None else contacts
-    return tuple(finish(dancer, fps, options, feet) for dancer, feet in zip(positions, told, strict=True))
+    raw = [_checked(dancer, fps) for dancer in positions]
+    if not raw:
+        return ()
+    for i, dancer in enumerate(raw):
+        if len(dancer) != len(raw[0]):
+            raise InvalidInput(f"dancers[{i}]", f"must have {len(raw[0])} frames as dancers[0] has, got {len(dancer)}")
+    warp = beat_warp(raw, () if options.on_beat is False else beats, fps, fixed_frames)
+    told = [None] * len(raw) if contacts is None else [warp.of(feet) for feet in contacts]
+    done = tuple(finish(warp.of(dancer), fps, options, feet) for dancer, feet in zip(raw, told, strict=True))
+    for dancer in done:
+        dancer.report["on_beat"] = warp.document()
+    return done
 
 
 def finish(

@@ -65,14 +65,15 @@ class CatalogPipeline(LocalPipeline):
         files: dict[str, bytes] = {}
         if len(films) < len(formats):
             with tracing.span("finish"):
-                performance, _ = await finisher.finish(light, dance.sampled, meta)
+                performance, _ = await finisher.finish(light, dance.sampled, meta, dance.beats)
             for fmt in formats:
                 if fmt not in films:
                     with tracing.span("render", format=fmt.name):
                         files[fmt.name] = await threads.run(encode, performance, fmt, None, request.text or "")
         for fmt in films:
             with tracing.span("finish"):
-                files[fmt.name] = (await finisher.deliver(replace(request, format=fmt), dance.sampled, meta)).body
+                film = await finisher.deliver(replace(request, format=fmt), dance.sampled, meta, dance.beats)
+            files[fmt.name] = film.body
         frames = int(dance.sampled.features.shape[-2])
         return Motions(files, meta | {"num_frames": frames, "fps": dance.sampled.fps})
 

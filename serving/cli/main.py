@@ -98,6 +98,10 @@ def generate(
     smooth: Annotated[bool, typer.Option(help="Take jitter out.")] = True,
     bone_lengths: Annotated[bool, typer.Option(help="Make the body rigid.")] = True,
     foot_lock: Annotated[bool, typer.Option(help="Hold planted feet still.")] = True,
+    on_beat: Annotated[
+        bool | None, typer.Option(help="Move pauses to the beats; omitted: where the beats are sure.")
+    ] = None,
+    num_samples: Annotated[int, typer.Option(help="Make so many dances and keep the best one.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -112,7 +116,8 @@ def generate(
         "half_time": half_time or None, "guidance_scale": guidance_scale, "num_steps": steps,
         "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "preset": preset,
         "seed": seed, "camera": camera, "up": up, "use_rag": not no_rag, "smooth": smooth, "bone_lengths": bone_lengths,
-        "foot_lock": foot_lock, "phrase_genre": phrase_genre, "phrase_licence": phrase_licence,
+        "foot_lock": foot_lock, "on_beat": on_beat, "num_samples": num_samples,
+        "phrase_genre": phrase_genre, "phrase_licence": phrase_licence,
         "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo, "phrase_variety": phrase_variety,
     }  # fmt: skip
     formats = format or ["npz", "bvh"]

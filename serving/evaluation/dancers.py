@@ -37,7 +37,7 @@ class DanceOptions:
         num_steps: denoising steps; None: the preset's.
         guidance_scale: of classifier-free guidance.
         use_rag: whether generation starts from retrieved phrases.
-        finished: whether smoothing, the rigid fit and the foot lock are applied.
+        finished: whether smoothing, the rigid fit, the foot lock and, on sure beats, the warp to them are applied.
     """
 
     preset: str = "reference"
@@ -53,6 +53,7 @@ class DanceOptions:
             "num_steps": self.num_steps, "timeout": DANCE_TIMEOUT_S,
             "guidance_scale": self.guidance_scale, "use_rag": self.use_rag, "smooth": self.finished,
             "bone_lengths": self.finished, "foot_lock": self.finished,
+            "on_beat": None if self.finished else False,
         }  # fmt: skip
 
 

@@ -222,12 +222,12 @@ class Service:
         work: Callable[[MotionRequest], Awaitable[tuple[Response, Result | DeliveredFile]]],
     ) -> Response:
         """The answer with a motion, which counts for its caller and in the metrics."""
-        frames, began = request.known_frames, time.perf_counter()
+        frames, began = request.known_sampled_frames, time.perf_counter()
         with motion_of(http, None if frames is None else frames / FPS):
             response, made = await self._answer(http, request, url, work)
         caller = caller_of(http)
         if caller is not None and frames is None:
-            caller.made(made.num_frames / FPS)
+            caller.made(request.num_samples * made.num_frames / FPS)
         self.metrics.generated(made)
         self.metrics.in_time(made, time.perf_counter() - began)
         return response

@@ -81,7 +81,7 @@ def make_jobs(
     def made(item: Item, request: MotionRequest, done: DeliveredFile) -> None:
         caller = keys.named(item.api_key)
         if caller is not None and request.known_frames is None:
-            caller.made(done.num_frames / FPS)
+            caller.made(request.num_samples * done.num_frames / FPS)
 
     work = Work(prepare, deliver, problem, made)
     return Jobs(settings, admission, runs, work, models, post or WebhookPost(settings))

@@ -243,6 +243,8 @@ class Runner:
             "seconds": done.seconds,
             "notes": list(done.notes),
         }
+        if done.samples:
+            meta["samples"] = list(done.samples)
         return ItemResult(name, request.format.media_type, len(done.body), hashlib.sha256(done.body).hexdigest(), meta)
 
     async def _insist(self, work: Callable[..., T], *args: Any) -> T | None:

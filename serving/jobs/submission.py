@@ -36,7 +36,7 @@ class CheckedJob:
         rows: of the table of items, without the job's id.
         data: parts of requests by their SHA-256.
         body_hash: SHA-256 of what the caller asked for.
-        seconds: of motion that it asks for, without requests whose length is that of a song.
+        seconds: of motion that it asks for, all samples counted, without requests whose length is that of a song.
     """
 
     rows: list[dict[str, Any]]
@@ -66,7 +66,7 @@ def check(job: NewJob, prepare: Prepare, models: Collection[str] | None) -> Chec
     digest, rows, data, frames = hashlib.sha256(), list[dict[str, Any]](), dict[str, bytes](), 0
     for position, item in enumerate(job.items):
         wanted, parts = _checked(item, prepare, models), dict[str, str]()
-        frames += wanted.known_frames or 0
+        frames += wanted.known_sampled_frames or 0
         for name in PARTS:
             value = getattr(item.parts, name)
             if value is not None:

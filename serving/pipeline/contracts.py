@@ -4,7 +4,7 @@ Every stage is one protocol. Objects of this process (`serving.stages`) implemen
 and the handles in front of those are derived from it (`serving.ray.remote`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from choreo.generators.base import Conditioning
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.clip import Motion
 from choreo.motion.performance import Performance
+from choreo.music.song_beats import NO_BEATS, SongBeats
 from retrieval.library.embedding import Query
 from retrieval.library.filters import EVERYTHING, PhraseFilter
 from retrieval.library.library import Hit
@@ -35,6 +36,7 @@ class EncodedRequest:
         tempo: beats per minute, 0 without a song.
         song: sha256 of the song, for provenance.
         notes: what the sender should know of the song, such as that it was cut off.
+        beats: of the song, for finishing.
     """
 
     conditioning: Conditioning
@@ -43,6 +45,7 @@ class EncodedRequest:
     tempo: float = 0.0
     song: str | None = None
     notes: tuple[str, ...] = ()
+    beats: SongBeats = NO_BEATS
 
     @property
     def num_frames(self) -> int:
@@ -225,6 +228,31 @@ class SamplingResult:
 
 
 @dataclass(frozen=True)
+class SampleScore:
+    """One of the samples of a request, next to the others.
+
+    Attributes:
+        seed: that makes this sample alone.
+        beats: beat alignment score on the sure beats of the song; None where there are none.
+        skating: share of frames in which a foot slides.
+        text: cosine similarity with the prompt; None without a prompt or without the encoder that measures it.
+        energy: mean kinetic energy of a joint of unit mass, m^2/s^2.
+        total: what they are ranked by.
+        admitted: whether the energy is near that of the others.
+        chosen: whether it is the result.
+    """
+
+    seed: int
+    beats: float | None
+    skating: float
+    text: float | None
+    energy: float
+    total: float
+    admitted: bool = True
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
 class Result:
     """A finished request.
 
@@ -273,7 +301,11 @@ class MotionFile:
 
 @dataclass(frozen=True)
 class DeliveredFile:
-    """A request that was answered by a file; `notes` are those of its metadata, which not every format has."""
+    """A request that was answered by a file.
+
+    Attributes:
+        notes, samples: those of its metadata, which not every format has.
+    """
 
     body: bytes
     num_frames: int
@@ -284,6 +316,7 @@ class DeliveredFile:
     notes: Sequence[str] = ()
     preset: str = ""
     steps: StepCounts = NO_STEPS
+    samples: Sequence[Mapping[str, Any]] = ()
 
 
 class EncodeStage(Protocol):
@@ -339,7 +372,7 @@ class SampleStage(Protocol):
         ...
 
     async def sample(self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
-        """Generate features.
+        """Generate features with the seed of the request, whatever its number of samples.
 
         Raises:
             InvalidInput: no generator of the request's name is served.
@@ -347,6 +380,12 @@ class SampleStage(Protocol):
             ModelUnavailable: the generator was unloaded.
             BackendUnavailable, NonFiniteOutput: from the engine.
         """
+        ...
+
+    async def samples(
+        self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
+    ) -> list[SamplingResult]:
+        """`sample` for each of `request.seeds`, in their order and in the same step batches."""
         ...
 
     async def warm_up(self) -> None:
@@ -358,12 +397,24 @@ class FinishStage(Protocol):
     """Makes finished motion of generated features, and files of finished motion."""
 
     async def finish(
-        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
     ) -> tuple[Performance, NDArray[np.float32]]:
         """Features to a finished performance, and positions (N, T, 22, 3) before the foot lock."""
         ...
 
-    async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
+    async def score(
+        self, request: MotionRequest, samples: Sequence[SamplingResult], beats: SongBeats = NO_BEATS
+    ) -> list[SampleScore]:
+        """How good each of the samples of one request is when finished, in their order; one is `chosen`.
+
+        Raises:
+            NonFiniteOutput: the features of all hold NaN or infinity.
+        """
+        ...
+
+    async def deliver(
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
+    ) -> MotionFile:
         """`finish`, and the motion in the request's format, in one call so that the motion is not moved in between.
 
         Where `meta` has "seconds", those of finishing are added there.

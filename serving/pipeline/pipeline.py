@@ -1,13 +1,15 @@
 """The one orchestration: encode, retrieve, sample, finish. In this process and behind the servers it is this code."""
 
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from choreo.errors import DeadlineExceeded, InvalidInput
 from choreo.generators.spec import GeneratorSpec
+from choreo.music.song_beats import SongBeats
 from serving.errors import ModelUnavailable
 from serving.pipeline.contracts import (
     DeliveredFile,
@@ -18,22 +20,25 @@ from serving.pipeline.contracts import (
     SamplingResult,
     SearchResult,
     Stages,
+    StepCounts,
 )
 from serving.pipeline.request import MotionRequest
 from serving.util import logs
 from serving.util.tracing import note, span
 
+NOTHING_SURE = "no beat of the song is sure, so that the dance was not moved to the beats"
 NOT_WANTED = RetrievalResult(None, "use_rag is false")
 
 
 @dataclass(frozen=True)
 class DanceResult:
-    """A request up to its features, the metadata of its motion, and the seconds of the stages."""
+    """A request up to its features, the metadata of its motion, the seconds of the stages, and the song's beats."""
 
     sampled: SamplingResult
     retrieved: RetrievalResult
     meta: dict[str, Any]
     seconds: dict[str, float]
+    beats: SongBeats
 
 
 class Pipeline:
@@ -62,7 +67,7 @@ class Pipeline:
         with logs.about(model=sampled.model):
             async with _timed("finish", seconds, request):
                 light = request.without_song()
-                performance, before_locks = await self._stages.finisher.finish(light, sampled, dance.meta)
+                performance, before_locks = await self._stages.finisher.finish(light, sampled, dance.meta, dance.beats)
         return Result(
             performance,
             before_locks,
@@ -90,7 +95,7 @@ class Pipeline:
         in_time("finish", request)
         needed = request if request.format.needs_audio else request.without_song()
         with logs.about(model=sampled.model), span("finish"):
-            file = await self._stages.finisher.deliver(needed, sampled, dance.meta | more)
+            file = await self._stages.finisher.deliver(needed, sampled, dance.meta | more, dance.beats)
         return DeliveredFile(
             file.body,
             sampled.features.shape[-2],
@@ -101,6 +106,7 @@ class Pipeline:
             dance.meta["notes"],
             request.preset,
             sampled.steps,
+            dance.meta.get("samples", ()),
         )
 
     async def search(self, request: MotionRequest, top_n: int) -> tuple[EncodedRequest, SearchResult]:
@@ -123,9 +129,25 @@ class Pipeline:
                 query = PhraseQuery.of(light, encoded)
                 retrieved = await stages.retriever.retrieve(query) if request.use_rag else NOT_WANTED
             async with _timed("sample", seconds, request):
-                sampled = await stages.sampler.sample(light, encoded.conditioning, retrieved.prior)
+                samples = await self._samples(light, encoded, retrieved)
+                sampled = merged(samples, 0)
                 _note_sampled(request, sampled)
-        return DanceResult(sampled, retrieved, provenance(light, encoded, retrieved, sampled), seconds)
+            meta = provenance(light, encoded, retrieved, sampled)
+            if len(samples) > 1:
+                async with _timed("rank", seconds, request):
+                    scores = await stages.finisher.score(light, samples, encoded.beats)
+                sampled = merged(samples, next(i for i, score in enumerate(scores) if score.chosen))
+                meta["samples"] = [asdict(score) for score in scores]
+        return DanceResult(sampled, retrieved, meta, seconds, encoded.beats)
+
+    async def _samples(
+        self, request: MotionRequest, encoded: EncodedRequest, retrieved: RetrievalResult
+    ) -> list[SamplingResult]:
+        """The features of every sample of a request."""
+        sampler = self._stages.sampler
+        if request.num_samples == 1:
+            return [await sampler.sample(request, encoded.conditioning, retrieved.prior)]
+        return await sampler.samples(request, encoded.conditioning, retrieved.prior)
 
     async def _spec(self, model: str | None) -> GeneratorSpec:
         """Contract of the named generator, or of the default one.
@@ -134,6 +156,16 @@ class Pipeline:
             InvalidInput: no generator of that name is served.
         """
         return chosen(await self.models(), model)
+
+
+def merged(samples: Sequence[SamplingResult], best: int) -> SamplingResult:
+    """One of the samples of a request, with the rows and step batches of all."""
+    rows: Counter[str] = Counter()
+    for sample in samples:
+        rows.update(sample.rows)
+    steps = [sample.steps for sample in samples]
+    total = StepCounts(*(sum(getattr(each, name) for each in steps) for name in ("batches", "rows", "capacity")))
+    return replace(samples[best], rows=dict(rows), steps=total)
 
 
 def chosen(models: dict[str, GeneratorSpec], name: str | None) -> GeneratorSpec:
@@ -163,13 +195,18 @@ def provenance(
         "prompt": request.text,
         "song": encoded.song,
         "tempo": round(encoded.tempo, 2),
-        "notes": [*encoded.notes, *request.start_notes],
+        "notes": [*encoded.notes, *_beat_notes(request, encoded), *request.start_notes],
         "sampler": request.sampler,
         "num_steps": request.num_steps,
         "guidance_scale": request.guidance_scale,
         "prior": retrieved.document(),
         "phrases": retrieved.phrases(),
     }
+
+
+def _beat_notes(request: MotionRequest, encoded: EncodedRequest) -> list[str]:
+    wanted = request.finish.on_beat is True
+    return [NOTHING_SURE] if wanted and not len(encoded.beats.sure) else []
 
 
 def in_time(stage: str, request: MotionRequest) -> None:

@@ -106,6 +106,10 @@ class GenerateFields(DanceFields):
     smooth: bool = Field(True, description="Take jitter out of the result.")
     bone_lengths: bool = Field(True, description="Make the body rigid.")
     foot_lock: bool = Field(True, description="Hold planted feet still.")
+    on_beat: bool | None = Field(
+        None, description="Move pauses of the dance to the beats of the song; omitted: where the beats are sure."
+    )
+    num_samples: int = Field(1, description="Dances that are made, with successive seeds; the best one is the result.")
 
 
 class SearchFields(DanceFields):
@@ -148,6 +152,7 @@ class MotionRequest:
         preset: the one that was named, for figures; what it means is in the fields above.
         phrase_filter, phrase_variety: see `retrieval.search.finder.PhraseRequest`.
         rhythm: what the caller says of the song's beats.
+        num_samples: dances that are made, of which the best is the result.
     """
 
     text: str | None
@@ -172,6 +177,17 @@ class MotionRequest:
     view: View = View.FOLLOW
     preset: str = "reference"
     rhythm: Rhythm = AS_HEARD
+    num_samples: int = 1
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those of the samples: the request's own and the ones after it; after the largest one comes 0."""
+        return [(self.seed + i) % (MAX_SEED + 1) for i in range(self.num_samples)]
+
+    @property
+    def weight(self) -> float:
+        """Share of the rows of each sample: all samples of a request together have that of one request."""
+        return self.priority.weight / self.num_samples
 
     @property
     def start_notes(self) -> list[str]:
@@ -186,6 +202,11 @@ class MotionRequest:
         if self.features is not None:
             return len(self.features)
         return WINDOW if self.audio is None else None
+
+    @property
+    def known_sampled_frames(self) -> int | None:
+        """Frames of all samples together, as far as they are known before the song is decoded."""
+        return None if self.known_frames is None else self.known_frames * self.num_samples
 
     def without_song(self) -> "MotionRequest":
         """The request without what only the encoder reads, which may be megabytes."""
@@ -229,6 +250,9 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
     way = _sampling_options(fields, settings)
     num_frames = _frames(fields.duration, settings)
     start = _start(parts.start, fields.up, num_frames)
+    has_song = bool(parts.audio) or parts.features is not None
+    if fields.on_beat and not has_song:
+        raise InvalidInput("on_beat", "is about the beats of a song; give one, or its features")
     return MotionRequest(
         text=check_text(fields.text_prompt, max_chars=settings.max_text_chars) if fields.text_prompt else None,
         audio=parts.audio,
@@ -242,7 +266,7 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         use_rag=fields.use_rag,
         model=fields.model,
         format=Format.named(fields.format),
-        finish=FinishOptions(fields.smooth, fields.bone_lengths, fields.foot_lock),
+        finish=FinishOptions(fields.smooth, fields.bone_lengths, fields.foot_lock, fields.on_beat),
         deadline=time.time() + _timeout(fields.timeout, settings),
         guidance_interval=(way.guidance_low, way.guidance_high),
         priority=_priority(fields.priority),
@@ -250,13 +274,8 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         phrase_variety=_between("phrase_variety", fields.phrase_variety, 0, 1),
         view=View.named(fields.camera),
         preset=fields.preset,
-        rhythm=said(
-            fields.bpm,
-            fields.beats,
-            fields.half_time,
-            bool(parts.audio) or parts.features is not None,
-            fields.downbeats,
-        ),
+        rhythm=said(fields.bpm, fields.beats, fields.half_time, has_song, fields.downbeats),
+        num_samples=_num_samples(fields.num_samples, num_frames, settings),
     )
 
 
@@ -325,6 +344,29 @@ def _frames(duration: float | None, settings: Settings) -> int | None:
         return None
     _between("duration", duration, 1 / FPS, settings.max_seconds)
     return max(round(FPS * duration), 1)
+
+
+def _num_samples(number: int, num_frames: int | None, settings: Settings) -> int:
+    if not 1 <= number <= settings.max_samples:
+        raise InvalidInput("num_samples", f"must be between 1 and {settings.max_samples}, got {number}")
+    if num_frames is not None:
+        check_samples(number, num_frames, settings)
+    return number
+
+
+def check_samples(number: int, num_frames: int, settings: Settings) -> None:
+    """Check that all samples together are no longer than the longest motion that a request may ask for.
+
+    Raises:
+        InvalidInput: they are.
+    """
+    if number > 1 and number * num_frames > settings.max_seconds * FPS:
+        each = num_frames / FPS
+        raise InvalidInput(
+            "num_samples",
+            f"{number} dances of {each:.1f} s exceed the {settings.max_seconds:g} s that a request may ask for;"
+            f" ask for at most {max(int(settings.max_seconds / each), 1)}",
+        )
 
 
 def _timeout(seconds: float | None, settings: Settings) -> float:

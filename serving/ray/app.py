@@ -138,7 +138,7 @@ def serve_app(
     sampler = _deployment(SamplerReplica, "Sampler", **probed).bind(
         list(triton_urls), settings, leases, logs=logs.of("sampler")
     )
-    finisher = _deployment(FinisherReplica, "Finisher", **stage).bind(logs=logs.of("finisher"))
+    finisher = _deployment(FinisherReplica, "Finisher", **stage).bind(settings.text_motion, logs=logs.of("finisher"))
     stages = settings, logs.of("ingress"), encoder, retriever, sampler, finisher
     if address is not None:
         return _deployment(ListeningIngress, "Ingress").bind(address, *stages)

@@ -35,10 +35,10 @@ def _sampler(triton_urls: Sequence[str], settings: Settings, leases: Path | None
     return Sampler(engine, executor(settings), cache, settings.sampler_concurrency, Leases(leases))
 
 
-def _finisher() -> Any:
+def _finisher(text_motion: Path | None = None) -> Any:
     from serving.stages.finisher import Finisher
 
-    return Finisher(ready=True)
+    return Finisher(ready=True, text_motion=text_motion)
 
 
 class EncoderReplica(replica_class(EncodeStage, _encoder)):  # type: ignore[misc]

@@ -14,11 +14,12 @@ from choreo.music.encoded import MusicFeatures, precomputed
 from choreo.music.encoders import MusicEncoder, music_encoder
 from choreo.music.isolated import decode_audio_isolated
 from choreo.music.rhythm import Rhythm, with_rhythm_as_said
+from choreo.music.song_beats import SongBeats, given_beats, heard_beats
 from choreo.text.encoders import TextEncoder, text_encoder
 from retrieval.library.embedding import Query
 from serving.pipeline.contracts import EncodedRequest
 from serving.pipeline.figures import CacheFigures, StageFigures
-from serving.pipeline.request import MotionRequest, check_start
+from serving.pipeline.request import MotionRequest, check_samples, check_start
 from serving.settings import Settings
 from serving.stages.music_query import music_query
 from serving.stages.song_cache import EncodedSong, SongCache
@@ -101,6 +102,7 @@ class Encoder:
     def _encode(self, request: MotionRequest, spec: EncoderNames) -> EncodedRequest:
         song, music = _as_said(self._song(request, spec), request.rhythm) or (None, None)
         num_frames = self._num_frames(request, song)
+        check_samples(request.num_samples, num_frames, self._settings)
         text = None if request.text is None else self._text_encoder(spec.text_encoder).encode([request.text])[0]
         query = Query(text=text, music=music)
         if song is None:
@@ -108,7 +110,8 @@ class Encoder:
         # What lies behind the last window reaches no network, and wide features of a long song weigh a lot.
         features = song.features[: num_frames + spec.window]
         conditioning = Conditioning(num_frames, features, text, song.beats, song.onset, song.downbeats)
-        return EncodedRequest(conditioning, query, spec.text_encoder, song.tempo, song.digest, song.notes)
+        beats = _song_beats(song, request.rhythm)
+        return EncodedRequest(conditioning, query, spec.text_encoder, song.tempo, song.digest, song.notes, beats)
 
     def _num_frames(self, request: MotionRequest, song: MusicFeatures | None) -> int:
         if request.num_frames is not None:
@@ -145,6 +148,13 @@ class Encoder:
     def _text_encoder(self, name: str) -> TextEncoder:
         with self._lock:
             return self._text.setdefault(name, text_encoder(name))
+
+
+def _song_beats(song: MusicFeatures, rhythm: Rhythm) -> SongBeats:
+    """The beats of a song; those that the caller said are sure."""
+    if rhythm.bpm is not None or rhythm.beats is not None:
+        return given_beats(song.beats)
+    return heard_beats(song.beats, song.onset)
 
 
 def _as_said(encoded: EncodedSong | None, rhythm: Rhythm) -> EncodedSong | None:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,13 +17,17 @@ from choreo.motion.kinematics import heading
 from choreo.motion.performance import Performance
 from choreo.motion.representation import ROOT_VELOCITY, Origin, decode
 from choreo.motion.representation import encode as encode_features
+from choreo.motion.resample import resampled_frames
 from choreo.motion.skeleton import PELVIS
 from choreo.music.isolated import decode_soundtrack_isolated
+from choreo.music.song_beats import NO_BEATS, SongBeats
 from choreo.postprocess.finish import finish_performance
 from choreo.postprocess.options import FinishOptions
-from serving.pipeline.contracts import MotionFile, SamplingResult
+from serving.pipeline.contracts import MotionFile, SampleScore, SamplingResult
+from serving.pipeline.pipeline import in_time
 from serving.pipeline.request import MotionRequest
 from serving.stages.large_jobs import LargeJobs
+from serving.stages.ranking import TextScores, choose, score
 from serving.util.threads import Threads
 from serving.util.tracing import past
 
@@ -40,25 +45,39 @@ class Finisher:
     Args:
         threads: short ones at a time.
         ready: keep a child process started.
+        text_motion: folder of the text-motion encoder by which samples of a request are ranked; None: by the rest.
     """
 
-    def __init__(self, threads: int = 2, ready: bool = False) -> None:
+    def __init__(self, threads: int = 2, ready: bool = False, text_motion: Path | None = None) -> None:
         self._threads = Threads(threads)
         self._large = LargeJobs(ready)
+        self._texts = TextScores(text_motion)
 
     async def finish(
-        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
     ) -> tuple[Performance, NDArray[np.float32]]:
         """Features to a finished performance, and positions (N, T, 22, 3) before the foot lock."""
-        return await self._threads.run(finish_request, request, sampled, meta)
+        return await self._threads.run(finish_request, request, sampled, meta, beats)
 
-    async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
+    async def score(
+        self, request: MotionRequest, samples: Sequence[SamplingResult], beats: SongBeats = NO_BEATS
+    ) -> list[SampleScore]:
+        """Finish and measure each sample, one after the other, so that other requests come in between."""
+        scores = []
+        for seed, sampled in zip(request.seeds, samples, strict=True):
+            in_time("ranking", request)
+            scores.append(await self._threads.run(self._score, replace(request, seed=seed), sampled, beats))
+        return choose(scores)
+
+    async def deliver(
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
+    ) -> MotionFile:
         """`finish`, and the performance in the request's format; errors also as in `LargeJobs.run`."""
         work_s = _work_s(request, sampled)
         if work_s <= QUICK_S:
-            file = await self._threads.run(deliver_request, request, sampled, meta)
+            file = await self._threads.run(deliver_request, request, sampled, meta, beats)
         else:
-            file = await self._large.run(work_s, request.deadline, request, sampled, meta)
+            file = await self._large.run(work_s, request.deadline, request, sampled, meta, beats)
         finishing, rendering = file.seconds["finish"], file.seconds["render"]
         past("postprocess", file.began, finishing)
         past("render", file.began + finishing, rendering)
@@ -73,9 +92,13 @@ class Finisher:
         self._large.close()
         self._threads.close()
 
+    def _score(self, request: MotionRequest, sampled: SamplingResult, beats: SongBeats) -> SampleScore:
+        performance, _ = finish_request(request, sampled, {}, beats)
+        return score(request.seed, performance, beats.sure, request.text, self._texts)
+
 
 def finish_request(
-    request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
+    request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
 ) -> tuple[Performance, NDArray[np.float32]]:
     """Decode and post-process what a request was given. Blocking.
 
@@ -91,7 +114,9 @@ def finish_request(
     else:
         dancers = [_decoded_solo(request, features, fps)]
     contacts = None if sampled.contacts is None else sampled.contacts.reshape(len(dancers), -1, 4)
-    return finish_dancers(dancers, fps, request.finish, meta, contacts)
+    start = request.start
+    fixed_frames = 0 if start is None else resampled_frames(start.num_frames, start.fps, fps)
+    return finish_dancers(dancers, fps, request.finish, meta, contacts, beats, fixed_frames)
 
 
 def finish_dancers(
@@ -100,6 +125,8 @@ def finish_dancers(
     options: FinishOptions,
     meta: dict[str, Any],
     contacts: NDArray[np.floating] | None = None,
+    beats: SongBeats = NO_BEATS,
+    fixed_frames: int = 0,
 ) -> tuple[Performance, NDArray[np.float32]]:
     """Post-process the decoded dancers of one performance.
 
@@ -110,6 +137,8 @@ def finish_dancers(
         meta: provenance, to which `fit_residual` and `postprocess` are added: of a solo the values themselves, of
             several dancers lists in their order.
         contacts: (N, T, 4) of their feet, 0..1, as the network tells them.
+        beats: of the song.
+        fixed_frames: frames at the beginning that are given.
 
     Returns:
         The performance, and positions (N, T, 22, 3) before the foot lock.
@@ -118,7 +147,7 @@ def finish_dancers(
         NonFiniteOutput: positions hold NaN or infinity.
         InvalidInput: no dancers, too many, or unequal lengths.
     """
-    dancers = finish_performance(positions, fps, options, contacts)
+    dancers = finish_performance(positions, fps, options, contacts, beats.sure, fixed_frames)
     residuals, reports = [d.fit_residual for d in dancers], [d.report for d in dancers]
     solo = len(dancers) == 1
     meta = meta | {
@@ -152,7 +181,9 @@ def _work_s(request: MotionRequest, sampled: SamplingResult) -> float:
     return frames * (dancers * FRAME_S + (PAINT_S if request.format is Format.MP4 else 0.0))
 
 
-def deliver_request(request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
+def deliver_request(
+    request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
+) -> MotionFile:
     """`finish_request`, and the performance in the request's format. Blocking.
 
     Raises:
@@ -161,7 +192,7 @@ def deliver_request(request: MotionRequest, sampled: SamplingResult, meta: dict[
         ChoreoError: as the function of the format does.
     """
     began, began_at = time.perf_counter(), time.time()
-    performance, _ = finish_request(request, sampled, meta)
+    performance, _ = finish_request(request, sampled, meta, beats)
     finished = time.perf_counter()
     seconds = {"finish": round(finished - began, 4)}
     if "seconds" in meta:

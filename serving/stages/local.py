@@ -107,7 +107,7 @@ class LocalPipeline(Pipeline):
         settings = self._settings
         encoder = Encoder(settings)
         stack.callback(encoder.close)
-        finisher = Finisher()
+        finisher = Finisher(text_motion=settings.text_motion)
         stack.callback(finisher.close)
         cache = ContextCache(settings.context_cache_bytes)
         sampler = Sampler(self.engine, executor(settings), cache, settings.sampler_concurrency)

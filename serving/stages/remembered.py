@@ -84,6 +84,12 @@ class RememberedModels:
         """The sampler's answer."""
         return await self._sampler.sample(request, conditioning, prior)
 
+    async def samples(
+        self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
+    ) -> list[SamplingResult]:
+        """The sampler's answer."""
+        return await self._sampler.samples(request, conditioning, prior)
+
     async def warm_up(self) -> None:
         """Warm the sampler up."""
         await self._sampler.warm_up()
@@ -98,7 +104,7 @@ def size_of(encoded: EncodedRequest) -> int:
     conditioning = encoded.conditioning
     of = conditioning
     arrays = of.music, of.text, of.beats, of.onset, of.downbeats
-    return OVERHEAD_BYTES + sum(array.nbytes for array in arrays if array is not None)
+    return OVERHEAD_BYTES + encoded.beats.nbytes + sum(array.nbytes for array in arrays if array is not None)
 
 
 def encoding_key(request: MotionRequest, spec: GeneratorSpec) -> bytes:
@@ -106,7 +112,7 @@ def encoding_key(request: MotionRequest, spec: GeneratorSpec) -> bytes:
     digest = hashlib.sha256()
     start = None if request.start is None else (request.start.num_frames, request.start.fps)
     encoders = spec.name, spec.music_encoder, spec.text_encoder
-    for part in (*encoders, request.text, request.num_frames, start, request.rhythm):
+    for part in (*encoders, request.text, request.num_frames, start, request.rhythm, request.num_samples):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
     for name, data in (("audio", request.audio), ("features", request.features)):
         if data is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -20,6 +21,7 @@ from serving.pipeline.request import MotionRequest
 from serving.sampling.runner import MakeExecutor
 from serving.stages.context_cache import ContextCache
 from serving.util.threads import run_in_thread_unless_fast
+from serving.util.turns import Turns
 
 CANARY_S = 5.0
 """Longest time that a canary inference may take."""
@@ -43,7 +45,7 @@ class Sampler:
         engine: evaluates the graphs; it stays open.
         make_executor: of what takes trajectories through it; `serving.sampling.runner.executor` gives one.
         cache: of rows that do not depend on the step.
-        concurrency: requests that are sampled at a time; others wait.
+        concurrency: samples that are generated at a time; others wait, and requests take turns.
         leases: keeps generators loaded while requests use them; None where nothing unloads them.
     """
 
@@ -59,7 +61,7 @@ class Sampler:
         self._cache = ContextCache(0) if cache is None else cache
         self._generators: dict[str, Generator] = {}
         self._models: dict[str, GeneratorSpec] = {}
-        self._turns = asyncio.Semaphore(concurrency)
+        self._turns = Turns(concurrency)
         self._leases = leases or Leases()
         self._seen: Served | None = None
 
@@ -81,9 +83,29 @@ class Sampler:
 
     async def sample(self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None) -> SamplingResult:
         """Generate features; errors as in `SampleStage.sample`."""
+        return await self._sample(request, conditioning, prior, object())
+
+    async def samples(
+        self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
+    ) -> list[SamplingResult]:
+        """Generate features with each seed; the first error ends all, and errors are as in `SampleStage.sample`."""
+        owner = object()
+        wanted = [replace(request, seed=seed) for seed in request.seeds]
+        tasks = [asyncio.ensure_future(self._sample(each, conditioning, prior, owner)) for each in wanted]
+        try:
+            return list(await asyncio.gather(*tasks))
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _sample(
+        self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None, owner: object
+    ) -> SamplingResult:
+        """Generate features in a turn of the owner."""
         spec = chosen(await self.models(), request.model)
         # The lease comes first: requests that wait for a generator that is being reloaded hold up no others.
-        async with self._leases.hold(spec.name), self._turns:
+        async with self._leases.hold(spec.name), self._turns.turn(owner):
             spec = (await self.models()).get(spec.name, spec)  # it may have been reloaded meanwhile
             begin = (await self._generator(spec)).begin
             cache = self._cache.revision(0 if self._seen is None else self._seen.revision)
@@ -155,5 +177,5 @@ def _generation(request: MotionRequest, prior: Prior | None) -> GenerationReques
         prior=None if prior is None else prior.features,
         prior_mask=None if prior is None else prior.mask,
         deadline=time.monotonic() + (request.deadline - time.time()),
-        weight=request.priority.weight,
+        weight=request.weight,
     )

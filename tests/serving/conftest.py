@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.performance import Performance
 from choreo.motion.skeleton import NUM_JOINTS, WINDOW
+from choreo.music.song_beats import NO_BEATS, SongBeats
 from retrieval.building.build import build_library
 from serving.http.audio_url import AudioFetcher
 from serving.http.ingress import create_app
@@ -33,6 +34,7 @@ from serving.pipeline.contracts import (
     PhraseQuery,
     Prior,
     RetrievalResult,
+    SampleScore,
     SamplingResult,
     SearchResult,
     Stages,
@@ -76,12 +78,14 @@ class FakeStages:
 
     def stages(self) -> Stages:
         """All four stages."""
-        finisher = SimpleNamespace(finish=self.finish, deliver=self.deliver, warm_up=self.nothing_to_load)
+        finisher = SimpleNamespace(
+            finish=self.finish, score=self.score, deliver=self.deliver, warm_up=self.nothing_to_load
+        )
         encoder = SimpleNamespace(encode=self.encode, warm_up=self.nothing_to_load)
         retriever = SimpleNamespace(
             retrieve=self.retrieve, search=self.search, library=self.library, warm_up=self.nothing_to_load
         )
-        sampler = SimpleNamespace(models=self.models, sample=self.sample, warm_up=self.canary)
+        sampler = SimpleNamespace(models=self.models, sample=self.sample, samples=self.samples, warm_up=self.canary)
         return Stages(*(cast(Any, stage) for stage in (encoder, retriever, sampler, finisher)))
 
     async def nothing_to_load(self, spec: GeneratorSpec | None = None) -> None:
@@ -109,8 +113,13 @@ class FakeStages:
         features = np.zeros((conditioning.num_frames, 66), np.float32)
         return SamplingResult(features, SPEC.name, SPEC.fps, {"conditioner": 2, "denoiser": 2 * request.num_steps})
 
+    async def samples(
+        self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
+    ) -> list[SamplingResult]:
+        return [await self.sample(request, conditioning, prior) for _ in request.seeds]
+
     async def finish(
-        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
     ) -> tuple[Performance, NDArray[np.float32]]:
         frames = len(sampled.features)
         rotations = np.tile(np.eye(3), (frames, NUM_JOINTS, 1, 1))
@@ -120,7 +129,18 @@ class FakeStages:
             motion.positions[0, 0, 0] = np.nan
         return Performance.solo(motion), positions[None]
 
-    async def deliver(self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any]) -> MotionFile:
+    async def score(
+        self, request: MotionRequest, samples: Sequence[SamplingResult], beats: SongBeats = NO_BEATS
+    ) -> list[SampleScore]:
+        """The last one is the best."""
+        return [
+            SampleScore(seed, 0.5, 0.0, None, 1.0, float(i), chosen=i == len(samples) - 1)
+            for i, seed in enumerate(request.seeds)
+        ]
+
+    async def deliver(
+        self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
+    ) -> MotionFile:
         if "seconds" in meta:
             meta = meta | {"seconds": meta["seconds"] | {"finish": 0.0}}
         performance, _ = await self.finish(request, sampled, meta)

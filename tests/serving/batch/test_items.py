@@ -95,6 +95,13 @@ def test_an_item_says_its_beats(tmp_path: Path) -> None:
     assert ask(tmp_path, {"audio": "a.wav", "beats": None, "bpm": None})[0].rhythm == Rhythm()
 
 
+def test_an_item_may_ask_for_several_samples(tmp_path: Path) -> None:
+    request, _ = ask(tmp_path, {"text_prompt": "waltz", "num_samples": 3, "on_beat": False})
+    assert (request.num_samples, request.finish.on_beat) == (3, False)
+    with pytest.raises(InvalidInput, match="num_samples: must be between 1 and 16, got 1000"):
+        ask(tmp_path, {"text_prompt": "waltz", "num_samples": 1000})
+
+
 def test_songs_below_the_catalog_and_at_addresses(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.wav").write_bytes(b"here")

@@ -101,3 +101,10 @@ def test_results_that_cannot_be_written_stop_the_run(tmp_path: Path) -> None:
     (tmp_path / "out" / "files").write_text("in the way")
     with pytest.raises(RunStopped, match="could not be written"):
         dance(made, FIELDS)
+
+
+def test_the_best_of_several_samples_is_an_items_dance(tmp_path: Path) -> None:
+    several, again = dance(config(tmp_path), FIELDS | {"num_samples": 3, "seed": 5}, FIELDS | {"seed": 5})
+    meta = json.loads(several.row)["response"]["meta"]
+    assert [each["seed"] for each in meta["samples"]] == [5, 6, 7]
+    assert "samples" not in json.loads(again.row)["response"]["meta"]

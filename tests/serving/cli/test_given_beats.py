@@ -64,6 +64,16 @@ def test_files_that_hold_no_beats(content: bytes, field: str, tmp_path: Path) ->
     assert caught.value.field == field
 
 
+def test_samples_and_the_warp_are_sent_to_a_server(url: str, stages: Any, tmp_path: Path) -> None:
+    (tmp_path / "song.wav").write_bytes(b"RIFF")
+    song = ["--url", url, "--song", str(tmp_path / "song.wav"), "--format", "npz", "--json"]
+    for i, said in enumerate((["--num-samples", "8"], ["--on-beat"], ["--no-on-beat"])):
+        done = CliRunner().invoke(app, ["generate", *song, "--out", str(tmp_path / str(i)), *said])
+        assert done.exit_code == 0, done.output
+    found = [(request.num_samples, request.finish.on_beat) for request in stages.requests]
+    assert found == [(8, None), (1, True), (1, False)]
+
+
 def test_they_are_sent_to_a_server(url: str, stages: Any, tmp_path: Path) -> None:
     (tmp_path / "song.wav").write_bytes(b"RIFF")
     (tmp_path / "beats.json").write_text('{"beats": [0, 0.5, 1]}')
@@ -80,7 +90,8 @@ def test_they_are_sent_to_a_server(url: str, stages: Any, tmp_path: Path) -> Non
         (["--text", "a", "--bpm", "120"], "bpm"), (["--text", "a", "--half-time"], "half_time"),
         (["--beats", "0,1,0.5"], "beats.2"), (["--beats", "0,1,nan"], "beats.2"), (["--beats", "0"], "beats"),
         (["--bpm", "nan"], "bpm"), (["--bpm", "0"], "bpm"), (["--bpm", "100", "--beats", "0,.5,1"], "bpm"),
-        (["--beats", "0,1", "--half-time"], "half_time"),
+        (["--beats", "0,1", "--half-time"], "half_time"), (["--text", "a", "--on-beat"], "on_beat"),
+        (["--num-samples", "0"], "num_samples"), (["--num-samples", "1000"], "num_samples"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_named_before_anything_is_made(args: list[str], field: str, tmp_path: Path) -> None:

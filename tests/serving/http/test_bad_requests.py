@@ -418,3 +418,36 @@ def test_uploads_that_trickle_take_nobodys_place(ingress: Any) -> None:
             await asyncio.gather(*slow_ones, return_exceptions=True)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("values", "field"),
+    [({"num_samples": n}, "num_samples") for n in (0, -1, 1000, 1.5, "4", True, None, 10**400)]
+    + [
+        ({"num_samples": 3, "duration": 1500.0}, "num_samples"),
+        ({"on_beat": True}, "on_beat"),
+        ({"on_beat": 1}, "on_beat"),
+        ({"on_beat": "true"}, "on_beat"),
+    ],
+)
+def test_bad_samples_and_beats_to_land_on(
+    ingress: Any, stages: Any, check_problem: Any, values: dict[str, Any], field: str
+) -> None:
+    check_problem(ingress.generate(TEXT | values), 422, field)
+    assert not stages.requests
+
+
+def test_the_operator_bounds_the_number_of_samples(ingress: Any, check_problem: Any) -> None:
+    problem = check_problem(
+        ingress.generate(TEXT | {"num_samples": 3}, settings={"max_samples": 2}), 422, "num_samples"
+    )
+    assert "between 1 and 2" in problem["detail"]
+
+
+def test_samples_and_beats_to_land_on_in_a_form(ingress: Any, stages: Any, check_problem: Any) -> None:
+    song = {"audio": ("a.wav", b"RIFF")}
+    assert ingress.form({"num_samples": "3", "on_beat": "false"}, song).status_code == 200
+    (request,) = stages.requests
+    assert (request.num_samples, request.finish.on_beat) == (3, False)
+    check_problem(ingress.form({"num_samples": "many"}, song), 422, "num_samples")
+    check_problem(ingress.form({"on_beat": "maybe"}, song), 422, "on_beat")

@@ -157,6 +157,14 @@ def test_beats_are_said_of_a_song(ask: Ask, stages: Any, beats: Any) -> None:
     assert [r.rhythm for r in stages.requests] == [Rhythm(None, (0, 0.5, 1 / 3 + 1), True), Rhythm(120)]
 
 
+def test_samples_and_the_warp_are_asked_for(ask: Ask, stages: Any) -> None:
+    dance = ask("generate", song=b"RIFF", num_samples=2, on_beat=False, seed=3)
+    (request,) = stages.requests
+    assert (request.num_samples, request.finish.on_beat) == (2, False)
+    assert [each["seed"] for each in dance.meta["samples"]] == [3, 4]
+    assert dance.seed == 3
+
+
 def test_beats_that_are_none_are_named(ask: Ask) -> None:
     for beats, field in (
         ([0, 1, float("nan")], "beats.2"),

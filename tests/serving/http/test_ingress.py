@@ -270,3 +270,20 @@ def test_the_interface_describes_itself(ingress: Any) -> None:
     for schema in body.values():
         assert {"text_prompt", "audio", "features", "start", "duration", "seed"} <= set(schema["schema"]["properties"])
     assert set(description["paths"]) >= {"/generate", "/v1/models", "/healthz", "/readyz", "/metrics"}
+
+
+def test_the_best_of_several_samples_is_answered_with_the_scores_of_all(ingress: Any, stages: Any) -> None:
+    sampled: list[int] = []
+
+    async def note(request: Any) -> None:
+        sampled.append(request.num_samples)
+
+    stages.action = note
+    answer = ingress.generate({"text_prompt": "waltz", "seed": 4, "num_samples": 3, "duration": 1.0})
+    assert answer.status_code == 200
+    samples = answer.json()["meta"]["samples"]
+    assert [(each["seed"], each["chosen"]) for each in samples] == [(4, False), (5, False), (6, True)]
+    assert answer.headers["x-seed"] == "4"
+    assert len(stages.requests) == 1  # encoded once
+    assert sampled == [3, 3, 3]
+    assert answer.json()["meta"]["rows"]["denoiser"] == 3 * 2 * 50

@@ -121,6 +121,22 @@ def test_a_job_from_submission_to_its_end(serve: Any, stages: Any, tmp_path: Pat
     run(walk)
 
 
+def test_a_job_may_ask_for_several_samples(serve: Any, stages: Any, check_problem: Any) -> None:
+    async def walk() -> None:
+        async with serve() as server:
+            accepted = await server.submit({"requests": [TEXT | {"num_samples": 3, "seed": 5, "format": "json"}]})
+            job = accepted.json()
+            await server.ended(job["id"])
+            (line,) = await server.lines(job["id"])
+            got = await server.client.get(line["response"]["files"][0]["url"])
+            assert [each["seed"] for each in got.json()["meta"]["samples"]] == [5, 6, 7]
+            assert line["response"]["meta"]["samples"] == got.json()["meta"]["samples"]
+            refused = await server.submit({"requests": [TEXT, TEXT | {"num_samples": 0}]})
+            assert check_problem(refused, 422, "requests[1].num_samples")
+
+    run(walk)
+
+
 def test_one_request_with_its_song_is_a_job_too(serve: Any, stages: Any) -> None:
     async def walk() -> None:
         async with serve() as server:

@@ -183,6 +183,22 @@ def test_motion_is_counted_in_seconds(ingress: Any, stages: Any, check_problem: 
     assert len(stages.requests) == 4
 
 
+def test_every_sample_counts(ingress: Any, check_problem: Any, tmp_path: Path) -> None:
+    song = {"audio": base64.b64encode(b"RIFF").decode()}
+
+    async def walk() -> None:
+        async with ingress.connect(**motion_keys(tmp_path, 10)) as client:
+            assert (await dance(client, duration=2, num_samples=4)).status_code == 200
+            assert (await dance(client, duration=2, num_samples=2)).status_code == 429
+            assert (await dance(client, duration=2)).status_code == 200
+        async with ingress.connect(**motion_keys(tmp_path, 4 * WINDOW_S)) as client:
+            assert (await dance(client, num_samples=3, **song)).status_code == 200
+            assert (await dance(client, duration=WINDOW_S + 0.5)).status_code == 429
+            assert (await dance(client, duration=WINDOW_S - 0.5)).status_code == 200
+
+    asyncio.run(walk())
+
+
 def test_a_song_counts_once_its_length_is_known(ingress: Any, tmp_path: Path) -> None:
     song = {"audio": base64.b64encode(b"RIFF").decode()}
 

@@ -14,7 +14,7 @@ from choreo.motion.formats.bvh import write_bvh
 from choreo.motion.formats.npz import npz_bytes, write_npz
 from choreo.music.rhythm import AS_HEARD, Rhythm
 from serving.http.ingress import NOT_FETCHED
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.request import MAX_SEED, Attachments, parse_fields, validated_request
 from serving.settings import Settings
 
 
@@ -42,6 +42,10 @@ def build(parts: Attachments | None = None, **fields: Any) -> Any:
         ({"text_prompt": "a", "format": "fbx"}, "format"),
         ({"text_prompt": "a", "camera": "drone"}, "camera"),
         ({"text_prompt": "a", "tempo": 3}, "tempo"),
+        *(({"text_prompt": "a", "num_samples": n}, "num_samples") for n in (0, -1, 17, 1000, 2.0, True, None)),
+        ({"text_prompt": "a", "num_samples": 2, "duration": 2000.0}, "num_samples"),
+        ({"text_prompt": "a", "on_beat": True}, "on_beat"),
+        ({"text_prompt": "a", "on_beat": "yes"}, "on_beat"),
     ],
 )
 def test_every_bad_field_is_named(fields: dict[str, Any], blamed: str) -> None:
@@ -54,6 +58,28 @@ def test_durations_are_frames_and_an_omitted_one_waits_for_the_song() -> None:
     assert build(text_prompt="a", duration=6.5).num_frames == 195
     assert build(text_prompt="a", duration=0.04).num_frames == 1
     assert build(text_prompt="a").num_frames is None
+
+
+def test_samples_have_successive_seeds_and_share_the_weight_of_one_request() -> None:
+    job = build(text_prompt="a", seed=MAX_SEED - 1, num_samples=4, duration=2)
+    assert job.seeds == [MAX_SEED - 1, MAX_SEED, 0, 1]
+    assert job.weight == job.priority.weight / 4
+    assert (job.known_frames, job.known_sampled_frames) == (60, 240)
+    assert build(text_prompt="a", seed=3).seeds == [3]
+    assert build(Attachments(audio=NOT_FETCHED), num_samples=3).known_sampled_frames is None
+
+
+def test_how_long_all_samples_may_be_is_said() -> None:
+    with pytest.raises(InvalidInput, match=r"16 dances of 600\.0 s exceed the 3600 s .* at most 6"):
+        build(text_prompt="a", num_samples=16, duration=600)
+    assert build(text_prompt="a", num_samples=6, duration=600).num_samples == 6
+
+
+@pytest.mark.parametrize("on_beat", [None, True, False])
+def test_pauses_are_moved_as_the_request_says(on_beat: bool | None) -> None:
+    assert build(Attachments(audio=NOT_FETCHED), on_beat=on_beat).finish.on_beat is on_beat
+    if not on_beat:
+        assert build(text_prompt="a", on_beat=on_beat).finish.on_beat is on_beat
 
 
 def test_bulk_weighs_less_and_guidance_may_act_in_a_part_only() -> None:

@@ -130,8 +130,8 @@ class Handle:
 CONTRACTS = {
     EncodeStage: {"encode", "warm_up"},
     RetrieveStage: {"retrieve", "search", "library", "warm_up"},
-    SampleStage: {"models", "sample", "warm_up"},
-    FinishStage: {"finish", "deliver", "warm_up"},
+    SampleStage: {"models", "sample", "samples", "warm_up"},
+    FinishStage: {"finish", "score", "deliver", "warm_up"},
 }
 
 
@@ -221,6 +221,9 @@ class FakeSampler:
             if request is None:
                 raise InvalidInput("seed", "is missing")
         return request
+
+    async def samples(self, request: Any, conditioning: Any, prior: Any) -> Any:
+        return [await self.sample(request, conditioning, prior)]
 
     async def warm_up(self) -> None:
         self.known.append(logs.context())

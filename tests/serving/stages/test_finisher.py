@@ -72,6 +72,7 @@ def test_dancers_keep_their_own_reports_in_order_and_reach_a_file() -> None:
     alone = [finish(d, 30, options) for d in dancers]
     assert before_lock.shape == (2, 40, 22, 3)
     assert performance.meta["fit_residual"] == [a.fit_residual for a in alone]
+    assert [report.pop("on_beat")["applied"] for report in performance.meta["postprocess"]] == [False, False]
     assert performance.meta["postprocess"] == [a.report for a in alone]
     back = read_performance(encode(performance, Format.NPZ))
     np.testing.assert_array_equal(back.positions, [a.motion.positions for a in alone])

@@ -1,0 +1,127 @@
+"""Several samples of a request, and pauses on its beats, through the whole pipeline with a small network."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_network import save_small
+
+from choreo.errors import InvalidInput
+from choreo.motion.clip import Motion
+from choreo.motion.formats.npz import npz_bytes, read_performance
+from choreo.music.synth import synthesize_song, write_wav
+from serving.pipeline.contracts import Result
+from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.settings import Settings
+from serving.stages.encoder import Encoder
+from serving.stages.local import LocalPipeline
+
+SMALL: dict[str, Any] = {"seed": 7, "num_steps": 4, "use_rag": False, "duration": 8.0}
+PLAIN: dict[str, Any] = {"smooth": False, "bone_lengths": False, "foot_lock": False}
+
+
+class Dances:
+    """The pipeline over a small network, on an event loop of its own, and a song at 120 BPM."""
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(
+            weights=save_small(folder / "small"), model_repo=folder / "repository", threads=1, max_seconds=100.0
+        )
+        samples, rate, _ = synthesize_song(120.0, 12.0)
+        write_wav(folder / "song.wav", samples, rate)
+        self.song = (folder / "song.wav").read_bytes()
+        self.runner = asyncio.Runner()
+        self.pipeline = self.runner.run(LocalPipeline(self.settings).__aenter__())
+
+    def request(self, start: Motion | None = None, **fields: Any) -> MotionRequest:
+        """A request for a dance to the song."""
+        parts = Attachments(audio=self.song, start=None if start is None else npz_bytes(start))
+        return validated_request(parse_fields(SMALL | fields), parts, self.settings)
+
+    def run(self, start: Motion | None = None, **fields: Any) -> Result:
+        """A dance to the song."""
+        return self.runner.run(self.pipeline.run(self.request(start, **fields)))
+
+    def close(self) -> None:
+        self.runner.run(self.pipeline.__aexit__(None, None, None))
+        self.runner.close()
+
+
+@pytest.fixture(scope="module")
+def dances(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dances]:
+    made = Dances(tmp_path_factory.mktemp("samples"))
+    yield made
+    made.close()
+
+
+def test_the_best_of_several_is_the_dance_of_its_seed(dances: Dances, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoded: list[MotionRequest] = []
+    encode = Encoder.encode
+
+    async def counted(self: Encoder, request: MotionRequest, spec: Any) -> Any:
+        encoded.append(request)
+        return await encode(self, request, spec)
+
+    monkeypatch.setattr(Encoder, "encode", counted)
+    best = dances.run(num_samples=4)
+    assert len(encoded) == 1
+    scores = best.motion.meta["samples"]
+    assert [score["seed"] for score in scores] == [7, 8, 9, 10]
+    (chosen,) = [score for score in scores if score["chosen"]]
+    assert chosen["total"] == max(score["total"] for score in scores if score["admitted"])
+    assert all(score["beats"] is not None and score["text"] is None for score in scores)
+    alone = dances.run(seed=chosen["seed"])
+    np.testing.assert_allclose(best.motion.positions, alone.motion.positions, atol=1e-5)
+    assert "samples" not in alone.motion.meta
+    assert best.rows["denoiser"] == 4 * alone.rows["denoiser"]
+    assert best.steps.batches < 4 * alone.steps.batches  # they shared them
+    assert best.seconds["rank"] > 0
+
+
+def test_the_same_request_gives_the_same_dance(dances: Dances) -> None:
+    first, second = dances.run(num_samples=3), dances.run(num_samples=3)
+    np.testing.assert_allclose(first.motion.positions, second.motion.positions, atol=1e-5)
+    assert first.motion.meta["samples"] == second.motion.meta["samples"]
+
+
+def test_a_file_lists_the_samples_as_well(dances: Dances) -> None:
+    file = dances.runner.run(dances.pipeline.deliver(dances.request(num_samples=2, format="npz"), {}))
+    assert [score["seed"] for score in read_performance(file.body, "file").meta["samples"]] == [7, 8]
+
+
+def test_more_motion_than_one_request_may_have_is_refused_when_the_song_is_known(dances: Dances) -> None:
+    with pytest.raises(InvalidInput, match=r"num_samples: 10 dances of 12\.\d s exceed the 100 s") as caught:
+        dances.run(duration=None, num_samples=10)
+    assert caught.value.field == "num_samples"
+
+
+def test_pauses_are_moved_where_beats_are_sure_unless_it_is_switched_off(dances: Dances) -> None:
+    heard, off = dances.run(), dances.run(on_beat=False)
+    report = heard.motion.meta["postprocess"]["on_beat"]
+    assert report["applied"]
+    assert report["beats"] > 10
+    assert 0 < report["max_shift_ms"] <= 120
+    assert not off.motion.meta["postprocess"]["on_beat"]["applied"]
+    assert np.abs(heard.motion.positions - off.motion.positions).max() > 0.01
+    assert heard.num_frames == off.num_frames == 240
+
+
+def test_the_frames_of_a_start_stay(dances: Dances) -> None:
+    start = Motion(dances.run(on_beat=False, seed=1).motion.positions[:45])
+    moved, off = (dances.run(start, on_beat=on, **PLAIN).motion for on in (True, False))
+    assert moved.meta["postprocess"]["on_beat"]["applied"]
+    across = [0, 2]  # heights change with the floor, which the whole motion says
+    np.testing.assert_array_equal(moved.positions[:45, :, across], off.positions[:45, :, across])
+    assert (moved.positions[60:] != off.positions[60:]).any()
+
+
+def test_who_asks_for_it_is_told_that_no_beat_is_sure(dances: Dances) -> None:
+    silence = replace(dances.request(on_beat=True), audio=None, features=np.zeros((300, 35), np.float32))
+    done = dances.runner.run(dances.pipeline.run(silence))
+    assert not done.motion.meta["postprocess"]["on_beat"]["applied"]
+    assert any("no beat of the song is sure" in note for note in done.motion.meta["notes"])
+    assert not any("sure" in note for note in dances.run(on_beat=True).motion.meta["notes"])
