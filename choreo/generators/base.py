@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.generators.constraints import FREE, Constraints
 from choreo.generators.spec import GeneratorSpec, GraphSpec
+from choreo.generators.text_segments import TextSegment
 from choreo.motion.clip import Motion
 
 if TYPE_CHECKING:
@@ -40,6 +42,7 @@ class Conditioning:
         text: (E,) float32, or None without a prompt.
         beats: seconds from the song's start.
         onset: (T_song,) onset strength in [0, 1]; empty without a song.
+        segments: prompts over time, in place of `text` where they hold; they do not overlap.
     """
 
     num_frames: int
@@ -47,6 +50,7 @@ class Conditioning:
     text: Array | None = None
     beats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     onset: Array = field(default_factory=lambda: np.zeros(0, np.float32))
+    segments: tuple[TextSegment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class GenerationRequest:
         guidance_interval: lowest and highest noise, t / T, at which guidance acts (Kynkaanniemi et al. 2024).
         seed: 0 <= seed < 2^63; the motion is a function of it.
         start: motion that the result begins with.
+        constraints: what else the result must keep to.
         prior: (T, C) features of a retrieved motion, not normalised, with `prior_mask` (T,); None without one.
         deadline: instant of `time.monotonic` after which the result is of no use.
         weight: share of the step batches, relative to other requests.
@@ -70,6 +75,7 @@ class GenerationRequest:
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
     start: Motion | None = None
+    constraints: Constraints = FREE
     prior: Array | None = None
     prior_mask: Array | None = None
     deadline: float = float("inf")

@@ -19,6 +19,7 @@ from choreo.postprocess.contacts import Bools, detect_contacts
 from choreo.postprocess.floor import BODY, floor_curve, lift_above
 from choreo.postprocess.foot_lock import lock_feet
 from choreo.postprocess.options import FinishOptions
+from choreo.postprocess.pinned import Pinned, put_back, put_back_positions
 from choreo.postprocess.smoothing import smooth, smooth_pose
 
 Array = NDArray[np.float64]
@@ -44,7 +45,10 @@ class Finished:
 
 
 def finish_performance(
-    positions: Sequence[NDArray[np.floating]], fps: float = FPS, options: FinishOptions = FinishOptions()
+    positions: Sequence[NDArray[np.floating]],
+    fps: float = FPS,
+    options: FinishOptions = FinishOptions(),
+    pinned: Pinned | None = None,
 ) -> tuple[Finished, ...]:
     """`finish` for each dancer of a performance, independently: hands that touch are not held together.
 
@@ -52,16 +56,22 @@ def finish_performance(
         positions: one (T, 22, 3) array per dancer, metres, y up, all in one frame of reference.
         fps: frames per second.
         options: which stages run.
+        pinned: poses of every dancer that stay as they are.
     Returns:
         One result per dancer, each with its own residual and report.
     Raises:
         NonFiniteOutput, InvalidInput: as `finish` does.
     """
-    return tuple(finish(dancer, fps, options) for dancer in positions)
+    return tuple(finish(dancer, fps, options, pinned) for dancer in positions)
 
 
-def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOptions = FinishOptions()) -> Finished:
-    """Rigid fit, smoothing, floor, contacts and foot lock of one dancer, in this order.
+def finish(
+    positions: NDArray[np.floating],
+    fps: float = FPS,
+    options: FinishOptions = FinishOptions(),
+    pinned: Pinned | None = None,
+) -> Finished:
+    """Rigid fit, smoothing, floor, contacts and foot lock of one dancer, in this order; then given poses are put back.
 
     Commutes with rotation about y and with horizontal translation.
 
@@ -69,6 +79,7 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
         positions: (T, 22, 3) decoded joint positions, metres, y up.
         fps: frames per second.
         options: which stages run.
+        pinned: poses that stay as they are; None: none.
     Raises:
         NonFiniteOutput: the model's output holds NaN or infinity.
         InvalidInput: wrong shape, no frames, coordinates beyond 10 km, or a frame rate out of range.
@@ -91,7 +102,12 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
     local = None
     if world is not None:
         world = kinematics.turn_chains(world, grounded, final, LEGS)
-        local, final = kinematics.local_rotations(world), kinematics.posed(final[:, 0], world)
+        root = final[:, 0]
+        if pinned is not None and pinned.frames.any():
+            root, world = put_back(root, world, pinned, fps)
+        local, final = kinematics.local_rotations(world), kinematics.posed(root, world)
+    elif pinned is not None and pinned.frames.any():
+        final = put_back_positions(final, pinned, fps)
     report = _report(_shifted_up(raw, -floor), grounded, final, contacts, floor, fps)
     report["fit_residual"] = residual = fitted.residual if fitted else None
     motion = Motion(
