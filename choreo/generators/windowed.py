@@ -236,6 +236,11 @@ class ConditionedTrajectory:
         x = self._led(x) if self._constrained else x
         return self._generator.spec.denormalize(x).astype(np.float32)
 
+    def sampled(self) -> Array:
+        """Features (num_frames, C), not normalised, as the last step left them: given frames are not yet eased in."""
+        assert self._process is not None
+        return self._generator.spec.denormalize(self._process.result()[: self._num_frames]).astype(np.float32)
+
     def _led(self, x: NDArray[np.floating]) -> Array:
         """Predictions (length, C), normalised, whose root arrives where it is given; see `given_frames.led`."""
         spec = self._generator.spec

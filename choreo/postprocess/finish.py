@@ -103,11 +103,11 @@ def finish(
     if world is not None:
         world = kinematics.turn_chains(world, grounded, final, LEGS)
         root = final[:, 0]
-        if pinned is not None and pinned.frames.any():
-            root, world = put_back(root, world, pinned, fps)
+        if pinned is not None:
+            root, world = put_back(root, world, pinned.with_end(final), fps)
         local, final = kinematics.local_rotations(world), kinematics.posed(root, world)
-    elif pinned is not None and pinned.frames.any():
-        final = put_back_positions(final, pinned, fps)
+    elif pinned is not None:
+        final = put_back_positions(final, pinned.with_end(final), fps)
     report = _report(_shifted_up(raw, -floor), grounded, final, contacts, floor, fps)
     report["fit_residual"] = residual = fitted.residual if fitted else None
     motion = Motion(

@@ -28,10 +28,21 @@ class Pinned:
     Attributes:
         frames: (T,) bool.
         positions: (T, 22, 3) metres, of the canonical skeleton; read where `frames` holds.
+        loop: whether the last frame is to have the pose and the height of the first, where that is.
     """
 
     frames: NDArray[np.bool_]
     positions: Array
+    loop: bool = False
+
+    def with_end(self, finished: Array) -> "Pinned":
+        """The same and, of a loop, the last pose, as the first of `finished` (T, 22, 3) is."""
+        if not self.loop:
+            return self
+        frames, positions = self.frames.copy(), self.positions.copy()
+        shift = (finished[-1, 0] - finished[0, 0]) * (1, 0, 1)
+        frames[-1], positions[-1] = True, finished[0] + shift
+        return Pinned(frames, positions)
 
 
 def put_back(root: Array, world: Array, pinned: Pinned, fps: float = FPS) -> tuple[Array, Array]:
@@ -40,10 +51,12 @@ def put_back(root: Array, world: Array, pinned: Pinned, fps: float = FPS) -> tup
     Args:
         root: metres.
         world: rotations of the joints in the world.
-        pinned: at least one frame.
+        pinned: the given ones, if there are any.
         fps: frames per second.
     """
     at = pinned.frames
+    if not at.any():
+        return root, world
     wanted = fit(pinned.positions[at])
     shift, turn = np.zeros_like(root), np.zeros((*world.shape[:2], 3))
     shift[at] = wanted.root - root[at]

@@ -94,7 +94,7 @@ def finish_request(
         return _at_rate(request, *finish_dancers(dancers, fps, request.finish, meta))
     given = given_frames(request.start, request.constraints, len(features), fps)
     solo = _decoded_solo(request, given, features, fps)
-    pinned = Pinned(given.posed, given.positions) if given.posed.any() else None
+    pinned = Pinned(given.posed, given.positions, given.loop)
     return _at_rate(request, *finish_dancers([solo], fps, request.finish, meta, pinned))
 
 
