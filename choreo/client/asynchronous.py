@@ -72,6 +72,8 @@ class AsyncClient:
         song: Source | None = None,
         features: Features | None = None,
         start: Start | None = None,
+        end: Start | None = None,
+        clip: Start | None = None,
         seed: int | None = None,
         format: str = "npz",
         timeout_s: float | None = None,
@@ -79,7 +81,7 @@ class AsyncClient:
         **fields: Unpack[GenerateFields],
     ) -> Dance:
         """Make a dance, as `Client.generate` does, with the same errors."""
-        to = DanceTo(text, song, features, start)
+        to = DanceTo(text, song, features, start, end, clip)
         flow = dancing.generate(self._at, to, fields, seed=seed, format=format, timeout_s=timeout_s, progress=progress)
         return await self._transport.run(flow)
 

@@ -38,12 +38,16 @@ class DanceTo:
         song: a song in any common format.
         features: of music, in place of a song.
         start: motion that the dance begins with; searches have none.
+        end: motion that it ends with.
+        clip: motion that constraints take spans or poses of.
     """
 
     text: str | None = None
     song: Source | None = None
     features: Features | None = None
     start: Start | None = None
+    end: Start | None = None
+    clip: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -153,9 +157,12 @@ def _body(to: DanceTo, fields: Mapping[str, Any]) -> _Body:
         uploads.append(upload(to.song, "audio", "song"))
     if to.features is not None:
         uploads.append(features_upload(to.features))
-    if to.start is not None:
-        start, notes = start_upload(to.start, str(values.get("up", AUTO)))
-        uploads.append(start)
-        if not isinstance(to.start, bytes):
-            values["up"] = UPRIGHT
+    up = str(values.get("up", AUTO))
+    for name, motion in (("start", to.start), ("end", to.end), ("clip", to.clip)):
+        if motion is not None:
+            made, more = start_upload(motion, up, name, name)
+            uploads.append(made)
+            notes += more
+            if not isinstance(motion, bytes):
+                values["up"] = UPRIGHT
     return _Body(values, tuple(uploads), notes)

@@ -1,8 +1,9 @@
 """The scalar fields of requests, typed, and how they travel."""
 
+import json
 import math
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypedDict
 
 import numpy as np
@@ -55,6 +56,9 @@ class GenerateFields(SearchFields, total=False):
         up: axis that points up in the start: `auto`, `y`, `z`, `-y` and so on.
         on_beat: whether pauses are moved to the beats of the song; omitted: where the beats are sure.
         num_samples: dances that are made with successive seeds, of which the best one is the answer.
+        constraints: poses, spans, a path, a loop, as an object with `keyframes`, `hold`, `path`, `loop`, `in_place`.
+        segments: prompts over time, each an object with `start` and `end` in seconds, and `text`.
+        fps: frames per second of the dance, 1 to 120.
         smooth, bone_lengths, foot_lock: whether jitter is taken out, the body made rigid, planted feet held still.
     """
 
@@ -73,10 +77,15 @@ class GenerateFields(SearchFields, total=False):
     foot_lock: bool
     on_beat: bool | None
     num_samples: int
+    constraints: Mapping[str, Any]
+    segments: Sequence[Mapping[str, Any]]
+    fps: float | None
 
 
 Scalar = str | bool | int | float
-Value = Scalar | list[Scalar]
+Value = Scalar | list[Any] | dict[str, Any]
+STRUCTURED: Final = frozenset({"constraints", "segments"})
+"""Fields that are JSON objects or lists of them."""
 LISTS: Final = frozenset({"beats", "downbeats"})
 """Fields that are lists."""
 
@@ -96,8 +105,18 @@ def form_texts(values: Mapping[str, Value]) -> dict[str, str]:
 
 
 def _value(name: str, value: Any) -> Value:
+    if name in STRUCTURED:
+        return _structured(name, value)
     if name in LISTS and (isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim)):
         return [_scalar(f"{name}.{i}", item) for i, item in enumerate(value)]
+    return _scalar(name, value)
+
+
+def _structured(name: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_sendable(name, str(key)): _structured(f"{name}.{key}", item) for key, item in value.items()}
+    if isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim):
+        return [_structured(f"{name}.{i}", item) for i, item in enumerate(value)]
     return _scalar(name, value)
 
 
@@ -123,6 +142,8 @@ def _sendable(name: str, text: str) -> str:
 
 
 def _text(value: Value) -> str:
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(item, dict) for item in value)):
+        return json.dumps(value)
     if isinstance(value, list):
         return ",".join(map(_text, value))
     if isinstance(value, bool):

@@ -69,4 +69,4 @@ def start_upload(
     except OSError as error:
         raise InvalidInput(field, f"cannot be read: {error.strerror or error}") from error
     bare = Motion(read.motion.positions, read.motion.fps, read.motion.rotations)
-    return of_bytes(npz_bytes(bare), part, "start.npz"), tuple(f"start {note}" for note in read.notes)
+    return of_bytes(npz_bytes(bare), part, "start.npz"), tuple(f"{part} {note}" for note in read.notes)

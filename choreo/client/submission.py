@@ -16,7 +16,8 @@ from choreo.errors import InvalidInput
 MAX_CATALOG_BYTES: Final = 64 << 20
 FORMAT: Final = "npz"
 """Of requests that name none, as in `generate`."""
-PARTS: Final = ("audio", "features", "start")
+MOTIONS: Final = ("start", "end", "clip")
+PARTS: Final = ("audio", "features", *MOTIONS)
 CATALOG: Final = "catalog"
 _LINE: Final = re.compile(r"catalog\[([0-9]{1,9})\]")
 
@@ -29,6 +30,8 @@ class JobRequest(GenerateFields, total=False):
         audio: path, bytes or open file of a song.
         features: path or array of music features, in place of a song.
         start: path of a motion file, or a motion, that the dance begins with.
+        end: the same, of one that it ends with.
+        clip: the same, of one that constraints take spans or poses of.
         seed: None: the server draws it.
         timeout: seconds that the request may take once it has begun.
         format: npz where there is none.
@@ -38,6 +41,8 @@ class JobRequest(GenerateFields, total=False):
     audio: Source
     features: Features
     start: Start
+    end: Start
+    clip: Start
     seed: int | None
     timeout: float | None
     format: str
@@ -128,7 +133,7 @@ class _Files:
     def named(self, kind: str, value: Any, label: str, up: str) -> str:
         """The name under which a file is sent; `up` is the axis that points up in a start."""
         what = str(value) if isinstance(value, str | PathLike) else f"\0{id(value)}"
-        key = (kind, what, up if kind == "start" else "")
+        key = (kind, what, up if kind in MOTIONS else "")
         if key not in self._names:
             name, source = f"file-{len(self.uploads)}", self._source(value, label)
             self.uploads.append(self._upload(kind, source, name, label, up))
@@ -156,7 +161,7 @@ class _Files:
     def _upload(kind: str, source: Any, name: str, label: str, up: str) -> Upload:
         if kind == "features":
             made = features_upload(source, name, label)
-        elif kind == "start":
+        elif kind in MOTIONS:
             made, _ = start_upload(source, up, name, label)
         else:
             made = upload(source, name, label)
@@ -195,7 +200,7 @@ def _body(body: Mapping[str, Any], label: str, files: _Files) -> dict[str, Any]:
     for name in PARTS:
         if body.get(name) is not None:
             parts[name] = files.named(name, body[name], f"{label}.{name}", str(fields.get("up", AUTO)))
-    turned = "start" in parts and parts["start"] not in files.unread
+    turned = any(name in parts and parts[name] not in files.unread for name in MOTIONS)
     return {"format": FORMAT} | fields | parts | ({"up": UPRIGHT} if turned else {})
 
 

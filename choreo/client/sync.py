@@ -74,6 +74,8 @@ class Client:
         song: Source | None = None,
         features: Features | None = None,
         start: Start | None = None,
+        end: Start | None = None,
+        clip: Start | None = None,
         seed: int | None = None,
         format: str = "npz",
         timeout_s: float | None = None,
@@ -89,6 +91,8 @@ class Client:
                 a song.
             start: path of a motion file (npz, json, bvh), or a motion, that the dance begins with; it is turned upright
                 here. Bytes of an .npz are sent as they are.
+            end: the same, of a motion that the dance ends with.
+            clip: the same, of a motion that `constraints` take spans or poses of.
             seed: same seed, same dance; None: drawn here, see `Dance.seed`.
             format: npz and json are read, any other format of the server is handed out as bytes.
             timeout_s: seconds until the dance is of no use, for all attempts together.
@@ -101,7 +105,7 @@ class Client:
             Overloaded, BackendUnavailable: the server could not take the request, also after retries.
             ChoreoError: the server refused or failed.
         """
-        to = DanceTo(text, song, features, start)
+        to = DanceTo(text, song, features, start, end, clip)
         flow = dancing.generate(self._at, to, fields, seed=seed, format=format, timeout_s=timeout_s, progress=progress)
         return self._transport.run(flow)
 

@@ -7,7 +7,7 @@ agree in their overlap at every step, and memory grows with the timeline, not wi
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -71,6 +71,7 @@ class ReverseProcess:
         starts: first frames of the windows.
         encoded: rows of the graph's inputs with `Null.ENCODED`, one per window, and one null row at the end.
         timelines: all other inputs, each (length, C).
+        adjust: what a request makes of every prediction (length, C) of the whole timeline, in the network's units.
         x: (length, C) the timeline as it is now.
         index: of the step that is next, or under way.
         guided: whether this step has unconditional rows.
@@ -83,6 +84,7 @@ class ReverseProcess:
     starts: Sequence[int]
     encoded: Mapping[str, Array]
     timelines: Mapping[str, Array]
+    adjust: Callable[[Array], Array] | None = None
     index: int = 0
     guided: bool = field(init=False)
     rows: int = field(init=False)
@@ -198,8 +200,9 @@ class ReverseProcess:
 
     def advance(self) -> None:
         """Make the step, when its rows are complete."""
-        for first in range(0, self.length, CHUNK):
-            self._advance(slice(first, first + CHUNK))
+        chunk = CHUNK if self.adjust is None else self.length
+        for first in range(0, self.length, chunk):
+            self._advance(slice(first, first + chunk))
         self.index += 1
         self._begin()
 
@@ -225,7 +228,7 @@ class ReverseProcess:
             output = self._schedule.predicted_x0(output, self.x[frames], np.array([self.t]), prediction)
         if self._wants_full_bones():
             output = self.spec.normalize(self._representation.full_bones(self.spec.denormalize(output)))
-        return np.asarray(output, np.float32)
+        return np.asarray(output if self.adjust is None else self.adjust(output), np.float32)
 
     def _wants_full_bones(self) -> bool:
         """Not in the last prediction, whose short bones tell the rigid fit what not to believe."""

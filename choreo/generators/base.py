@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.generators.constraints import FREE, Constraints
 from choreo.generators.spec import GeneratorSpec, GraphSpec
+from choreo.generators.text_segments import TextSegment
 from choreo.motion.clip import Motion
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ class Conditioning:
         beats: seconds from the song's start.
         onset: (T_song,) onset strength in [0, 1]; empty without a song.
         downbeats: the beats that begin a bar, seconds from the song's start; empty where bars are not known.
+        segments: prompts over time, in place of `text` where they hold; they do not overlap.
     """
 
     num_frames: int
@@ -49,6 +52,7 @@ class Conditioning:
     beats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     onset: Array = field(default_factory=lambda: np.zeros(0, np.float32))
     downbeats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    segments: tuple[TextSegment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class GenerationRequest:
         guidance_interval: lowest and highest noise, t / T, at which guidance acts (Kynkaanniemi et al. 2024).
         seed: 0 <= seed < 2^63; the motion is a function of it.
         start: motion that the result begins with.
+        constraints: what else the result must keep to.
         prior: (T, C) features of a retrieved motion, not normalised, with `prior_mask` (T,); None without one.
         deadline: instant of `time.monotonic` after which the result is of no use.
         weight: share of the step batches, relative to other requests.
@@ -72,6 +77,7 @@ class GenerationRequest:
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
     start: Motion | None = None
+    constraints: Constraints = FREE
     prior: Array | None = None
     prior_mask: Array | None = None
     deadline: float = float("inf")

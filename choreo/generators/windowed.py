@@ -19,7 +19,7 @@ from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.samplers import sampler
 from choreo.diffusion.trajectory import OVERLAP, Plan, ReverseProcess
 from choreo.diffusion.windows import timeline_length, window_starts
-from choreo.errors import InvalidArtifact
+from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.base import (
     Conditioning,
     GenerationRequest,
@@ -29,12 +29,12 @@ from choreo.generators.base import (
     Tensors,
     Trajectory,
 )
+from choreo.generators.given_frames import GivenFrames, given_frames, known_frames, led
 from choreo.generators.spec import GeneratorSpec, GraphSpec, Null, Shapes
+from choreo.generators.text_segments import segment_of
 from choreo.motion.representation import ROOT_VELOCITY_66, converted, representation
-from choreo.motion.resample import resample
-from choreo.motion.retarget import refit
 from choreo.music.beats import RHYTHM_CHANNELS, RHYTHM_WIDTHS, beat_phase_channels
-from choreo.postprocess.inertialization import carried_over
+from choreo.postprocess.inertialization import eased_around
 
 FULL_BONES_BELOW: Final = 0.3
 """Noise up to which predictions have bones of full length (`Plan.full_bones_below`)."""
@@ -109,22 +109,33 @@ class WindowedDiffusion(Generator):
         """Inputs of a row per window, and of the null row at the end."""
         spec, count = self.spec, len(starts)
         windows = [_window_music(conditioning, start, spec) for start in starts]
-        text = np.zeros(spec.text_dim, np.float32) if conditioning.text is None else conditioning.text
+        texts = [_window_text(conditioning, start, spec) for start in starts]
+        nothing = np.zeros(spec.text_dim, np.float32)
         inputs = {
             "music": np.stack([music for music, _ in windows]),
             "music_mask": np.stack([mask for _, mask in windows]),
-            "text": np.tile(text, (count, 1)),
+            "text": np.stack([nothing if text is None else text for text in texts]),
             "has_music": np.full((count, 1), conditioning.music is not None, np.float32),
-            "has_text": np.full((count, 1), conditioning.text is not None, np.float32),
+            "has_text": np.array([[text is not None] for text in texts], np.float32),
         }
         # A window that starts after the song has ended has no music.
         silent = inputs["music_mask"].sum(axis=1) == 0
         inputs["has_music"][silent], inputs["music_mask"][silent] = 0, 1
         return {t.name: _with_null_row(inputs[t.name], t.null) for t in self.conditioner.inputs}
 
+    def given(self, request: GenerationRequest, num_frames: int) -> GivenFrames:
+        """The frames that a request gives.
+
+        Raises:
+            InvalidInput: see `given_frames`; or this generator takes none.
+        """
+        if request.constraints and not {"known", "known_mask"} <= self.denoiser.input_shapes.keys():
+            raise InvalidInput("constraints", f"are not for the model {self.spec.name}, which takes no given frames")
+        return given_frames(request.start, request.constraints, num_frames, self.spec.fps)
+
     def timelines(self, request: GenerationRequest, conditioning: Conditioning, length: int) -> Tensors:
         """Inputs of the denoiser that are cut from the timeline, each (length, channels)."""
-        known, known_mask = _known_frames(request, length, self.spec)
+        known, known_mask = _known_frames(self.given(request, conditioning.num_frames), length, self.spec)
         rhythm = beat_phase_channels(
             conditioning.beats, conditioning.onset, conditioning.num_frames, self.spec.fps, conditioning.downbeats
         )
@@ -152,6 +163,8 @@ class ConditionedTrajectory:
         self.deadline, self.weight = request.deadline, request.weight
         self._num_frames = conditioning.num_frames
         self._plan = generator.plan(request)
+        self._given = generator.given(request, conditioning.num_frames)
+        self._constrained = bool(request.constraints)
         self._starts = window_starts(conditioning.num_frames, spec.window, OVERLAP)
         self._timelines = generator.timelines(request, conditioning, timeline_length(self._starts, spec.window))
         self._inputs = generator.conditioner_inputs(conditioning, self._starts)
@@ -230,14 +243,27 @@ class ConditionedTrajectory:
         self._added.clear() if self._process is None else self._process.repeat()
 
     def result(self) -> Array:
-        """Features (num_frames, C), not normalised: given frames as they are, and eased into what follows."""
+        """Features (num_frames, C), not normalised: given frames as they are, and eased into their neighbours."""
         assert self._process is not None
-        spec = self._generator.spec
         x: NDArray[np.floating] = self._process.result()[: self._num_frames]
         if "known" in self._timelines:
             known, mask = (self._timelines[name][: self._num_frames] for name in ("known", "known_mask"))
-            x = carried_over(np.where(mask > 0, known, x), int(mask.any(axis=1).sum()))
-        return spec.denormalize(x).astype(np.float32)
+            x = eased_around(np.where(mask > 0, known, x), self._given.posed)
+            x = np.where(mask > 0, known, x)
+        x = self._led(x) if self._constrained else x
+        return self._generator.spec.denormalize(x).astype(np.float32)
+
+    def sampled(self) -> Array:
+        """Features (num_frames, C), not normalised, as the last step left them: given frames are not yet eased in."""
+        assert self._process is not None
+        return self._generator.spec.denormalize(self._process.result()[: self._num_frames]).astype(np.float32)
+
+    def _led(self, x: NDArray[np.floating]) -> Array:
+        """Predictions (length, C), normalised, whose root arrives where it is given; see `given_frames.led`."""
+        spec = self._generator.spec
+        moved = led(spec.denormalize(x), self._given, representation(spec.representation))
+        known = self._timelines["known"][: len(x)], self._timelines["known_mask"][: len(x)] > 0
+        return np.where(known[1], known[0], spec.normalize(moved)).astype(np.float32)
 
     def _denoise(self) -> None:
         """Begin the reverse process; the null row is there where guidance needs it."""
@@ -245,7 +271,8 @@ class ConditionedTrajectory:
         used = [rows[key] for key in self._keys if key in rows]
         encoded = {name: np.stack([row[name] for row in used]) for name in used[0]}
         spec, denoiser = self._generator.spec, self._generator.denoiser
-        self._process = ReverseProcess(spec, denoiser, self._plan, self._starts, encoded, self._timelines)
+        adjust = self._led if self._constrained else None
+        self._process = ReverseProcess(spec, denoiser, self._plan, self._starts, encoded, self._timelines, adjust)
 
 
 def _timeline_shapes(spec: GeneratorSpec, rhythm_channels: int = RHYTHM_CHANNELS) -> Shapes:
@@ -295,6 +322,13 @@ def _window_music(conditioning: Conditioning, start: int, spec: GeneratorSpec) -
     return features, mask
 
 
+def _window_text(conditioning: Conditioning, start: int, spec: GeneratorSpec) -> Array | None:
+    """The sentence (E,) that a window follows: of the segment that most of it lies in, or of the whole motion."""
+    spans = [(segment.first, segment.stop) for segment in conditioning.segments]
+    found = segment_of(start, spec.window, conditioning.num_frames, spans)
+    return conditioning.text if found is None else conditioning.segments[found].text
+
+
 def _extended(values: Array, length: int) -> Array:
     out = np.zeros((length, values.shape[1]), np.float32)
     out[: len(values)] = values[:length]
@@ -314,17 +348,9 @@ def _normalized_prior(request: GenerationRequest, length: int, spec: GeneratorSp
     return out
 
 
-def _known_frames(request: GenerationRequest, length: int, spec: GeneratorSpec) -> tuple[Array, Array]:
-    """Starting frames in the network's units and their mask, both (length, C). Its first velocity is not known."""
-    known = np.zeros((length, spec.channels), np.float32)
-    mask = np.zeros_like(known)
-    if request.start is None:
-        return known, mask
-    positions = refit(resample(request.start.positions, request.start.fps, spec.fps))
-    motion = representation(spec.representation)
-    features, _ = motion.encode(positions, spec.fps)
-    count = min(len(features), length)
-    known[:count] = spec.normalize(features[:count])
-    mask[:count] = 1
-    mask[0, motion.unknown_in_a_lone_pose] = 0
-    return known * mask, mask
+def _known_frames(given: GivenFrames, length: int, spec: GeneratorSpec) -> tuple[Array, Array]:
+    """Given frames in the network's units and their mask, both (length, C)."""
+    if not given.in_world:
+        return np.zeros((length, spec.channels), np.float32), np.zeros((length, spec.channels), np.float32)
+    known, mask = known_frames(given, length, representation(spec.representation))
+    return (spec.normalize(known) * mask).astype(np.float32), mask.astype(np.float32)

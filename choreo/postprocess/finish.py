@@ -20,6 +20,7 @@ from choreo.postprocess.floor import BODY, floor_curve, lift_above
 from choreo.postprocess.foot_lock import lock_feet
 from choreo.postprocess.on_beat import beat_warp
 from choreo.postprocess.options import FinishOptions
+from choreo.postprocess.pinned import Pinned, put_back, put_back_positions
 from choreo.postprocess.smoothing import smooth, smooth_pose
 
 Array = NDArray[np.float64]
@@ -51,6 +52,7 @@ def finish_performance(
     contacts: NDArray[np.floating] | None = None,
     beats: ArrayLike = (),
     fixed_frames: int = 0,
+    pinned: Pinned | None = None,
 ) -> tuple[Finished, ...]:
     """Pauses moved to the beats, for all dancers alike, and `finish` for each.
 
@@ -63,6 +65,7 @@ def finish_performance(
         contacts: (N, T, 4) of their feet, as in `finish`.
         beats: those of the song that are sure, seconds from the first frame.
         fixed_frames: frames at the beginning whose time does not change, such as those of a given start.
+        pinned: poses of every dancer that stay as they are.
     Returns:
         One result per dancer, each with its own residual and report, in which `on_beat` is about all.
     Raises:
@@ -77,7 +80,7 @@ def finish_performance(
             raise InvalidInput(f"dancers[{i}]", f"must have {len(raw[0])} frames as dancers[0] has, got {len(dancer)}")
     warp = beat_warp(raw, () if options.on_beat is False else beats, fps, fixed_frames)
     told = [None] * len(raw) if contacts is None else [warp.of(feet) for feet in contacts]
-    done = tuple(finish(warp.of(dancer), fps, options, feet) for dancer, feet in zip(raw, told, strict=True))
+    done = tuple(finish(warp.of(dancer), fps, options, feet, pinned) for dancer, feet in zip(raw, told, strict=True))
     for dancer in done:
         dancer.report["on_beat"] = warp.document()
     return done
@@ -88,8 +91,9 @@ def finish(
     fps: float = FPS,
     options: FinishOptions = FinishOptions(),
     contacts: NDArray[np.floating] | None = None,
+    pinned: Pinned | None = None,
 ) -> Finished:
-    """Rigid fit, smoothing, floor, contacts and foot lock of one dancer, in this order.
+    """Rigid fit, smoothing, floor, contacts and foot lock of one dancer, in this order; then given poses are put back.
 
     Commutes with rotation about y and with horizontal translation.
 
@@ -99,6 +103,7 @@ def finish(
         options: which stages run.
         contacts: (T, 4) of the feet, 0..1, in the order of CONTACT_JOINTS, as the network tells them; without them they
             are found by height and speed.
+        pinned: poses that stay as they are; None: none.
     Raises:
         NonFiniteOutput: the model's output holds NaN or infinity.
         InvalidInput: wrong shape, no frames, coordinates beyond 10 km, or a frame rate out of range.
@@ -121,7 +126,12 @@ def finish(
     local = None
     if world is not None:
         world = kinematics.turn_chains(world, grounded, final, LEGS)
-        local, final = kinematics.local_rotations(world), kinematics.posed(final[:, 0], world)
+        root = final[:, 0]
+        if pinned is not None:
+            root, world = put_back(root, world, pinned.with_end(final), fps)
+        local, final = kinematics.local_rotations(world), kinematics.posed(root, world)
+    elif pinned is not None:
+        final = put_back_positions(final, pinned.with_end(final), fps)
     report = _report(_shifted_up(raw, -floor), grounded, final, planted, floor, fps)
     report["fit_residual"] = residual = fitted.residual if fitted else None
     motion = Motion(

@@ -1,7 +1,9 @@
-"""Inertialization (Bollo 2018): from given frames to generated ones without a jump."""
+"""Inertialization (Bollo 2018): from given frames to generated ones, and back, without a jump."""
 
 import numpy as np
 from numpy.typing import NDArray
+
+from choreo.postprocess.contacts import spans
 
 EASE_FRAMES = 15
 """Length of the transition, frames."""
@@ -32,4 +34,35 @@ def carried_over(features: NDArray[np.floating], count: int, frames: int = EASE_
     # Cubic Hermite curve from (offset, difference of the velocities) to (0, 0).
     fade = (2 * s**3 - 3 * s**2 + 1) * offset + (s**3 - 2 * s**2 + s) * (pace - ahead) * frames
     out[count : count + span] += fade
+    return out
+
+
+def eased_around(
+    features: NDArray[np.floating], given: NDArray[np.bool_], frames: int = EASE_FRAMES
+) -> NDArray[np.float64]:
+    """`carried_over` after each run of given frames, and in the same way backwards ahead of it.
+
+    Args:
+        features: (T, C).
+        given: (T,) frames that are given.
+        frames: length of a fade; half of the gap between two runs where that is shorter.
+
+    Returns:
+        Features (T, C); the given frames are unchanged.
+    """
+    out = np.array(features, np.float64)
+    bounds = [(int(first), int(last)) for first, last in spans(given)]
+    for i, (first, last) in enumerate(bounds):
+        after = bounds[i + 1][0] if i + 1 < len(bounds) else None
+        stop = len(out) if after is None else after
+        fade = frames if after is None else min(frames, (stop - last - 1) // 2)
+        if fade:
+            part = out[first : len(out) if after is None else last + 1 + fade]
+            out[first : first + len(part)] = carried_over(part, last + 1 - first, fade)
+        before = bounds[i - 1][1] if i else None
+        begin = 0 if before is None else before + 1
+        fade = frames if before is None else min(frames, (first - begin) // 2)
+        if first > begin and fade:
+            part = out[begin if before is None else first - fade : last + 1][::-1]
+            out[last + 1 - len(part) : last + 1] = carried_over(part, last + 1 - first, fade)[::-1]
     return out

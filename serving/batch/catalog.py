@@ -13,7 +13,7 @@ from serving.batch.storage import is_local, local_path, open_filesystem
 from serving.pipeline.request import GenerateFields
 
 CATALOG: Final = "catalog"
-ATTACHMENTS: Final = ("audio", "features", "start")
+ATTACHMENTS: Final = ("audio", "features", "start", "end", "clip")
 """Fields of a body that name a file."""
 COLUMNS: Final = frozenset({"custom_id", *ATTACHMENTS, *GenerateFields.model_fields})
 """Columns that a table may have."""

@@ -174,11 +174,12 @@ class RemoteWorker:
         fields = {name: value for name, value in item.values.items() if name not in ("format", "timeout")}
         text, seed = fields.pop("text_prompt", None), fields.pop("seed")
         files, patience_s = item.files, self._config.settings.max_timeout_s
-        start, features = cast(bytes | None, files.start), cast(bytes | None, files.features)
+        features = cast(bytes | None, files.features)
+        start, end, clip = (cast(bytes | None, given) for given in (files.start, files.end, files.clip))
         try:
             return await self._client.generate(
-                text, song=files.audio, features=features, start=start, seed=seed, format=fmt.name,
-                timeout_s=patience_s, **({"priority": "bulk"} | fields),
+                text, song=files.audio, features=features, start=start, end=end, clip=clip, seed=seed,
+                format=fmt.name, timeout_s=patience_s, **({"priority": "bulk"} | fields),
             )  # fmt: skip
         except InvalidInput as error:
             if error.field == "timeout":

@@ -23,7 +23,7 @@ async def generate_files(
     fields: dict[str, Any],
     song: Path | None,
     features: Path | None,
-    start: Path | None,
+    motions: dict[str, Path],
     formats: list[str],
     phrases: Path | None,
     models: list[Path],
@@ -33,13 +33,16 @@ async def generate_files(
 ) -> dict[str, Any]:
     """Generate once and write the files and `report.json`; returns the report without versions.
 
+    Args:
+        motions: files of start, end and clip, those that there are.
+
     Raises:
         ChoreoError: nothing was written.
     """
     names = file_names([Format.named(name) for name in dict.fromkeys(formats)])
     given = {name: value for name, value in fields.items() if value is not None}
     audio = song_bytes(song, settings) if song else None
-    request = validated_request(parse_fields(given), Attachments(audio, features, start), settings)
+    request = validated_request(parse_fields(given), Attachments(audio, features, **motions), settings)
     request = replace(request, deadline=math.inf)  # its sender can interrupt it
     with results_in(out, list(names.values())) as part:
         began = time.perf_counter()

@@ -21,7 +21,7 @@ def generate_files_from(
     fields: dict[str, Any],
     song: Path | None,
     features: Path | None,
-    start: Path | None,
+    motions: dict[str, Path],
     formats: list[str],
     timeout_s: float | None,
     out: Path,
@@ -32,6 +32,7 @@ def generate_files_from(
     Args:
         url: address of the server.
         fields: of the request, as `choreo.client.GenerateFields`, with `text_prompt` and `seed`.
+        motions: files of start, end and clip, those that there are.
         timeout_s: seconds until the dance is of no use; None: the client's default.
 
     Raises:
@@ -49,8 +50,8 @@ def generate_files_from(
                 status.update("dancing" if sent == total else f"sending {100 * sent // total} %")
 
             dance = client.generate(
-                text, song=song, features=features, start=start, seed=seed, timeout_s=timeout_s,
-                progress=progress, **given,
+                text, song=song, features=features, seed=seed, timeout_s=timeout_s, progress=progress,
+                start=motions.get("start"), end=motions.get("end"), clip=motions.get("clip"), **given,
             )  # fmt: skip
         asked, began = time.perf_counter() - began, time.perf_counter()
         with console.status("writing"):

@@ -21,6 +21,7 @@ from choreo.music.limits import FORMATS
 from serving.cli.data import app as data_app
 from serving.cli.extras import require
 from serving.cli.given_beats import BEATS_HELP, DOWNBEATS_HELP, given_beats
+from serving.cli.given_json import CONSTRAINTS_HELP, SEGMENTS_HELP, given_json
 from serving.cli.models import app as models_app
 from serving.cli.output import Json, print_document
 from serving.cli.phrases import app as phrases_app
@@ -87,6 +88,11 @@ def generate(
     phrase_variety: Annotated[float, typer.Option(help="0: the best phrases; up to 1: different ones.")] = 0.0,
     no_rag: Annotated[bool, typer.Option("--no-rag", help="Do without retrieved phrases.")] = False,
     start: Annotated[Path | None, typer.Option(help="Motion (npz, json, bvh) to begin with.")] = None,
+    end: Annotated[Path | None, typer.Option(help="Motion to end with.")] = None,
+    clip: Annotated[Path | None, typer.Option(help="Motion that constraints take spans or poses of.")] = None,
+    constraints: Annotated[Path | None, typer.Option(help=CONSTRAINTS_HELP)] = None,
+    segments: Annotated[Path | None, typer.Option(help=SEGMENTS_HELP)] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second of the files, 1 to 120.")] = None,
     up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
     model: Annotated[
         str | None, typer.Option(help="Name of a shipped generator, or a checkpoint folder; with --url, a served one.")
@@ -119,13 +125,15 @@ def generate(
         "foot_lock": foot_lock, "on_beat": on_beat, "num_samples": num_samples,
         "phrase_genre": phrase_genre, "phrase_licence": phrase_licence,
         "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo, "phrase_variety": phrase_variety,
+        "constraints": given_json("constraints", constraints), "segments": given_json("segments", segments), "fps": fps,
     }  # fmt: skip
+    motions = {name: path for name, path in (("start", start), ("end", end), ("clip", clip)) if path is not None}
     formats = format or ["npz", "bvh"]
     if url is not None:
         from serving.cli.generate_remote import generate_files_from
 
         given = fields | {"model": model}
-        document = generate_files_from(url, given, song, features, start, formats, timeout, out, stderr)
+        document = generate_files_from(url, given, song, features, motions, formats, timeout, out, stderr)
         print_document(document, as_json)
         return
     require("cpu")
@@ -135,7 +143,7 @@ def generate(
     settings = Settings()
     models = [] if model is None else checkpoints([model])
     document = asyncio.run(
-        generate_files(fields, song, features, start, formats, phrases, models, out, settings, stderr)
+        generate_files(fields, song, features, motions, formats, phrases, models, out, settings, stderr)
     )
     print_document(document, as_json)
 

@@ -16,7 +16,7 @@ from serving.pipeline.request import Attachments, DanceFields, GenerateFields, S
 from serving.pipeline.text_values import typed_text
 from serving.util.threads import run_in_thread_unless_fast
 
-ATTACHMENTS = ("audio", "features", "start")
+ATTACHMENTS = ("audio", "features", "start", "end", "clip")
 SEARCH_ATTACHMENTS = ("audio", "features")
 MAX_FIELD_BYTES = 1 << 16
 """Largest scalar form value."""

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from choreo.errors import InvalidInput
 from choreo.music.rhythm import MAX_BEATS
+from serving.pipeline.directing import STRUCTURED, check_depth
 from serving.pipeline.text_values import LISTS
 
 MAX_SEPARATORS: Final = 4096 + 2 * MAX_BEATS
@@ -148,6 +149,9 @@ def _checked(name: str, path: str, value: Any, mark: str, taken: list[LongString
     """A value without constants that JSON does not have; fields are flat, so one level below `depth` is enough."""
     if name.startswith(mark):
         raise InvalidInput("body", "has a member whose name is too long")
+    if name in STRUCTURED:
+        check_depth(path, value)
+        return _nested(path, value, mark)
     if depth and isinstance(value, list) and name not in LISTS:
         return [_checked("", f"{path}[{i}]", item, mark, taken, depth - 1) for i, item in enumerate(value)]
     if depth and isinstance(value, dict):
@@ -159,6 +163,19 @@ def _checked(name: str, path: str, value: Any, mark: str, taken: list[LongString
             raise InvalidInput(place, f"must be finite, got {item.constant}")
     if isinstance(value, str) and value.startswith(mark):
         return taken[int(value.removeprefix(mark))]
+    return value
+
+
+def _nested(path: str, value: Any, mark: str) -> Any:
+    """A structured value, whose numbers are finite and whose strings are short."""
+    if isinstance(value, dict):
+        return {key: _nested(f"{path}.{key}", item, mark) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_nested(f"{path}.{i}", item, mark) for i, item in enumerate(value)]
+    if isinstance(value, _NotJson):
+        raise InvalidInput(path, f"must be finite, got {value.constant}")
+    if isinstance(value, str) and value.startswith(mark):
+        raise InvalidInput(path, "is too long")
     return value
 
 

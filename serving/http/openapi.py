@@ -19,6 +19,8 @@ _PARTS = {
     "audio": f"Song: {SONG_FORMATS}.",
     "features": "Precomputed music features, an .npy of (T, 35) or (T, 4800) at 30 fps, in place of a song.",
     "start": "Motion (.npz) that the result begins with.",
+    "end": "Motion (.npz) that the result ends with.",
+    "clip": "Motion (.npz) that constraints take spans or poses of.",
 }
 
 
@@ -88,7 +90,7 @@ def one_of(*names: str) -> dict[str, Any]:
 def _sources(names: Iterable[str]) -> list[dict[str, Any]]:
     """Alternatives: a string that is not empty under one of these names. A start alone is no reason to dance."""
     text = {"type": "string", "minLength": 1}
-    return [{"required": [name], "properties": {name: text}} for name in names if name != "start"]
+    return [{"required": [name], "properties": {name: text}} for name in names if name not in ("start", "end", "clip")]
 
 
 def _text_only(schema: dict[str, Any]) -> dict[str, Any]:
@@ -97,14 +99,31 @@ def _text_only(schema: dict[str, Any]) -> dict[str, Any]:
     rest = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
     if len(kinds) != 1:
         return schema
-    return rest | ({"type": "string"} if kinds[0].get("type") == "array" else kinds[0])
+    return rest | ({"type": "string"} if kinds[0].get("type") in ("array", "object") else kinds[0])
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with its definitions in the place of references to them, which point to the root of a document."""
+    definitions = schema.get("$defs", {})
+
+    def inlined(value: Any) -> Any:
+        if isinstance(value, list):
+            return [inlined(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if "$ref" in value:
+            return inlined(definitions[value["$ref"].rpartition("/")[2]])
+        return {name: inlined(item) for name, item in value.items() if name != "$defs"}
+
+    whole: dict[str, Any] = inlined(schema)
+    return whole
 
 
 def _body(fields: type[DanceFields], parts: Iterable[str]) -> dict[str, Any]:
     kinds = {"application/json": {"contentEncoding": "base64"}, FORM: {"format": "binary"}}
     content = {}
     for media_type, kind in kinds.items():
-        schema = fields.model_json_schema()
+        schema = _inlined(fields.model_json_schema())
         if media_type == FORM:
             schema["properties"] = {name: _text_only(values) for name, values in schema["properties"].items()}
         binary = {name: {"type": "string", **kind, "description": _PARTS[name]} for name in parts}

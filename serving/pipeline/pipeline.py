@@ -22,7 +22,7 @@ from serving.pipeline.contracts import (
     Stages,
     StepCounts,
 )
-from serving.pipeline.request import MotionRequest
+from serving.pipeline.request import MotionRequest, check_fits
 from serving.util import logs
 from serving.util.tracing import note, span
 
@@ -98,7 +98,7 @@ class Pipeline:
             file = await self._stages.finisher.deliver(needed, sampled, dance.meta | more, dance.beats)
         return DeliveredFile(
             file.body,
-            sampled.features.shape[-2],
+            request.delivered_frames(sampled.features.shape[-2], sampled.fps),
             dance.retrieved,
             seconds | file.seconds,
             sampled.rows,
@@ -125,6 +125,7 @@ class Pipeline:
         with logs.about(model=spec.name):
             async with _timed("encode", seconds, request):
                 encoded = await stages.encoder.encode(request, spec)
+                check_fits(light, encoded.num_frames)
             async with _timed("retrieve", seconds, request):
                 query = PhraseQuery.of(light, encoded)
                 retrieved = await stages.retriever.retrieve(query) if request.use_rag else NOT_WANTED
@@ -195,7 +196,7 @@ def provenance(
         "prompt": request.text,
         "song": encoded.song,
         "tempo": round(encoded.tempo, 2),
-        "notes": [*encoded.notes, *_beat_notes(request, encoded), *request.start_notes],
+        "notes": [*encoded.notes, *_beat_notes(request, encoded), *request.given_notes],
         "sampler": request.sampler,
         "num_steps": request.num_steps,
         "guidance_scale": request.guidance_scale,

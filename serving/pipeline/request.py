@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from choreo.diffusion.presets import Preset, preset
 from choreo.diffusion.samplers import sampler
 from choreo.errors import InvalidInput
+from choreo.generators.constraints import FREE, Constraints, check_length
 from choreo.motion.clip import Motion
 from choreo.motion.formats.formats import Format
 from choreo.motion.formats.motion_file import read_start, upright_motion
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.formats.view import View
+from choreo.motion.frame_rate import check_rate
 from choreo.motion.resample import resampled_frames
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.motion.upright import AUTO, UP_CHOICES, check_up
@@ -28,6 +30,14 @@ from choreo.music.rhythm import AS_HEARD, MAX_BEATS, MIN_BEATS, Rhythm, said
 from choreo.postprocess.options import FinishOptions
 from choreo.text.prompts import check_text
 from retrieval.library.filters import EVERYTHING, PhraseFilter
+from serving.pipeline.directing import (
+    MAX_ITEMS,
+    ConstraintFields,
+    Segment,
+    SegmentFields,
+    made_constraints,
+    made_segments,
+)
 from serving.settings import Settings
 
 MAX_SEED = 2**63 - 1
@@ -98,9 +108,16 @@ class GenerateFields(DanceFields):
         description="Of an mp4: follow the dancers, or fixed where all of their path is seen.",
         json_schema_extra={"enum": [view.value for view in View]},
     )
+    constraints: ConstraintFields | None = Field(
+        None, description="Poses, spans, a path, a loop; see docs/directing.md."
+    )
+    segments: list[SegmentFields] | None = Field(
+        None, min_length=1, max_length=MAX_ITEMS, description="Prompts over time; elsewhere text_prompt holds."
+    )
+    fps: float | None = Field(None, description="Frames per second of the result, 1 to 120; omitted: the model's.")
     up: str = Field(
         AUTO,
-        description="Axis that points up in the starting motion; auto: what the motion itself shows.",
+        description="Axis that points up in start, end and clip; auto: what the motion itself shows.",
         json_schema_extra={"enum": list(UP_CHOICES)},
     )
     smooth: bool = Field(True, description="Take jitter out of the result.")
@@ -129,11 +146,15 @@ class Attachments:
         audio: of a song.
         features: a NumPy file of music features.
         start: an .npz of motion, or the path of a motion file of any format.
+        end: the same, of a motion that the result ends with.
+        clip: the same, of a motion that constraints take spans or poses of.
     """
 
     audio: bytes | None = None
     features: bytes | Path | None = None
     start: bytes | Path | None = None
+    end: bytes | Path | None = None
+    clip: bytes | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -153,6 +174,9 @@ class MotionRequest:
         phrase_filter, phrase_variety: see `retrieval.search.finder.PhraseRequest`.
         rhythm: what the caller says of the song's beats.
         num_samples: dances that are made, of which the best is the result.
+        constraints: what the motion must keep to, in addition to its start.
+        segments: prompts over time, ascending.
+        fps: of the result; None: the generator's.
     """
 
     text: str | None
@@ -178,6 +202,9 @@ class MotionRequest:
     preset: str = "reference"
     rhythm: Rhythm = AS_HEARD
     num_samples: int = 1
+    constraints: Constraints = FREE
+    segments: tuple[Segment, ...] = ()
+    fps: float | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -190,9 +217,14 @@ class MotionRequest:
         return self.priority.weight / self.num_samples
 
     @property
-    def start_notes(self) -> list[str]:
-        """What was done to the start, for its sender."""
-        return [] if self.start is None else [f"start {note}" for note in self.start.meta.get("notes", ())]
+    def given_notes(self) -> list[str]:
+        """What was done to start, end and clip, for their sender."""
+        given = {"start": self.start, "end": self.constraints.end, "clip": self.constraints.clip}
+        return [f"{name} {note}" for name, m in given.items() if m is not None for note in m.meta.get("notes", ())]
+
+    def delivered_frames(self, frames: int, fps: float) -> int:
+        """Frames of the file of a motion of `frames` at `fps`."""
+        return frames if self.fps is None else resampled_frames(frames, fps, self.fps)
 
     @property
     def known_frames(self) -> int | None:
@@ -249,11 +281,13 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         raise InvalidInput("audio", "is empty")
     way = _sampling_options(fields, settings)
     num_frames = _frames(fields.duration, settings)
-    start = _start(parts.start, fields.up, num_frames)
+    start, end, clip = (_motion(name, getattr(parts, name), fields.up) for name in ("start", "end", "clip"))
+    if start is not None:
+        check_start(start, num_frames or WINDOW)
     has_song = bool(parts.audio) or parts.features is not None
-    if fields.on_beat and not has_song:
-        raise InvalidInput("on_beat", "is about the beats of a song; give one, or its features")
-    return MotionRequest(
+    constraints = made_constraints(fields.constraints, clip, end)
+    _check_on_beat(fields.on_beat, has_song, constraints)
+    request = MotionRequest(
         text=check_text(fields.text_prompt, max_chars=settings.max_text_chars) if fields.text_prompt else None,
         audio=parts.audio,
         features=load_features(parts.features) if parts.features is not None else None,
@@ -276,7 +310,31 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         preset=fields.preset,
         rhythm=said(fields.bpm, fields.beats, fields.half_time, has_song, fields.downbeats),
         num_samples=_num_samples(fields.num_samples, num_frames, settings),
+        constraints=constraints,
+        segments=made_segments(fields.segments, settings.max_text_chars),
+        fps=None if fields.fps is None else check_rate(fields.fps),
     )
+    if request.known_frames is not None:
+        check_fits(request, request.known_frames)
+    return request
+
+
+def check_fits(request: MotionRequest, num_frames: int) -> None:
+    """Check what is directed against a motion of `num_frames` at 30 fps.
+
+    Raises:
+        InvalidInput: a pose, span, path or prompt lies outside of it, or the file would have too many frames.
+    """
+    if request.constraints:
+        start = request.start
+        given = 0 if start is None else resampled_frames(start.num_frames, start.fps, FPS)
+        check_length(request.constraints, given, num_frames)
+    for i, segment in enumerate(request.segments):
+        if segment.start * FPS >= num_frames:
+            message = f"begins at {segment.start:g} s, and the motion lasts {num_frames / FPS:.2f} s"
+            raise InvalidInput(f"segments.{i}.start", message)
+    if request.fps is not None:
+        check_rate(request.fps, num_frames, FPS)
 
 
 def make_search(fields: SearchFields, parts: Attachments, settings: Settings) -> tuple[MotionRequest, int]:
@@ -383,20 +441,18 @@ def _seed(seed: int | None) -> int:
     return seed
 
 
-def _start(source: bytes | Path | None, up: str, num_frames: int | None) -> Motion | None:
+def _motion(field: str, source: bytes | Path | None, up: str) -> Motion | None:
     up = check_up(up)
     if source is None:
         return None
     if isinstance(source, Path):
         try:
-            read = read_start(source, "start", up)
+            read = read_start(source, field, up)
         except OSError as error:
-            raise InvalidInput("start", f"cannot be read: {error.strerror or error}") from error
+            raise InvalidInput(field, f"cannot be read: {error.strerror or error}") from error
     else:
-        read = upright_motion(read_npz(source, field="start"), up)
-    start = replace(read.motion, meta=read.motion.meta | {"notes": list(read.notes)})
-    check_start(start, num_frames or WINDOW)
-    return start
+        read = upright_motion(read_npz(source, field=field), up)
+    return replace(read.motion, meta=read.motion.meta | {"notes": list(read.notes)})
 
 
 def check_start(start: Motion, num_frames: int) -> None:

@@ -5,6 +5,7 @@ from types import NoneType
 from typing import Any, Final, get_args, get_origin
 
 from choreo.errors import InvalidInput
+from serving.pipeline.directing import STRUCTURED, structured
 from serving.pipeline.request import DanceFields, GenerateFields
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
@@ -21,7 +22,9 @@ def field_kind(name: str, fields: type[DanceFields]) -> type | None:
 
 
 LISTS: Final = frozenset(
-    name for name in GenerateFields.model_fields if get_origin(field_kind(name, GenerateFields)) is list
+    name
+    for name in GenerateFields.model_fields.keys() - STRUCTURED
+    if get_origin(field_kind(name, GenerateFields)) is list
 )
 """Fields that are lists, whose items errors name: `beats.3`."""
 
@@ -33,6 +36,8 @@ def typed_text(name: str, text: str, fields: type[DanceFields]) -> Any:
         InvalidInput: it is not of that type.
     """
     kind = field_kind(name, fields)
+    if name in STRUCTURED & fields.model_fields.keys():
+        return structured(name, text)
     if name in LISTS:
         return [_number(f"{name}.{i}", item.strip()) for i, item in enumerate(text.split(",") if text else ())]
     if kind is bool:

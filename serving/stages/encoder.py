@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from choreo.generators.base import Conditioning
+from choreo.generators.text_segments import TextSegment
 from choreo.motion.skeleton import FPS, WINDOW
 from choreo.music.audio import SAMPLE_RATE, Audio
 from choreo.music.encoded import MusicFeatures, precomputed
@@ -105,13 +106,22 @@ class Encoder:
         check_samples(request.num_samples, num_frames, self._settings)
         text = None if request.text is None else self._text_encoder(spec.text_encoder).encode([request.text])[0]
         query = Query(text=text, music=music)
+        segments = self._segments(request, spec)
         if song is None:
-            return EncodedRequest(Conditioning(num_frames, text=text), query, spec.text_encoder)
+            conditioning = Conditioning(num_frames, text=text, segments=segments)
+            return EncodedRequest(conditioning, query, spec.text_encoder)
         # What lies behind the last window reaches no network, and wide features of a long song weigh a lot.
         features = song.features[: num_frames + spec.window]
-        conditioning = Conditioning(num_frames, features, text, song.beats, song.onset, song.downbeats)
+        conditioning = Conditioning(num_frames, features, text, song.beats, song.onset, song.downbeats, segments)
         beats = _song_beats(song, request.rhythm)
         return EncodedRequest(conditioning, query, spec.text_encoder, song.tempo, song.digest, song.notes, beats)
+
+    def _segments(self, request: MotionRequest, spec: EncoderNames) -> tuple[TextSegment, ...]:
+        if not request.segments:
+            return ()
+        texts = self._text_encoder(spec.text_encoder).encode([segment.text for segment in request.segments])
+        spans = [(round(segment.start * FPS), round(segment.end * FPS)) for segment in request.segments]
+        return tuple(TextSegment(first, stop, text) for (first, stop), text in zip(spans, texts, strict=True))
 
     def _num_frames(self, request: MotionRequest, song: MusicFeatures | None) -> int:
         if request.num_frames is not None:

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from choreo.errors import NotSaved
 from choreo.files import disk_is_full
+from choreo.generators.given_frames import GivenFrames, given_frames
 from choreo.motion.formats.formats import Format, encode
 from choreo.motion.formats.view import View
+from choreo.motion.frame_rate import at_frame_rate
 from choreo.motion.kinematics import heading
 from choreo.motion.performance import Performance
 from choreo.motion.representation import ROOT_VELOCITY, Origin, decode
@@ -23,6 +25,7 @@ from choreo.music.isolated import decode_soundtrack_isolated
 from choreo.music.song_beats import NO_BEATS, SongBeats
 from choreo.postprocess.finish import finish_performance
 from choreo.postprocess.options import FinishOptions
+from choreo.postprocess.pinned import Pinned
 from serving.pipeline.contracts import MotionFile, SampleScore, SamplingResult
 from serving.pipeline.pipeline import in_time
 from serving.pipeline.request import MotionRequest
@@ -111,12 +114,18 @@ def finish_request(
     features, fps = sampled.features, sampled.fps
     if features.ndim == 3:
         dancers = [decode(dancer, fps, Origin()) for dancer in features]
-    else:
-        dancers = [_decoded_solo(request, features, fps)]
-    contacts = None if sampled.contacts is None else sampled.contacts.reshape(len(dancers), -1, 4)
+        contacts = sampled.contacts
+        return _at_rate(request, *finish_dancers(dancers, fps, request.finish, meta, contacts, beats))
+    contacts = None if sampled.contacts is None else sampled.contacts[None]
+    given = given_frames(request.start, request.constraints, len(features), fps)
+    solo = _decoded_solo(request, given, features, fps)
+    pinned = Pinned(given.posed, given.positions, given.loop)
+    # Constraints say when something happens, so that its time is not changed.
+    heard = NO_BEATS if request.constraints else beats
     start = request.start
     fixed_frames = 0 if start is None else resampled_frames(start.num_frames, start.fps, fps)
-    return finish_dancers(dancers, fps, request.finish, meta, contacts, beats, fixed_frames)
+    finished = finish_dancers([solo], fps, request.finish, meta, contacts, heard, fixed_frames, pinned)
+    return _at_rate(request, *finished)
 
 
 def finish_dancers(
@@ -127,6 +136,7 @@ def finish_dancers(
     contacts: NDArray[np.floating] | None = None,
     beats: SongBeats = NO_BEATS,
     fixed_frames: int = 0,
+    pinned: Pinned | None = None,
 ) -> tuple[Performance, NDArray[np.float32]]:
     """Post-process the decoded dancers of one performance.
 
@@ -139,6 +149,7 @@ def finish_dancers(
         contacts: (N, T, 4) of their feet, 0..1, as the network tells them.
         beats: of the song.
         fixed_frames: frames at the beginning that are given.
+        pinned: poses that stay as they are.
 
     Returns:
         The performance, and positions (N, T, 22, 3) before the foot lock.
@@ -147,7 +158,7 @@ def finish_dancers(
         NonFiniteOutput: positions hold NaN or infinity.
         InvalidInput: no dancers, too many, or unequal lengths.
     """
-    dancers = finish_performance(positions, fps, options, contacts, beats.sure, fixed_frames)
+    dancers = finish_performance(positions, fps, options, contacts, beats.sure, fixed_frames, pinned)
     residuals, reports = [d.fit_residual for d in dancers], [d.report for d in dancers]
     solo = len(dancers) == 1
     meta = meta | {
@@ -157,26 +168,37 @@ def finish_dancers(
     return Performance(tuple(d.motion for d in dancers), meta), np.stack([d.before_lock for d in dancers])
 
 
-def _decoded_solo(request: MotionRequest, sampled: NDArray[np.float32], fps: float) -> NDArray[np.float64]:
+def _decoded_solo(
+    request: MotionRequest, given: GivenFrames, sampled: NDArray[np.float32], fps: float
+) -> NDArray[np.float64]:
     """Joint positions of one dancer.
 
-    Without a starting motion the dancer begins at the origin, facing +z: the first heading that a network produces is
-    arbitrary.
+    Given poses and a path say where the dancer is. Without them it begins at the origin, facing +z: the first heading
+    that a network produces is arbitrary.
     """
     features = np.array(sampled)
-    if request.start is None:
-        positions = decode(features, fps, Origin())
-        # -heading[0] turns the whole motion; encode and decode are each other's inverse, so nothing else changes.
-        turned, _ = encode_features(positions, fps, float(heading(positions[:1])[0]), previous=positions[0, PELVIS])
-        return decode(turned, fps, Origin())
-    features[0, ROOT_VELOCITY] = 0  # the network does not know it, and the start says where the dancer is
-    x, _, z = request.start.positions[0, PELVIS]
-    return decode(features, fps, Origin(float(x), float(z)))
+    features[0, ROOT_VELOCITY] = 0  # of the first frame it has no meaning
+    positions = decode(features, fps, Origin())
+    if given.posed.any() or request.constraints.path is not None:
+        return given.moved_to_place(positions)
+    # -heading[0] turns the whole motion; encode and decode are each other's inverse, so nothing else changes.
+    turned, _ = encode_features(positions, fps, float(heading(positions[:1])[0]), previous=positions[0, PELVIS])
+    return decode(turned, fps, Origin())
+
+
+def _at_rate(
+    request: MotionRequest, performance: Performance, before_lock: NDArray[np.float32]
+) -> tuple[Performance, NDArray[np.float32]]:
+    """A finished performance at the frame rate that was asked for."""
+    if request.fps is not None:
+        dancers = tuple(at_frame_rate(motion, request.fps) for motion in performance.dancers)
+        performance = replace(performance, dancers=dancers)
+    return performance, before_lock
 
 
 def _work_s(request: MotionRequest, sampled: SamplingResult) -> float:
     """Seconds that finishing and writing will take, roughly."""
-    frames = sampled.features.shape[-2]
+    frames = request.delivered_frames(sampled.features.shape[-2], sampled.fps)
     dancers = len(sampled.features) if sampled.features.ndim == 3 else 1
     return frames * (dancers * FRAME_S + (PAINT_S if request.format is Format.MP4 else 0.0))
 

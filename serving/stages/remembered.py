@@ -112,7 +112,8 @@ def encoding_key(request: MotionRequest, spec: GeneratorSpec) -> bytes:
     digest = hashlib.sha256()
     start = None if request.start is None else (request.start.num_frames, request.start.fps)
     encoders = spec.name, spec.music_encoder, spec.text_encoder
-    for part in (*encoders, request.text, request.num_frames, start, request.rhythm, request.num_samples):
+    said = request.rhythm, request.num_samples, request.segments
+    for part in (*encoders, request.text, request.num_frames, start, *said):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
     for name, data in (("audio", request.audio), ("features", request.features)):
         if data is not None:

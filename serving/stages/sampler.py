@@ -110,7 +110,7 @@ class Sampler:
             begin = (await self._generator(spec)).begin
             cache = self._cache.revision(0 if self._seen is None else self._seen.revision)
             wanted = _generation(request, prior)
-            quick = request.start is None
+            quick = request.start is None and not request.constraints
             trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
             await self._executor.run(trajectory, spec)
         steps = self._executor.take_counts()
@@ -174,6 +174,7 @@ def _generation(request: MotionRequest, prior: Prior | None) -> GenerationReques
         guidance_interval=request.guidance_interval,
         seed=request.seed,
         start=request.start,
+        constraints=request.constraints,
         prior=None if prior is None else prior.features,
         prior_mask=None if prior is None else prior.mask,
         deadline=time.monotonic() + (request.deadline - time.time()),
