@@ -58,7 +58,7 @@ class Dsp35Encoder:
         self.tracker = tracker
 
     def encode(self, audio: Audio) -> MusicFeatures:
-        """Features, beats and onsets of the whole song; about 0.3 s of CPU per minute of music."""
+        """Features, beats and onsets of the whole song; about 0.4 s of CPU per minute of music."""
         heard = heard_beats(audio, self.tracker)
         columns = dsp35(audio, heard.times)
         return with_rhythm(columns, columns, self.name, audio.sha256, heard)
