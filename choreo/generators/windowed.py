@@ -340,7 +340,7 @@ def _normalized_prior(request: GenerationRequest, length: int, spec: GeneratorSp
     if request.prior is not None and request.prior_mask is not None:
         count = min(len(request.prior), length)
         mask = request.prior_mask[:count, None]
-        prior = request.prior[:count]
+        prior: NDArray[np.floating] = request.prior[:count]
         if prior.shape[1] != spec.channels:  # libraries hold motion in the default representation
             prior = converted(prior, ROOT_VELOCITY_66, representation(spec.representation))
         out[:count, :-1] = spec.normalize(prior) * mask

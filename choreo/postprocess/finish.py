@@ -81,8 +81,8 @@ def finish_performance(
     warp = beat_warp(raw, () if options.on_beat is False else beats, fps, fixed_frames)
     told = [None] * len(raw) if contacts is None else [warp.of(feet) for feet in contacts]
     done = tuple(finish(warp.of(dancer), fps, options, feet, pinned) for dancer, feet in zip(raw, told, strict=True))
-    for dancer in done:
-        dancer.report["on_beat"] = warp.document()
+    for finished in done:
+        finished.report["on_beat"] = warp.document()
     return done
 
 

@@ -319,6 +319,15 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
     return request
 
 
+def _check_on_beat(on_beat: bool | None, has_song: bool, constraints: Constraints) -> None:
+    if on_beat and not has_song:
+        raise InvalidInput("on_beat", "is about the beats of a song; give one, or its features")
+    if on_beat and constraints:
+        raise InvalidInput(
+            "on_beat", "changes when poses are reached, which constraints state; leave one of the two out"
+        )
+
+
 def check_fits(request: MotionRequest, num_frames: int) -> None:
     """Check what is directed against a motion of `num_frames` at 30 fps.
 
