@@ -75,8 +75,8 @@ def finish_performance(
             raise InvalidInput(f"dancers[{i}]", f"must have {len(raw[0])} frames as dancers[0] has, got {len(dancer)}")
     warp = beat_warp(raw, () if options.on_beat is False else beats, fps, fixed_frames)
     done = tuple(finish(warp.of(dancer), fps, options) for dancer in raw)
-    for dancer in done:
-        dancer.report["on_beat"] = warp.document()
+    for finished in done:
+        finished.report["on_beat"] = warp.document()
     return done
 
 
