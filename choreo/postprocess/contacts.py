@@ -19,6 +19,8 @@ LEAVE_HEIGHT: Final = 0.055
 ENTER_SPEED: Final = 0.3
 LEAVE_SPEED: Final = 0.6
 """A contact begins below and ends above this horizontal speed, m/s."""
+SUPPORT_SPEED: Final = 0.3
+"""A foot that carries the body slides by mistake, and counts as slower by this much, m/s."""
 MIN_SECONDS: Final = 0.12
 """Shorter contacts are dropped."""
 MAX_GAP_SECONDS: Final = 0.07
@@ -27,7 +29,7 @@ SPEED_WINDOW: Final = 7
 """Frames over which the speed is fitted."""
 
 
-def detect_contacts(positions: NDArray[np.floating], fps: float = FPS) -> Bools:
+def detect_contacts(positions: NDArray[np.floating], fps: float = FPS, support: Bools | None = None) -> Bools:
     """Contacts (T, 4) in the order of CONTACT_JOINTS.
 
     The thresholds for beginning and ending a contact are 2.5 cm and 0.3 m/s apart, so differences of a millimetre do
@@ -36,10 +38,13 @@ def detect_contacts(positions: NDArray[np.floating], fps: float = FPS) -> Bools:
     Args:
         positions: (T, 22, 3) metres, floor at y = 0.
         fps: frames per second.
+        support: (T, 2) which feet, left and right, carry the body: these may be faster by SUPPORT_SPEED.
     """
     joints = np.asarray(positions, np.float64)[:, CONTACT_JOINTS]
     height = joints[..., 1] - FLAT_HEIGHTS
     speed = horizontal_speed(joints, fps)
+    if support is not None:
+        speed = speed - SUPPORT_SPEED * np.tile(support, (1, 2))
     flags = hysteresis(
         enter=(height < ENTER_HEIGHT) & (speed < ENTER_SPEED), leave=(height > LEAVE_HEIGHT) | (speed > LEAVE_SPEED)
     )

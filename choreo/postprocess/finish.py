@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.errors import NonFiniteOutput
+from choreo.errors import InvalidInput, NonFiniteOutput
 from choreo.motion import kinematics
 from choreo.motion import rotations as rot
 from choreo.motion.clip import Motion, check_fps, check_positions
 from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.rigid_fit import fit_over_time
 from choreo.motion.skeleton import FPS, LEGS, NUM_JOINTS
+from choreo.motion.travel import travel
 from choreo.postprocess.arms import ARMS, clear_arms
 from choreo.postprocess.contacts import Bools, detect_contacts
 from choreo.postprocess.floor import BODY, floor_curve, lift_above
 from choreo.postprocess.foot_lock import lock_feet
 from choreo.postprocess.options import FinishOptions
+from choreo.postprocess.root_follow import follow_support
 from choreo.postprocess.smoothing import smooth, smooth_pose
+from choreo.postprocess.support import support
+from choreo.postprocess.swing import swing_lift
 
 Array = NDArray[np.float64]
 
@@ -60,8 +64,14 @@ def finish_performance(
     return tuple(finish(dancer, fps, options) for dancer in positions)
 
 
-def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOptions = FinishOptions()) -> Finished:
-    """Rigid fit, smoothing, floor, contacts and foot lock of one dancer, in this order.
+def finish(
+    positions: NDArray[np.floating],
+    fps: float = FPS,
+    options: FinishOptions = FinishOptions(),
+    contacts: NDArray[np.floating] | None = None,
+    given: Bools | None = None,
+) -> Finished:
+    """Rigid fit, smoothing, floor, supporting feet, the root that follows them, and foot lock of one dancer.
 
     Commutes with rotation about y and with horizontal translation.
 
@@ -69,11 +79,16 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
         positions: (T, 22, 3) decoded joint positions, metres, y up.
         fps: frames per second.
         options: which stages run.
+        contacts: (T, 4) probabilities of contact of CONTACT_JOINTS, if the network gives them.
+        given: (T,) frames that the caller gave: from the feet on, no stage moves them. Fit, smoothing and floor do,
+            where they are not rigid, calm and on the floor.
     Raises:
         NonFiniteOutput: the model's output holds NaN or infinity.
-        InvalidInput: wrong shape, no frames, coordinates beyond 10 km, or a frame rate out of range.
+        InvalidInput: wrong shape, no frames, coordinates beyond 10 km, a frame rate out of range, contacts that are not
+            probabilities, or a mask of another length.
     """
     raw = _checked(positions, fps)
+    _check_given(given, len(raw))
     fitted = fit_over_time(raw, fps) if options.bone_lengths else None
     root, world = (fitted.root, fitted.world) if fitted else (raw[:, 0], None)
     if world is not None:
@@ -86,18 +101,23 @@ def finish(positions: NDArray[np.floating], fps: float = FPS, options: FinishOpt
     grounded = _shifted_up(posed, -floor)
     # The lock lifts feet out of the floor by bending legs; everything else can only rise with the body.
     grounded = _shifted_up(grounded, lift_above(grounded[:, BODY, 1] if options.foot_lock else grounded[..., 1], fps))
-    contacts = detect_contacts(grounded, fps)
-    final = lock_feet(grounded, contacts, fps) if options.foot_lock else grounded
+    if options.foot_lock:
+        feet = support(grounded, fps, contacts)
+        followed = grounded + follow_support(grounded, feet, fps, given)[:, None]
+        touching = detect_contacts(followed, fps, feet)
+        final = lock_feet(followed, touching, fps, swing_lift(followed, feet, fps, given), given)
+    else:
+        touching, final = detect_contacts(grounded, fps), grounded
     local = None
     if world is not None:
         world = kinematics.turn_chains(world, grounded, final, LEGS)
         local, final = kinematics.local_rotations(world), kinematics.posed(final[:, 0], world)
-    report = _report(_shifted_up(raw, -floor), grounded, final, contacts, floor, fps)
+    report = _report(_shifted_up(raw, -floor), grounded, final, touching, floor, fps)
     report["fit_residual"] = residual = fitted.residual if fitted else None
     motion = Motion(
         final.astype(np.float32), fps, None if local is None else local.astype(np.float32), meta={"finish": report}
     )
-    return Finished(motion, residual, grounded.astype(np.float32), contacts, report)
+    return Finished(motion, residual, grounded.astype(np.float32), touching, report)
 
 
 def _checked(positions: NDArray[np.floating], fps: float) -> Array:
@@ -108,6 +128,11 @@ def _checked(positions: NDArray[np.floating], fps: float) -> Array:
     check_positions(positions, "positions")
     check_fps(fps)
     return positions.astype(np.float64)
+
+
+def _check_given(given: Bools | None, frames: int) -> None:
+    if given is not None and (given.shape != (frames,) or given.dtype != np.bool_):
+        raise InvalidInput("given", f"must be {frames} booleans, one per frame, got {given.dtype} {given.shape}")
 
 
 def _shifted_up(positions: Array, height: Array) -> Array:
@@ -122,6 +147,8 @@ def _report(raw: Array, grounded: Array, final: Array, contacts: Bools, floor: A
     return {
         "foot_skating_before": foot_skating_ratio(raw, fps),
         "foot_skating_after": foot_skating_ratio(final, fps),
+        "travel_before": travel(grounded, fps),
+        "travel_after": travel(final, fps),
         "floor_height": float(floor.mean()),
         "floor_range": float(np.ptp(floor)),
         "contact_fraction": float(contacts.mean()),
