@@ -132,9 +132,9 @@ def _correction(path: Array, contact: Bools, heights: tuple[float, float], longe
     runs = spans(contact)
     if not len(runs):
         return out
-    for first, last in runs:
-        span = slice(first, last + 1)
-        out[span] = _limited(_anchor(path[span], heights) - path[span], longest[span])
+    held, counts = path[contact], runs[:, 1] - runs[:, 0] + 1
+    spots = _anchors(held, np.cumsum(counts) - counts, heights)
+    out[contact] = _limited(np.repeat(spots, counts, axis=0) - held, longest[contact])
     times, values, slopes = _fading(out, runs, max(2, round(BLEND_SECONDS * fps)), MAX_BLEND_SPEED / fps)
     swing = np.flatnonzero(~contact)
     swing = swing[(swing > times[0]) & (swing < times[-1])]
@@ -155,10 +155,11 @@ def hermite(at: NDArray[np.int64], times: NDArray[np.int64], values: Array, slop
     return np.asarray(values[knot] + s * rise + s * (1 - s) * ((1 - s) * start + s * stop))
 
 
-def _fading(
-    held: Array, runs: NDArray[np.int64], blend: int, fastest: float
-) -> tuple[NDArray[np.int64], Array, Array]:
-    """Knots (K,), values and slopes (K, 3) of a curve through displacements `held` (T, 3) at the ends of each run; 0 farther than `blend` frames from any run."""
+def _fading(held: Array, runs: NDArray[np.int64], blend: int, fastest: float) -> tuple[NDArray[np.int64], Array, Array]:
+    """Knots (K,), values and slopes (K, 3) of a curve through displacements `held` (T, 3) at the ends of each run.
+
+    It is 0 farther than `blend` frames from any run.
+    """
     knots: list[tuple[int, Array, Array]] = []
     rest = np.zeros(3)
     for first, last in runs.tolist():
@@ -178,18 +179,25 @@ def _fading(
     return np.array(times), np.array(values), np.array(slopes)
 
 
-def _anchor(held: Array, heights: tuple[float, float]) -> Array:
-    """The spot (3,) where a contact is held: the geometric median of its path (N, 3), at a height in the given range.
+def _anchors(held: Array, starts: NDArray[np.int64], heights: tuple[float, float]) -> Array:
+    """The spots (K, 3) where contacts are held: geometric medians of their paths, at heights in the given range.
 
-    Unlike the mean it is robust to how the foot arrives and leaves, and unlike the median of each coordinate it is
-    equivariant under rotation. Computed by Weiszfeld's iteration (1937).
+    Unlike the mean they are robust to how the foot arrives and leaves, and unlike the median of each coordinate they
+    are equivariant under rotation. Computed by Weiszfeld's iteration (1937).
+
+    Args:
+        held: (N, 3) the paths of K contacts, one after another.
+        starts: (K,) where each begins.
+        heights: lowest and highest.
     """
-    ground = held[:, 0] + 1j * held[:, 2]
-    spot = ground.mean()
+    ground, counts = held[:, 0] + 1j * held[:, 2], np.diff(np.r_[starts, len(held)])
+    spot = np.add.reduceat(ground, starts) / counts
     for _ in range(MEDIAN_STEPS):
-        weight = 1 / (np.abs(ground - spot) + 1e-3)
-        spot = weight @ ground / weight.sum()
-    return np.array([spot.real, np.clip(np.median(held[:, 1]), *heights), spot.imag])
+        weight = 1 / (np.abs(ground - np.repeat(spot, counts)) + 1e-3)
+        spot = np.add.reduceat(weight * ground, starts) / np.add.reduceat(weight, starts)
+    ordered = held[np.lexsort((held[:, 1], np.repeat(np.arange(len(starts)), counts))), 1]
+    middle = (ordered[starts + (counts - 1) // 2] + ordered[starts + counts // 2]) / 2
+    return np.stack([spot.real, np.clip(middle, *heights), spot.imag], axis=1)
 
 
 def _limited(shift: Array, longest: Array) -> Array:

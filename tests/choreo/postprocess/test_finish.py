@@ -187,3 +187,23 @@ def test_other_frame_rates_are_finished_alike(fps: float) -> None:
     assert done.report["foot_skating_after"] < foot_skating_ratio(clean, fps) + 0.08
     assert jerk(done.motion.positions, fps) < 0.3 * jerk(given_, fps)
     assert moved(done.motion.positions, given_) < 0.04
+
+
+def test_given_frames_do_not_move_with_the_feet() -> None:
+    mask = np.arange(196) < 40
+    mask[100:120] = True
+    done = finish(raw(), given=mask)
+    assert np.abs(done.motion.positions - done.before_lock)[mask].max() < 1e-5
+    assert np.abs(done.motion.positions - done.before_lock)[~mask].max() > 0.01
+    assert peak_acceleration(done.motion.positions) < peak_acceleration(raw())
+
+
+def test_travel_is_kept_and_reported() -> None:
+    report = finish(raw()).report
+    assert report["travel_after"] == pytest.approx(report["travel_before"], rel=0.1)
+
+
+@pytest.mark.parametrize("mask", [np.zeros(29, bool), np.zeros(30)])
+def test_a_mask_of_another_kind_is_refused(mask: np.ndarray) -> None:
+    with pytest.raises(InvalidInput, match="given"):
+        finish(raw(30), given=mask)
