@@ -69,7 +69,7 @@ def support(positions: NDArray[np.floating], fps: float = FPS, contacts: NDArray
     foot += WORLD_WEIGHT * np.clip(speed / SLOW - 1, -1, 1)
     if contacts is not None:
         foot += EVIDENCE_WEIGHT * (1 - 2 * np.asarray(contacts, np.float64).reshape(-1, 2, 2).max(axis=1))
-    cost = foot @ STATES.T.astype(np.float64)
+    cost: Array = foot @ np.where(STATES.T, 1.0, 0.0)
     cost[:, 0] += UNSUPPORTED * (1 - _airborne(p, height.min(axis=1), fps))
     return STATES[_cheapest(cost, max(1, round(SHORTEST_SECONDS * fps)))]
 
