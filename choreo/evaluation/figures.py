@@ -11,6 +11,7 @@ from scipy.spatial.distance import cdist
 from choreo.evaluation.beat_alignment import beat_alignment_score, motion_beat_alignment
 from choreo.evaluation.checks import Array
 from choreo.evaluation.diversity import diversity, mean_distance, multimodality
+from choreo.evaluation.foot_height import foot_float_cm, foot_penetration_cm
 from choreo.evaluation.frechet import (
     DANCE_EPS,
     HUMANML3D_EPS,
@@ -29,6 +30,7 @@ from choreo.evaluation.retrieval_precision import TOPS, r_precision, recall_at
 from choreo.evaluation.standardise import standardise
 from choreo.evaluation.tmr_score import tmr_score_clipped, tmr_score_stmc
 from choreo.motion.foot_skating import foot_skating_ratio
+from choreo.motion.travel import travel
 
 RECALLS: Final = (1, 5, 10)
 CONSTANT: Final = 1e-9
@@ -60,6 +62,9 @@ ClipMetric = Callable[[Array, ArrayLike, float], float | None]
 CLIP_METRICS: Final[dict[str, ClipMetric]] = {
     "foot_skating_ratio": lambda p, beats, fps: foot_skating_ratio(p, fps),
     "lodge_foot_slide_ratio": lambda p, beats, fps: lodge_foot_slide_ratio(p, fps),
+    "foot_float_cm": lambda p, beats, fps: foot_float_cm(p),
+    "foot_penetration_cm": lambda p, beats, fps: foot_penetration_cm(p),
+    "travel_m_s": lambda p, beats, fps: travel(p, fps) * fps / len(p),
     "physical_foot_contact": lambda p, beats, fps: physical_foot_contact(p, fps),
     "jerk_m_s3": lambda p, beats, fps: jerk(p, fps),
     "kinetic_energy_m2_s2": lambda p, beats, fps: kinetic_energy(p, fps),

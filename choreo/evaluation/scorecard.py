@@ -52,6 +52,9 @@ class Metric:
 METRICS: Final = (
     Metric("foot_skating_ratio", "positions", "lower"),
     Metric("lodge_foot_slide_ratio", "positions", "lower"),
+    Metric("foot_float_cm", "positions", "closer"),
+    Metric("foot_penetration_cm", "positions", "lower"),
+    Metric("travel_m_s", "positions", "closer"),
     Metric("physical_foot_contact", "positions", "lower"),
     Metric("jerk_m_s3", "positions", "closer"),
     Metric("kinetic_energy_m2_s2", "positions", "closer"),

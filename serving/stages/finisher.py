@@ -115,7 +115,7 @@ def finish_request(
     if features.ndim == 3:
         dancers = [decode(dancer, fps, Origin()) for dancer in features]
         contacts = sampled.contacts
-        return _at_rate(request, *finish_dancers(dancers, fps, request.finish, meta, contacts, beats))
+        return _at_rate(request, *finish_dancers(dancers, fps, request.finish, meta, beats, contacts=contacts))
     contacts = None if sampled.contacts is None else sampled.contacts[None]
     given = given_frames(request.start, request.constraints, len(features), fps)
     solo = _decoded_solo(request, given, features, fps)
@@ -124,7 +124,7 @@ def finish_request(
     heard = NO_BEATS if request.constraints else beats
     start = request.start
     fixed_frames = 0 if start is None else resampled_frames(start.num_frames, start.fps, fps)
-    finished = finish_dancers([solo], fps, request.finish, meta, contacts, heard, fixed_frames, pinned)
+    finished = finish_dancers([solo], fps, request.finish, meta, heard, fixed_frames, contacts, pinned)
     return _at_rate(request, *finished)
 
 
@@ -133,9 +133,9 @@ def finish_dancers(
     fps: float,
     options: FinishOptions,
     meta: dict[str, Any],
-    contacts: NDArray[np.floating] | None = None,
     beats: SongBeats = NO_BEATS,
     fixed_frames: int = 0,
+    contacts: NDArray[np.floating] | None = None,
     pinned: Pinned | None = None,
 ) -> tuple[Performance, NDArray[np.float32]]:
     """Post-process the decoded dancers of one performance.
@@ -158,7 +158,7 @@ def finish_dancers(
         NonFiniteOutput: positions hold NaN or infinity.
         InvalidInput: no dancers, too many, or unequal lengths.
     """
-    dancers = finish_performance(positions, fps, options, contacts, beats.sure, fixed_frames, pinned)
+    dancers = finish_performance(positions, fps, options, beats.sure, fixed_frames, contacts, pinned)
     residuals, reports = [d.fit_residual for d in dancers], [d.report for d in dancers]
     solo = len(dancers) == 1
     meta = meta | {
