@@ -118,6 +118,7 @@ def _repeated(data: bytes, number: int) -> list[bytes]:
 
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
     """Numbers and values of a protocol buffer's fields: integers, or bytes."""
+    value: int | bytes
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)

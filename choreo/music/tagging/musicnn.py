@@ -36,21 +36,26 @@ _POOLED: Final = _FRONT + 3 * _NUM_MIDDLE
 
 def _layer(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
     """Shapes of a product of matrices, and of the normalisation of its rectified result."""
-    vectors = {f"{name}.{part}": (outputs,) for part in ("bias", "scale", "shift")}
-    return {f"{name}.weight": (inputs, outputs)} | vectors
+    return {
+        f"{name}.weight": (inputs, outputs),
+        **{f"{name}.{part}": (outputs,) for part in ("bias", "scale", "shift")},
+    }
 
 
-SHAPES: Final[Mapping[str, tuple[int, ...]]] = (
-    {"input.scale": (1,), "input.shift": (1,)}
-    | {key: shape for name, (t, f) in TIMBRAL.items() for key, shape in _layer(name, t * f, _NUM_TIMBRAL).items()}
-    | {key: shape for name, t in TEMPORAL.items() for key, shape in _layer(name, t, _NUM_TEMPORAL).items()}
-    | _layer("middle.0", _CONTEXT * _FRONT, _NUM_MIDDLE)
-    | _layer("middle.1", _CONTEXT * _NUM_MIDDLE, _NUM_MIDDLE)
-    | _layer("middle.2", _CONTEXT * _NUM_MIDDLE, _NUM_MIDDLE)
-    | {"pooled.scale": (2 * _POOLED,), "pooled.shift": (2 * _POOLED,)}
-    | _layer("dense", 2 * _POOLED, EMBEDDING_DIM)
-    | {"out.weight": (EMBEDDING_DIM, TAGS), "out.bias": (TAGS,)}
-)
+SHAPES: Final[Mapping[str, tuple[int, ...]]] = {
+    "input.scale": (1,),
+    "input.shift": (1,),
+    **{key: shape for name, (t, f) in TIMBRAL.items() for key, shape in _layer(name, t * f, _NUM_TIMBRAL).items()},
+    **{key: shape for name, t in TEMPORAL.items() for key, shape in _layer(name, t, _NUM_TEMPORAL).items()},
+    **_layer("middle.0", _CONTEXT * _FRONT, _NUM_MIDDLE),
+    **_layer("middle.1", _CONTEXT * _NUM_MIDDLE, _NUM_MIDDLE),
+    **_layer("middle.2", _CONTEXT * _NUM_MIDDLE, _NUM_MIDDLE),
+    "pooled.scale": (2 * _POOLED,),
+    "pooled.shift": (2 * _POOLED,),
+    **_layer("dense", 2 * _POOLED, EMBEDDING_DIM),
+    "out.weight": (EMBEDDING_DIM, TAGS),
+    "out.bias": (TAGS,),
+}
 """Arrays of the file. Convolutions are matrices whose rows run over time, then over frequencies or channels."""
 
 
