@@ -190,10 +190,10 @@ def tags(
     model: Annotated[str, typer.Option(help="msd (genres and moods) or mtt (instruments and voices).")] = "msd",
     as_json: Json = False,
 ) -> None:
-    """Find genre and mood of a song."""
-    from serving.cli.tags import hear_tags, print_tags, tags_document
+    """Find genre and mood of a song, and the dances of its tempo."""
+    from serving.cli.tags import hear_song, print_tags, tags_document
 
-    heard = hear_tags(song, model, Settings())
+    heard = hear_song(song, model, Settings())
     if as_json:
         print_document(tags_document(song, model, heard), as_json)
     else:

@@ -4,7 +4,7 @@ Tempos and metres are those that dances are taught and judged at (World DanceSpo
 dances; usual tempos of club music for the rest), not fitted to songs.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -89,9 +89,8 @@ def tag_scores(
     return out
 
 
-def known(genres: Iterable[str]) -> dict[str, str]:
-    """Names of `DANCES` that are among genres of a phrase library, and how the library writes them."""
-    written = {genre.lower().replace("-", " "): genre for genre in sorted(genres)}
-    if "waltz" in written:
-        written.setdefault("viennese waltz", written["waltz"])
-    return {name: written[name] for name in DANCES if name in written}
+def dances_by_tempo(beats: Beats) -> list[str]:
+    """Dances whose tempo and metre a song has, the closest first; none where no beats were heard."""
+    scores = tempo_scores(list(DANCES.values()), beats)
+    ranked = sorted(zip(DANCES, scores.tolist(), strict=True), key=lambda dance: -dance[1])
+    return [name for name, score in ranked if score > -WRONG_METER] if beats.tempo else []

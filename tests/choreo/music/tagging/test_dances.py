@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from choreo.music.beat_tracking.beats import NO_BEATS, Beats
-from choreo.music.tagging.dances import DANCES, known, tag_scores, tempo_scores
+from choreo.music.tagging.dances import DANCES, dances_by_tempo, tag_scores, tempo_scores
 from choreo.music.tagging.tagger import SongTags
 from choreo.text.encoders import text_encoder
 
@@ -37,9 +37,8 @@ def test_tags() -> None:
     assert list(DANCES)[int(scores.argmax())] == "house"
 
 
-def test_names_of_a_library() -> None:
-    assert known({"Cha-Cha", "waltz", "aerobics"}) == {
-        "waltz": "waltz",
-        "viennese waltz": "waltz",
-        "cha cha": "Cha-Cha",
-    }
+def test_dances_of_a_tempo() -> None:
+    assert dances_by_tempo(beats(87, 3)) == ["waltz"]
+    assert set(dances_by_tempo(beats(124, 4))) >= {"tango", "house", "disco", "cha cha"}
+    assert "waltz" not in dances_by_tempo(beats(87, 4))
+    assert dances_by_tempo(NO_BEATS) == []
