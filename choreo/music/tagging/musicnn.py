@@ -31,6 +31,8 @@ TEMPORAL: Final = {"temporal.128": 128, "temporal.64": 64, "temporal.32": 32}
 _NUM_TIMBRAL, _NUM_TEMPORAL, _NUM_MIDDLE = 204, 51, 64
 _FRONT: Final = len(TIMBRAL) * _NUM_TIMBRAL + len(TEMPORAL) * _NUM_TEMPORAL
 _CONTEXT: Final = 7
+_BLOCK: Final = 8
+"""Frames whose patches are made at a time: they stay in the processor's cache."""
 _POOLED: Final = _FRONT + 3 * _NUM_MIDDLE
 
 
@@ -126,19 +128,27 @@ class Musicnn:
         """(187, 204): filters of 7 frames and some bands, at the band where they fit best."""
         padded = np.pad(x, ((_CONTEXT // 2, _CONTEXT // 2), (0, 0)))
         patches = np.lib.stride_tricks.sliding_window_view(padded, (_CONTEXT, width))
-        return self._largest(patches.reshape(-1, _CONTEXT * width), name)
+        weight = self._weights[f"{name}.weight"]
+        fits = np.empty((WINDOW, weight.shape[1]), np.float32)
+        for first in range(0, WINDOW, _BLOCK):
+            block = patches[first : first + _BLOCK]
+            products = block.reshape(-1, len(weight)) @ weight
+            fits[first : first + _BLOCK] = products.reshape(len(block), -1, weight.shape[1]).max(1)
+        return self._largest(fits, name)
 
     def _temporal(self, x: Array, name: str, length: int) -> Array:
         """(187, 51): filters of some frames of one band, at the band where they fit best."""
-        padded = np.pad(x, (((length - 1) // 2, length // 2), (0, 0)))
-        patches = np.lib.stride_tricks.sliding_window_view(padded, length, axis=0)
-        return self._largest(patches.reshape(-1, length), name)
+        padded = np.pad(x.T, ((0, 0), ((length - 1) // 2, length // 2)))
+        patches = np.lib.stride_tricks.sliding_window_view(padded, length, axis=1)
+        weight = self._weights[f"{name}.weight"]
+        fits = np.full((WINDOW, weight.shape[1]), -np.inf, np.float32)
+        for band in patches:
+            np.maximum(fits, np.ascontiguousarray(band) @ weight, out=fits)  # BLAS takes no overlapping rows
+        return self._largest(fits, name)
 
-    def _largest(self, patches: Array, name: str) -> Array:
-        """Rectified, normalised filters of patches (187 * places, inputs), the largest over the places of a frame."""
-        weights = self._weights
-        fits = (patches @ weights[f"{name}.weight"]).reshape(WINDOW, -1, len(weights[f"{name}.bias"])).max(1)
-        return self._normalised((fits + weights[f"{name}.bias"]) * weights[f"{name}.sign"], name)
+    def _largest(self, fits: Array, name: str) -> Array:
+        """Rectified and normalised filters (187, filters), of their largest values over frequencies."""
+        return self._normalised((fits + self._weights[f"{name}.bias"]) * self._weights[f"{name}.sign"], name)
 
     def _middle(self, x: Array, name: str) -> Array:
         """(187, 64): a convolution over 7 frames of all channels."""
