@@ -31,7 +31,7 @@ from serving.settings import Settings
 Dances = Sequence[NDArray[np.float64]]
 
 RECIPE: Final = DataConfig(paired_per_piece=2, synthetic_dances=66)
-"""Augmentation of recipes/demo.yaml."""
+"""Augmentation of recipes/cleared.yaml."""
 SEED: Final = 2
 """Seed of the choice of windows, as in `choreo.training.run`."""
 GUIDANCE: Final = 2.5

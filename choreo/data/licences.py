@@ -18,6 +18,7 @@ ANIMATED_DRAWINGS: Final = "animated-drawings-mit"
 TANG: Final = "tang-unstated"
 OWN: Final = "choreo-synthetic"
 CC0: Final = "CC0-1.0"
+CC_BY: Final = "cc-by-4.0"
 KIT: Final = "kit-unstated"
 BABEL: Final = "babel-non-commercial"
 
@@ -53,6 +54,7 @@ TERMS: Final[Mapping[str, Terms]] = MappingProxyType({
     ANIMATED_DRAWINGS: Terms("AnimatedDrawings, Meta Platforms", "MIT", True),
     OWN: Terms("dances by this project's choreographer, to songs by its synthesiser", "Apache-2.0, this project", True),
     CC0: Terms("texts and songs in the public domain", "CC0 1.0", True),
+    CC_BY: Terms("recordings under Creative Commons Attribution 4.0", "CC BY 4.0: its credit travels along", True),
     TANG: Terms("Tang et al. 2018, Dance with Melody", "the authors' repository states no licence", False),
     KIT: Terms("KIT Motion-Language captions", "no licence stated", False),
     BABEL: Terms("BABEL captions", "non-commercial research", False),

@@ -109,6 +109,12 @@ def _prepared(
 def _licensed(splits: Splits, licences: Licences) -> Splits:
     """Both splits without what the run may not learn from; what is left out is logged."""
     training, held_out = licensed(splits.training, licences), licensed(splits.held_out, licences)
+    if splits.training and not training:
+        raise InvalidInput(
+            "data.licences",
+            "leaves nothing to train on: no recording's terms are known to allow weights that are shipped; train with a "
+            "recipe that has `licences: all`",
+        )
     left_out = [clip for clip in (*splits.training, *splits.held_out) if licences is not Licences.ALL]
     for row in inventory(left_out):
         if not row["cleared"]:

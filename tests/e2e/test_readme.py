@@ -268,7 +268,7 @@ def test_train(library: Path, tmp_path: Path) -> None:
 @pytest.mark.data
 def test_evaluate(tmp_path: Path) -> None:
     line = command("choreo evaluate").replace("../shared/data", str(data_pack()))
-    line = line.replace("--checkpoint runs/demo/model", "").replace("runs/demo/report", str(tmp_path / "report"))
+    line = line.replace("--checkpoint runs/cleared/model", "").replace("runs/cleared/report", str(tmp_path / "report"))
     done = run(re.sub(r"--samples \d+", "--samples 4 --steps 2 --json", line))
     rows = json.loads(done.stdout)["rows"]
     values = {(row["subject"], row["metric"]): row["value"] for row in rows}

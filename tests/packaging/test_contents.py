@@ -33,7 +33,7 @@ def test_the_wheel_has_every_file_that_is_needed_and_no_other(wheel: Path, sourc
     }
     assert {name for name in contents(wheel) if ".dist-info/" not in name} == expected
     assert expected >= {
-        "choreo/_shipped/recipes/demo.yaml",
+        "choreo/_shipped/recipes/cleared.yaml",
         "choreo/_shipped/weights/phrases/index.faiss",
         "choreo/_shipped/weights/unet-small/model.safetensors",
         "export/native/kernels/simd.h",

@@ -54,7 +54,7 @@ def test_an_editable_install_uses_the_checkout(source: Path, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("installed")
 def test_a_wheel_has_shipped_files_in_the_package() -> None:
-    assert shipped("recipes", "demo.yaml") == ROOT / "choreo" / "_shipped" / "recipes" / "demo.yaml"
+    assert shipped("recipes", "cleared.yaml") == ROOT / "choreo" / "_shipped" / "recipes" / "cleared.yaml"
 
 
 @pytest.mark.usefixtures("installed")
@@ -83,17 +83,17 @@ def test_without_a_home_the_repository_has_to_be_named(monkeypatch: pytest.Monke
 
 def test_recipes_are_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert recipe_file(Path("demo")) == ROOT / "recipes" / "demo.yaml"
+    assert recipe_file(Path("cleared")) == ROOT / "recipes" / "cleared.yaml"
     (tmp_path / "own.yaml").touch()
     assert recipe_file(Path("own.yaml")) == Path("own.yaml")
     (tmp_path / "demo").mkdir()
-    assert recipe_file(Path("demo")) == ROOT / "recipes" / "demo.yaml"
+    assert recipe_file(Path("cleared")) == ROOT / "recipes" / "cleared.yaml"
     (tmp_path / "tmr-small").touch()
     assert recipe_file(Path("tmr-small")) == Path("tmr-small")
 
 
-@pytest.mark.parametrize("given", ["waltz", "demo.yaml", "../recipes/demo", "/nowhere.yaml"])
+@pytest.mark.parametrize("given", ["waltz", "cleared.yaml", "../recipes/cleared", "/nowhere.yaml"])
 def test_an_unknown_recipe_is_bad_input(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidInput, match=r"recipe: .*\(demo, lcm, tmr-small\)"):
+    with pytest.raises(InvalidInput, match=r"recipe: .*\(cleared, everything, lcm, tmr-small\)"):
         recipe_file(Path(given))

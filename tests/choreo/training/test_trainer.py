@@ -131,7 +131,7 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
 
 
 def test_the_smoke_variant_trains_the_shipped_recipe_without_any_data(tmp_path: Path) -> None:
-    shipped = load_recipe(RECIPES / "demo.yaml")
+    shipped = load_recipe(RECIPES / "cleared.yaml")
     smoke = shipped.smoke()
     assert (smoke.denoiser, smoke.conditioner, smoke.losses) == (shipped.denoiser, shipped.conditioner, shipped.losses)
     model = train(smoke, None, tmp_path / "run")
