@@ -52,8 +52,12 @@ class Metric:
 METRICS: Final = (
     Metric("foot_skating_ratio", "positions", "lower"),
     Metric("lodge_foot_slide_ratio", "positions", "lower"),
+    Metric("foot_slide_mm", "positions", "lower"),
+    Metric("float_percent", "positions", "lower"),
     Metric("physical_foot_contact", "positions", "lower"),
     Metric("jerk_m_s3", "positions", "closer"),
+    Metric("jitter_10_m_s3", "positions", "closer"),
+    Metric("dynamic_degree_m_s", "positions", "closer"),
     Metric("kinetic_energy_m2_s2", "positions", "closer"),
     Metric("bone_length_deviation", "positions", "lower"),
     Metric("beat_alignment_score", "beats", "closer"),
