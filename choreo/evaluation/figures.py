@@ -12,6 +12,7 @@ from choreo.evaluation.beat_alignment import beat_alignment_score, motion_beat_a
 from choreo.evaluation.checks import Array
 from choreo.evaluation.diversity import diversity, mean_distance, multimodality
 from choreo.evaluation.floating import float_percent
+from choreo.evaluation.foot_height import foot_float_cm, foot_penetration_cm
 from choreo.evaluation.foot_slide import foot_slide_mm
 from choreo.evaluation.frechet import (
     DANCE_EPS,
@@ -31,6 +32,7 @@ from choreo.evaluation.retrieval_precision import TOPS, r_precision, recall_at
 from choreo.evaluation.standardise import standardise
 from choreo.evaluation.tmr_score import tmr_score_clipped, tmr_score_stmc
 from choreo.motion.foot_skating import foot_skating_ratio
+from choreo.motion.travel import travel
 
 RECALLS: Final = (1, 5, 10)
 CONSTANT: Final = 1e-9
@@ -64,6 +66,9 @@ CLIP_METRICS: Final[dict[str, ClipMetric]] = {
     "lodge_foot_slide_ratio": lambda p, beats, fps: lodge_foot_slide_ratio(p, fps),
     "foot_slide_mm": lambda p, beats, fps: foot_slide_mm(p, fps),
     "float_percent": lambda p, beats, fps: float_percent(p, fps),
+    "foot_float_cm": lambda p, beats, fps: foot_float_cm(p),
+    "foot_penetration_cm": lambda p, beats, fps: foot_penetration_cm(p),
+    "travel_m_s": lambda p, beats, fps: travel(p, fps) * fps / len(p),
     "physical_foot_contact": lambda p, beats, fps: physical_foot_contact(p, fps),
     "jerk_m_s3": lambda p, beats, fps: jerk(p, fps),
     "jitter_10_m_s3": lambda p, beats, fps: jitter(p, fps),

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.evaluation.checks import Array, frame_rate, moving
+from choreo.evaluation.foot_height import REST
 from choreo.motion.skeleton import (
-    ANKLE_HEIGHT,
     CHEST,
     CONTACT_JOINTS,
     FPS,
@@ -16,7 +16,6 @@ from choreo.motion.skeleton import (
     PELVIS,
     SPINE1,
     SPINE2,
-    TOE_HEIGHT,
 )
 
 FOOT_CLEARANCE: Final = 0.05
@@ -28,8 +27,6 @@ GRAVITY: Final = 9.81
 FALLING: Final = GRAVITY / 2
 """A trunk that accelerates downwards by at least this much is in free fall; the margin is for limbs that move."""
 TRUNK: Final = (PELVIS, SPINE1, SPINE2, CHEST, NECK)
-REST: Final = np.array([ANKLE_HEIGHT, ANKLE_HEIGHT, TOE_HEIGHT, TOE_HEIGHT])
-"""Heights of `CONTACT_JOINTS` in a foot that is flat on the floor, metres."""
 BODY: Final = tuple(joint for joint in range(NUM_JOINTS) if joint not in CONTACT_JOINTS)
 
 

@@ -19,19 +19,17 @@ LEAVE_HEIGHT: Final = 0.055
 ENTER_SPEED: Final = 0.3
 LEAVE_SPEED: Final = 0.6
 """A contact begins below and ends above this horizontal speed, m/s."""
+SUPPORT_SPEED: Final = 0.3
+"""A foot that carries the body slides by mistake, and counts as slower by this much, m/s."""
 MIN_SECONDS: Final = 0.12
 """Shorter contacts are dropped."""
 MAX_GAP_SECONDS: Final = 0.07
 """Gaps between contacts of up to this length are closed."""
-LIKELY: Final = 0.5
-"""A network tells a contact where its channel is above this."""
-HIGHEST_TOLD: Final = 0.1
-"""A foot that is higher above its flat height than this, metres, is in the air whatever the network tells."""
 SPEED_WINDOW: Final = 7
 """Frames over which the speed is fitted."""
 
 
-def detect_contacts(positions: NDArray[np.floating], fps: float = FPS) -> Bools:
+def detect_contacts(positions: NDArray[np.floating], fps: float = FPS, support: Bools | None = None) -> Bools:
     """Contacts (T, 4) in the order of CONTACT_JOINTS.
 
     The thresholds for beginning and ending a contact are 2.5 cm and 0.3 m/s apart, so differences of a millimetre do
@@ -40,29 +38,16 @@ def detect_contacts(positions: NDArray[np.floating], fps: float = FPS) -> Bools:
     Args:
         positions: (T, 22, 3) metres, floor at y = 0.
         fps: frames per second.
+        support: (T, 2) which feet, left and right, carry the body: these may be faster by SUPPORT_SPEED.
     """
     joints = np.asarray(positions, np.float64)[:, CONTACT_JOINTS]
     height = joints[..., 1] - FLAT_HEIGHTS
     speed = horizontal_speed(joints, fps)
+    if support is not None:
+        speed = speed - SUPPORT_SPEED * np.tile(support, (1, 2))
     flags = hysteresis(
         enter=(height < ENTER_HEIGHT) & (speed < ENTER_SPEED), leave=(height > LEAVE_HEIGHT) | (speed > LEAVE_SPEED)
     )
-    for column in flags.T:
-        _set_short_runs(column, False, round(MAX_GAP_SECONDS * fps))
-        _set_short_runs(column, True, round(MIN_SECONDS * fps) - 1)
-    return flags
-
-
-def told_contacts(contacts: NDArray[np.floating], positions: NDArray[np.floating], fps: float = FPS) -> Bools:
-    """Contacts (T, 4) that a network tells, but for feet in the air; gaps and short contacts as in `detect_contacts`.
-
-    Args:
-        contacts: (T, 4) in 0..1.
-        positions: (T, 22, 3) metres, floor at y = 0.
-        fps: frames per second.
-    """
-    height = np.asarray(positions, np.float64)[:, CONTACT_JOINTS, 1] - FLAT_HEIGHTS
-    flags: Bools = (contacts > LIKELY) & (height < HIGHEST_TOLD)
     for column in flags.T:
         _set_short_runs(column, False, round(MAX_GAP_SECONDS * fps))
         _set_short_runs(column, True, round(MIN_SECONDS * fps) - 1)

@@ -14,14 +14,18 @@ from choreo.motion.clip import Motion, check_fps, check_positions
 from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.rigid_fit import fit_over_time
 from choreo.motion.skeleton import FPS, LEGS, NUM_JOINTS
+from choreo.motion.travel import travel
 from choreo.postprocess.arms import ARMS, clear_arms
-from choreo.postprocess.contacts import Bools, detect_contacts, told_contacts
+from choreo.postprocess.contacts import Bools, detect_contacts
 from choreo.postprocess.floor import BODY, floor_curve, lift_above
 from choreo.postprocess.foot_lock import lock_feet
 from choreo.postprocess.on_beat import beat_warp
 from choreo.postprocess.options import FinishOptions
 from choreo.postprocess.pinned import Pinned, put_back, put_back_positions
+from choreo.postprocess.root_follow import follow_support
 from choreo.postprocess.smoothing import smooth, smooth_pose
+from choreo.postprocess.support import support
+from choreo.postprocess.swing import swing_lift
 
 Array = NDArray[np.float64]
 
@@ -49,9 +53,9 @@ def finish_performance(
     positions: Sequence[NDArray[np.floating]],
     fps: float = FPS,
     options: FinishOptions = FinishOptions(),
-    contacts: NDArray[np.floating] | None = None,
     beats: ArrayLike = (),
     fixed_frames: int = 0,
+    contacts: NDArray[np.floating] | None = None,
     pinned: Pinned | None = None,
 ) -> tuple[Finished, ...]:
     """Pauses moved to the beats, for all dancers alike, and `finish` for each.
@@ -79,7 +83,7 @@ def finish_performance(
         if len(dancer) != len(raw[0]):
             raise InvalidInput(f"dancers[{i}]", f"must have {len(raw[0])} frames as dancers[0] has, got {len(dancer)}")
     warp = beat_warp(raw, () if options.on_beat is False else beats, fps, fixed_frames)
-    told = [None] * len(raw) if contacts is None else [warp.of(feet) for feet in contacts]
+    told = [None] * len(raw) if contacts is None else [np.clip(warp.of(feet), 0, 1) for feet in contacts]
     done = tuple(finish(warp.of(dancer), fps, options, feet, pinned) for dancer, feet in zip(raw, told, strict=True))
     for finished in done:
         finished.report["on_beat"] = warp.document()
@@ -93,7 +97,7 @@ def finish(
     contacts: NDArray[np.floating] | None = None,
     pinned: Pinned | None = None,
 ) -> Finished:
-    """Rigid fit, smoothing, floor, contacts and foot lock of one dancer, in this order; then given poses are put back.
+    """Rigid fit, smoothing, floor, supporting feet, the root that follows them, foot lock, and given poses put back.
 
     Commutes with rotation about y and with horizontal translation.
 
@@ -101,12 +105,12 @@ def finish(
         positions: (T, 22, 3) decoded joint positions, metres, y up.
         fps: frames per second.
         options: which stages run.
-        contacts: (T, 4) of the feet, 0..1, in the order of CONTACT_JOINTS, as the network tells them; without them they
-            are found by height and speed.
+        contacts: (T, 4) probabilities of contact of CONTACT_JOINTS, if the network gives them.
         pinned: poses that stay as they are; None: none.
     Raises:
         NonFiniteOutput: the model's output holds NaN or infinity.
-        InvalidInput: wrong shape, no frames, coordinates beyond 10 km, or a frame rate out of range.
+        InvalidInput: wrong shape, no frames, coordinates beyond 10 km, a frame rate out of range, or contacts that are
+            not probabilities.
     """
     raw = _checked(positions, fps)
     fitted = fit_over_time(raw, fps) if options.bone_lengths else None
@@ -121,8 +125,14 @@ def finish(
     grounded = _shifted_up(posed, -floor)
     # The lock lifts feet out of the floor by bending legs; everything else can only rise with the body.
     grounded = _shifted_up(grounded, lift_above(grounded[:, BODY, 1] if options.foot_lock else grounded[..., 1], fps))
-    planted = detect_contacts(grounded, fps) if contacts is None else told_contacts(contacts, grounded, fps)
-    final = lock_feet(grounded, planted, fps) if options.foot_lock else grounded
+    given = None if pinned is None or not pinned.frames.any() else pinned.frames
+    if options.foot_lock:
+        feet = support(grounded, fps, contacts)
+        followed = grounded + follow_support(grounded, feet, fps, given)[:, None]
+        touching = detect_contacts(followed, fps, feet)
+        final = lock_feet(followed, touching, fps, swing_lift(followed, feet, fps, given), given)
+    else:
+        touching, final = detect_contacts(grounded, fps), grounded
     local = None
     if world is not None:
         world = kinematics.turn_chains(world, grounded, final, LEGS)
@@ -132,12 +142,12 @@ def finish(
         local, final = kinematics.local_rotations(world), kinematics.posed(root, world)
     elif pinned is not None:
         final = put_back_positions(final, pinned.with_end(final), fps)
-    report = _report(_shifted_up(raw, -floor), grounded, final, planted, floor, fps)
+    report = _report(_shifted_up(raw, -floor), grounded, final, touching, floor, fps)
     report["fit_residual"] = residual = fitted.residual if fitted else None
     motion = Motion(
         final.astype(np.float32), fps, None if local is None else local.astype(np.float32), meta={"finish": report}
     )
-    return Finished(motion, residual, grounded.astype(np.float32), planted, report)
+    return Finished(motion, residual, grounded.astype(np.float32), touching, report)
 
 
 def _checked(positions: NDArray[np.floating], fps: float) -> Array:
@@ -162,6 +172,8 @@ def _report(raw: Array, grounded: Array, final: Array, contacts: Bools, floor: A
     return {
         "foot_skating_before": foot_skating_ratio(raw, fps),
         "foot_skating_after": foot_skating_ratio(final, fps),
+        "travel_before": travel(grounded, fps),
+        "travel_after": travel(final, fps),
         "floor_height": float(floor.mean()),
         "floor_range": float(np.ptp(floor)),
         "contact_fraction": float(contacts.mean()),

@@ -8,11 +8,11 @@
 5. Two-bone inverse kinematics moves hips, knees and ankles; bone lengths do not change.
 """
 
+import math
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicHermiteSpline
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 
 from choreo.motion import rotations as rot
@@ -51,32 +51,50 @@ MIN_TOE: Final = 0.005
 HIPS, KNEES, ANKLES, TOES = (list(joints) for joints in zip(*LEGS, strict=True))
 
 
-def lock_feet(positions: NDArray[np.floating], contacts: Bools, fps: float = FPS) -> Array:
+def lock_feet(
+    positions: NDArray[np.floating],
+    contacts: Bools,
+    fps: float = FPS,
+    lift: Array | None = None,
+    given: Bools | None = None,
+) -> Array:
     """Hold feet in contact still.
 
     Args:
         positions: (T, 22, 3) metres, floor at y = 0.
         contacts: (T, 4) of CONTACT_JOINTS: both ankles, both toes.
         fps: frames per second.
+        lift: (T, 2) how far to raise feet that swing, metres.
+        given: (T,) frames that must not move; around them corrections fade.
     Returns:
         Positions (T, 22, 3) in which every bone is as long as it was in the same frame. Only leg joints and,
         vertically, the whole body have moved.
     """
     out = np.array(positions, np.float64)
     ankle, toe, planted, corrected = _foot_targets(out, contacts, fps)
-    shift = _pelvis_shift(out, ankle, fps)[:, None]
+    if lift is not None:
+        raised = lift * (1 - corrected)
+        ankle[..., 1] += raised
+        toe[..., 1] += raised
+    free = np.ones((len(out), 1)) if given is None else 1 - _fade(given[:, None], fps)
+    ankle = out[:, ANKLES] + free[..., None] * (ankle - out[:, ANKLES])
+    toe = out[:, TOES] + free[..., None] * (toe - out[:, TOES])
+    planted = free * planted
+    shift = free * _pelvis_shift(out, ankle, fps)[:, None]
     out[..., 1] += shift
     # A high kick moves with the body, or the leg would have to bend; a foot that swings low keeps its height.
     kick = np.clip((toe[..., 1] - LOW_SWING) / LOW_SWING, 0, 1) * (1 - corrected)
     ankle[..., 1] += kick * shift
     toe[..., 1] += kick * shift
     hip, knee, was = out[:, HIPS], out[:, KNEES], out[:, ANKLES]
-    raised = two_bone_ik.raise_heel(hip, ankle, toe, two_bone_ik.reach(hip, knee, was, ankle))
-    ankle += planted[..., None] * (raised - ankle)
+    heel_up = two_bone_ik.raise_heel(hip, ankle, toe, two_bone_ik.reach(hip, knee, was, ankle))
+    ankle += planted[..., None] * (heel_up - ankle)
     forward = knee_forward(out, ankle, toe)
     out[:, KNEES], out[:, ANKLES] = two_bone_ik.solve(hip, knee, was, ankle, forward, fps)
     foot = rot.length(positions[:, TOES] - positions[:, ANKLES])[..., None]
     out[:, TOES] = out[:, ANKLES] + foot * rot.normalize(toe - out[:, ANKLES])
+    if given is not None:
+        out[given] = positions[given]
     return out
 
 
@@ -114,23 +132,39 @@ def _correction(path: Array, contact: Bools, heights: tuple[float, float], longe
     runs = spans(contact)
     if not len(runs):
         return out
-    for first, last in runs:
-        span = slice(first, last + 1)
-        out[span] = _limited(_anchor(path[span], heights) - path[span], longest[span])
-    fade = _fading(out, runs, max(2, round(BLEND_SECONDS * fps)), MAX_BLEND_SPEED / fps)
+    held, counts = path[contact], runs[:, 1] - runs[:, 0] + 1
+    spots = _anchors(held, np.cumsum(counts) - counts, heights)
+    out[contact] = _limited(np.repeat(spots, counts, axis=0) - held, longest[contact])
+    times, values, slopes = _fading(out, runs, max(2, round(BLEND_SECONDS * fps)), MAX_BLEND_SPEED / fps)
     swing = np.flatnonzero(~contact)
-    swing = swing[(swing > fade.x[0]) & (swing < fade.x[-1])]
-    out[swing] = fade(swing)
+    swing = swing[(swing > times[0]) & (swing < times[-1])]
+    out[swing] = hermite(swing, times, values, slopes)
     return out
 
 
-def _fading(held: Array, runs: NDArray[np.int64], blend: int, fastest: float) -> CubicHermiteSpline:
-    """Curve through displacements `held` (T, 3) at the ends of each run; 0 farther than `blend` frames from any run."""
-    knots: list[tuple[float, Array, Array]] = []
+def hermite(at: NDArray[np.int64], times: NDArray[np.int64], values: Array, slopes: Array) -> Array:
+    """Cubic Hermite curve (N, D) at frames `at` (N,), within knots `times` (K,) of `values` and `slopes` (K, D).
+
+    The constructor of SciPy's takes longer than the curve.
+    """
+    knot = np.searchsorted(times, at, side="right") - 1
+    span = (times[knot + 1] - times[knot])[:, None]
+    s = (at - times[knot])[:, None] / span
+    rise = values[knot + 1] - values[knot]
+    start, stop = span * slopes[knot] - rise, rise - span * slopes[knot + 1]
+    return np.asarray(values[knot] + s * rise + s * (1 - s) * ((1 - s) * start + s * stop))
+
+
+def _fading(held: Array, runs: NDArray[np.int64], blend: int, fastest: float) -> tuple[NDArray[np.int64], Array, Array]:
+    """Knots (K,), values and slopes (K, 3) of a curve through displacements `held` (T, 3) at the ends of each run.
+
+    It is 0 farther than `blend` frames from any run.
+    """
+    knots: list[tuple[int, Array, Array]] = []
     rest = np.zeros(3)
-    for first, last in runs:
+    for first, last in runs.tolist():
         step = min(2, last - first)
-        gap = first - knots[-1][0] if knots else np.inf
+        gap = first - knots[-1][0] if knots else 3 * blend
         if knots and gap >= 2 * blend:
             knots.append((knots[-1][0] + blend, rest, rest))
         if gap > 2 * blend:
@@ -141,22 +175,29 @@ def _fading(held: Array, runs: NDArray[np.int64], blend: int, fastest: float) ->
             stop = (held[last] - held[last - step]) / step
             knots.append((last, held[last], _capped(stop, fastest)))
     knots.append((knots[-1][0] + blend, rest, rest))
-    times, values, slopes = (np.array(column) for column in zip(*knots, strict=True))
-    return CubicHermiteSpline(times, values, slopes)
+    times, values, slopes = zip(*knots, strict=True)
+    return np.array(times), np.array(values), np.array(slopes)
 
 
-def _anchor(held: Array, heights: tuple[float, float]) -> Array:
-    """The spot (3,) where a contact is held: the geometric median of its path (N, 3), at a height in the given range.
+def _anchors(held: Array, starts: NDArray[np.int64], heights: tuple[float, float]) -> Array:
+    """The spots (K, 3) where contacts are held: geometric medians of their paths, at heights in the given range.
 
-    Unlike the mean it is robust to how the foot arrives and leaves, and unlike the median of each coordinate it is
-    equivariant under rotation. Computed by Weiszfeld's iteration (1937).
+    Unlike the mean they are robust to how the foot arrives and leaves, and unlike the median of each coordinate they
+    are equivariant under rotation. Computed by Weiszfeld's iteration (1937).
+
+    Args:
+        held: (N, 3) the paths of K contacts, one after another.
+        starts: (K,) where each begins.
+        heights: lowest and highest.
     """
-    ground = held[:, 0] + 1j * held[:, 2]
-    spot = ground.mean()
+    ground, counts = held[:, 0] + 1j * held[:, 2], np.diff(np.r_[starts, len(held)])
+    spot = np.add.reduceat(ground, starts) / counts
     for _ in range(MEDIAN_STEPS):
-        weight = 1 / (np.abs(ground - spot) + 1e-3)
-        spot = weight @ ground / weight.sum()
-    return np.array([spot.real, np.clip(np.median(held[:, 1]), *heights), spot.imag])
+        weight = 1 / (np.abs(ground - np.repeat(spot, counts)) + 1e-3)
+        spot = np.add.reduceat(weight * ground, starts) / np.add.reduceat(weight, starts)
+    ordered = held[np.lexsort((held[:, 1], np.repeat(np.arange(len(starts)), counts))), 1]
+    middle = (ordered[starts + (counts - 1) // 2] + ordered[starts + counts // 2]) / 2
+    return np.stack([spot.real, np.clip(middle, *heights), spot.imag], axis=1)
 
 
 def _limited(shift: Array, longest: Array) -> Array:
@@ -170,7 +211,7 @@ def _limited(shift: Array, longest: Array) -> Array:
 
 
 def _capped(v: Array, longest: float) -> Array:
-    return v * min(1.0, longest / max(float(np.linalg.norm(v)), 1e-12))
+    return v * min(1.0, longest / max(math.sqrt(v @ v), 1e-12))
 
 
 def _fade(flags: Bools, fps: float) -> Array:

@@ -10,6 +10,7 @@ from choreo.errors import InvalidInput
 from choreo.motion.formats.formats import Format
 from serving.batch.attachments import AttachmentReader
 from serving.batch.catalog import ATTACHMENTS, CatalogRow
+from serving.pipeline.directing import STRUCTURED, structured
 from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
 from serving.settings import Settings
 
@@ -85,11 +86,24 @@ def item_of(row: CatalogRow, defaults: ItemDefaults, reader: AttachmentReader, s
     values.setdefault("seed", seed_of(row.custom_id))
     if defaults.preset is not None:
         values.setdefault("preset", defaults.preset)
+    for name in STRUCTURED & values.keys():
+        if isinstance(values[name], str):
+            values[name] = _structured(name, values[name], reader)
     fields = parse_fields(values)
     files = Attachments(**{name: reader.read(name, named) for name, named in parts.items()})
     request = validated_request(fields, files, settings)
     # Nobody waits for one item of many.
     return Item(values, files, replace(request, deadline=math.inf, request_id=row.custom_id), formats)
+
+
+def _structured(name: str, text: str, reader: AttachmentReader) -> Any:
+    """The value of a structured field that is JSON text, or the path of a file of it."""
+    if text.lstrip()[:1] not in ("{", "["):
+        try:
+            text = reader.read(name, text).decode()
+        except UnicodeDecodeError as error:
+            raise InvalidInput(name, f"names a file that is not UTF-8: {text[:100]!r}") from error
+    return structured(name, text)
 
 
 def _text(value: Any) -> str:

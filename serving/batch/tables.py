@@ -8,6 +8,7 @@ from choreo.errors import InvalidInput
 from serving.batch.catalog import CATALOG, COLUMNS, MAX_LINE_BYTES, CatalogRow, at_line, base_of, sha256_of
 from serving.batch.jsonl import numbered_lines
 from serving.batch.names import checked_id
+from serving.pipeline.directing import STRUCTURED
 from serving.pipeline.request import GenerateFields
 from serving.pipeline.text_values import field_kind, typed_text
 
@@ -123,7 +124,11 @@ def _csv_row(index: int, line: int, header: Sequence[str], cells: Sequence[str])
     given = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
     custom_id = checked_id(given.pop("custom_id", ""), at_line(line, "custom_id"))
     try:
-        body = {name: typed_text(name, cell, GenerateFields) for name, cell in given.items()}
+        body = {
+            # A structured field may be the path of a file, which is read when its item is tried.
+            name: cell if name in STRUCTURED else typed_text(name, cell, GenerateFields)
+            for name, cell in given.items()
+        }
     except InvalidInput as error:
         return CatalogRow(index, line, custom_id, given, error)
     return CatalogRow(index, line, custom_id, body)

@@ -203,6 +203,22 @@ def beats(
 
 
 @app.command()
+def tags(
+    song: Annotated[Path, typer.Argument(help=f"Song: {FORMATS}.")],
+    model: Annotated[str, typer.Option(help="msd (genres and moods) or mtt (instruments and voices).")] = "msd",
+    as_json: Json = False,
+) -> None:
+    """Find genre and mood of a song, and the dances of its tempo."""
+    from serving.cli.tags import hear_song, print_tags, tags_document
+
+    heard = hear_song(song, model, Settings())
+    if as_json:
+        print_document(tags_document(song, model, heard), as_json)
+    else:
+        print_tags(heard, Console())
+
+
+@app.command()
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 chooses a free one.")] = None,

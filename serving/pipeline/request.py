@@ -18,13 +18,11 @@ from choreo.errors import InvalidInput
 from choreo.generators.constraints import FREE, Constraints, check_length
 from choreo.motion.clip import Motion
 from choreo.motion.formats.formats import Format
-from choreo.motion.formats.motion_file import read_start, upright_motion
-from choreo.motion.formats.npz import read_npz
 from choreo.motion.formats.view import View
 from choreo.motion.frame_rate import check_rate
 from choreo.motion.resample import resampled_frames
 from choreo.motion.skeleton import FPS, WINDOW
-from choreo.motion.upright import AUTO, UP_CHOICES, check_up
+from choreo.motion.upright import AUTO, UP_CHOICES
 from choreo.music.encoded import load_features
 from choreo.music.rhythm import AS_HEARD, MAX_BEATS, MIN_BEATS, Rhythm, said
 from choreo.postprocess.options import FinishOptions
@@ -38,6 +36,7 @@ from serving.pipeline.directing import (
     made_constraints,
     made_segments,
 )
+from serving.pipeline.given_motion import given_motion
 from serving.settings import Settings
 
 MAX_SEED = 2**63 - 1
@@ -281,7 +280,7 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         raise InvalidInput("audio", "is empty")
     way = _sampling_options(fields, settings)
     num_frames = _frames(fields.duration, settings)
-    start, end, clip = (_motion(name, getattr(parts, name), fields.up) for name in ("start", "end", "clip"))
+    start, end, clip = (given_motion(name, getattr(parts, name), fields.up) for name in ("start", "end", "clip"))
     if start is not None:
         check_start(start, num_frames or WINDOW)
     has_song = bool(parts.audio) or parts.features is not None
@@ -448,20 +447,6 @@ def _seed(seed: int | None) -> int:
     if not 0 <= seed <= MAX_SEED:
         raise InvalidInput("seed", f"must be between 0 and {MAX_SEED}, got {seed}")
     return seed
-
-
-def _motion(field: str, source: bytes | Path | None, up: str) -> Motion | None:
-    up = check_up(up)
-    if source is None:
-        return None
-    if isinstance(source, Path):
-        try:
-            read = read_start(source, field, up)
-        except OSError as error:
-            raise InvalidInput(field, f"cannot be read: {error.strerror or error}") from error
-    else:
-        read = upright_motion(read_npz(source, field=field), up)
-    return replace(read.motion, meta=read.motion.meta | {"notes": list(read.notes)})
 
 
 def check_start(start: Motion, num_frames: int) -> None:

@@ -1,5 +1,8 @@
-"""A process that finishes one motion and writes its file, and can be killed at any time: request on standard input,
-answer on standard output, both pickled by this program. It ends with its parent, and its children with it."""
+"""A process that finishes one motion, to write its file or to measure it, and can be killed at any time.
+
+The call comes on standard input, and the answer goes to standard output, both pickled by this program. The process ends
+with its parent, and its children with it.
+"""
 
 import os
 import pickle
@@ -7,17 +10,19 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Final
 
 from choreo.errors import ChoreoError
-from serving.stages.finisher import deliver_request
+from serving.stages.finisher import deliver_request, score_request
 
+CALLS: Final[dict[str, Callable[..., object]]] = {call.__name__: call for call in (deliver_request, score_request)}
 WATCH_S: Final = 1.0
 """How often the parent is looked for."""
 
 
 def main() -> None:
-    """Answer one request with a `MotionFile`, or with the `ChoreoError` that it ended with."""
+    """Answer one of `CALLS` with its result, or with the `ChoreoError` that it ended with."""
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no part of the answer
@@ -25,7 +30,8 @@ def main() -> None:
     if not question:  # nobody needed this process
         return
     try:
-        answer: object = deliver_request(*pickle.loads(question))
+        name, *arguments = pickle.loads(question)
+        answer: object = CALLS[name](*arguments)
     except ChoreoError as error:
         answer = error
     with answers:

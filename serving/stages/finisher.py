@@ -69,7 +69,11 @@ class Finisher:
         scores = []
         for seed, sampled in zip(request.seeds, samples, strict=True):
             in_time("ranking", request)
-            scores.append(await self._threads.run(self._score, replace(request, seed=seed), sampled, beats))
+            arguments = replace(request, seed=seed), sampled, beats, self._texts
+            if (work_s := _finishing_s(sampled)) <= QUICK_S:
+                scores.append(await self._threads.run(score_request, *arguments))
+            else:
+                scores.append(await self._large.run(work_s, request.deadline, score_request, *arguments))
         return choose(scores)
 
     async def deliver(
@@ -80,7 +84,7 @@ class Finisher:
         if work_s <= QUICK_S:
             file = await self._threads.run(deliver_request, request, sampled, meta, beats)
         else:
-            file = await self._large.run(work_s, request.deadline, request, sampled, meta, beats)
+            file = await self._large.run(work_s, request.deadline, deliver_request, request, sampled, meta, beats)
         finishing, rendering = file.seconds["finish"], file.seconds["render"]
         past("postprocess", file.began, finishing)
         past("render", file.began + finishing, rendering)
@@ -94,10 +98,6 @@ class Finisher:
         """End the threads, and kill the processes."""
         self._large.close()
         self._threads.close()
-
-    def _score(self, request: MotionRequest, sampled: SamplingResult, beats: SongBeats) -> SampleScore:
-        performance, _ = finish_request(request, sampled, {}, beats)
-        return score(request.seed, performance, beats.sure, request.text, self._texts)
 
 
 def finish_request(
@@ -115,7 +115,7 @@ def finish_request(
     if features.ndim == 3:
         dancers = [decode(dancer, fps, Origin()) for dancer in features]
         contacts = sampled.contacts
-        return _at_rate(request, *finish_dancers(dancers, fps, request.finish, meta, contacts, beats))
+        return _at_rate(request, *finish_dancers(dancers, fps, request.finish, meta, beats, contacts=contacts))
     contacts = None if sampled.contacts is None else sampled.contacts[None]
     given = given_frames(request.start, request.constraints, len(features), fps)
     solo = _decoded_solo(request, given, features, fps)
@@ -124,7 +124,7 @@ def finish_request(
     heard = NO_BEATS if request.constraints else beats
     start = request.start
     fixed_frames = 0 if start is None else resampled_frames(start.num_frames, start.fps, fps)
-    finished = finish_dancers([solo], fps, request.finish, meta, contacts, heard, fixed_frames, pinned)
+    finished = finish_dancers([solo], fps, request.finish, meta, heard, fixed_frames, contacts, pinned)
     return _at_rate(request, *finished)
 
 
@@ -133,9 +133,9 @@ def finish_dancers(
     fps: float,
     options: FinishOptions,
     meta: dict[str, Any],
-    contacts: NDArray[np.floating] | None = None,
     beats: SongBeats = NO_BEATS,
     fixed_frames: int = 0,
+    contacts: NDArray[np.floating] | None = None,
     pinned: Pinned | None = None,
 ) -> tuple[Performance, NDArray[np.float32]]:
     """Post-process the decoded dancers of one performance.
@@ -158,7 +158,7 @@ def finish_dancers(
         NonFiniteOutput: positions hold NaN or infinity.
         InvalidInput: no dancers, too many, or unequal lengths.
     """
-    dancers = finish_performance(positions, fps, options, contacts, beats.sure, fixed_frames, pinned)
+    dancers = finish_performance(positions, fps, options, beats.sure, fixed_frames, contacts, pinned)
     residuals, reports = [d.fit_residual for d in dancers], [d.report for d in dancers]
     solo = len(dancers) == 1
     meta = meta | {
@@ -196,11 +196,22 @@ def _at_rate(
     return performance, before_lock
 
 
+def _finishing_s(sampled: SamplingResult) -> float:
+    """Seconds that finishing will take, roughly."""
+    dancers = len(sampled.features) if sampled.features.ndim == 3 else 1
+    return sampled.features.shape[-2] * dancers * FRAME_S
+
+
 def _work_s(request: MotionRequest, sampled: SamplingResult) -> float:
     """Seconds that finishing and writing will take, roughly."""
     frames = request.delivered_frames(sampled.features.shape[-2], sampled.fps)
-    dancers = len(sampled.features) if sampled.features.ndim == 3 else 1
-    return frames * (dancers * FRAME_S + (PAINT_S if request.format is Format.MP4 else 0.0))
+    return _finishing_s(sampled) + (frames * PAINT_S if request.format is Format.MP4 else 0.0)
+
+
+def score_request(request: MotionRequest, sampled: SamplingResult, beats: SongBeats, texts: TextScores) -> SampleScore:
+    """Finish and measure what a request was given. Blocking; errors as in `finish_request`."""
+    performance, _ = finish_request(request, sampled, {}, beats)
+    return score(request.seed, performance, beats.sure, request.text, texts)
 
 
 def deliver_request(

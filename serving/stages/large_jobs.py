@@ -11,12 +11,15 @@ import sys
 import tempfile
 import time
 from bisect import bisect_left
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded
 from serving.util.ownership import owner_prefix
 from serving.util.threads import Threads
+
+T = TypeVar("T")
 
 WORKER: Final = "serving.stages.finish_worker"
 SIZES_S: Final = (5.0, 60.0, 600.0)
@@ -29,7 +32,7 @@ NICENESS: Final = (4, 8, 12, 16)
 
 
 class LargeJobs:
-    """Calls of `finisher.deliver_request` in processes of their own.
+    """Calls of functions of `serving.stages.finisher` in processes of their own.
 
     Args:
         ready: keep one process started, so that a job need not wait for its imports.
@@ -43,12 +46,13 @@ class LargeJobs:
         self._running: set[_Worker] = set()
         self._closed = False
 
-    async def run(self, work_s: float, deadline: float, *arguments: Any) -> Any:
+    async def run(self, work_s: float, deadline: float, function: Callable[..., T], *arguments: Any) -> T:
         """The result of one call. A caller that is cancelled leaves no process behind.
 
         Args:
             work_s: seconds that it will take, roughly.
             deadline: instant of `time.time` after which nobody wants the result; may be infinite.
+            function: one of `serving.stages.finish_worker.CALLS`; the arguments are pickled.
 
         Raises:
             DeadlineExceeded: the deadline passed first.
@@ -59,12 +63,12 @@ class LargeJobs:
         left = None if math.isinf(deadline) else max(deadline - time.time(), 0)
         try:
             async with asyncio.timeout(left), self._turns[size]:
-                answer = await self._ask(NICENESS[size], arguments)
+                answer = await self._ask(NICENESS[size], (function.__name__, *arguments))
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed in finishing") from error
         if isinstance(answer, ChoreoError):
             raise answer
-        return answer
+        return cast(T, answer)
 
     def prepare(self) -> None:
         """Start the process for the next job, if one is to be ready."""

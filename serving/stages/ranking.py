@@ -36,6 +36,8 @@ DIGITS: Final = 4
 class TextScores:
     """How well motions fit a prompt, by the text-motion encoder of a folder, which is loaded at its first use.
 
+    Pickled, it is the folder alone.
+
     Args:
         folder: of the encoder; None: there is none, and nothing is measured.
     """
@@ -43,6 +45,10 @@ class TextScores:
     def __init__(self, folder: Path | None) -> None:
         self._folder, self._lock = folder, threading.Lock()
         self._encoder: TextMotionEncoder | None = None
+        self._sentence: tuple[str, NDArray[np.float32]] | None = None
+
+    def __reduce__(self) -> tuple[type["TextScores"], tuple[Path | None]]:
+        return TextScores, (self._folder,)
 
     def similarity(self, positions: NDArray[np.floating], text: str) -> float | None:
         """Mean cosine similarity of the windows of a motion (T, 22, 3) at 30 fps with a sentence. Blocking.
@@ -57,7 +63,9 @@ class TextScores:
             encoder = self._loaded()
             if encoder is None:
                 return None
-            motions, sentence = encoder.motions(windows), encoder.texts([text])[0]
+            if self._sentence is None or self._sentence[0] != text:  # samples of a request come one after the other
+                self._sentence = text, encoder.texts([text])[0]
+            motions, sentence = encoder.motions(windows), self._sentence[1]
         lengths = np.linalg.norm(motions, axis=1) * np.linalg.norm(sentence)
         return float((motions @ sentence / np.maximum(lengths, 1e-9)).mean())
 

@@ -16,6 +16,7 @@ from choreo.motion.skeleton import BONE_LENGTHS, PARENTS
 from choreo.postprocess.finish import finish, finish_performance
 from choreo.postprocess.on_beat import beat_warp
 from choreo.postprocess.options import FinishOptions
+from choreo.postprocess.pinned import Pinned
 
 from .synthetic_walk import noisy, peak_acceleration, slid, standing, walk
 
@@ -189,3 +190,17 @@ def test_other_frame_rates_are_finished_alike(fps: float) -> None:
     assert done.report["foot_skating_after"] < foot_skating_ratio(clean, fps) + 0.08
     assert jerk(done.motion.positions, fps) < 0.3 * jerk(given_, fps)
     assert moved(done.motion.positions, given_) < 0.04
+
+
+def test_pinned_poses_stay_where_they_are() -> None:
+    mask = np.arange(196) < 40
+    mask[100:120] = True
+    clean = finish(raw()).motion.positions.astype(np.float64)
+    done = finish(raw(), pinned=Pinned(mask, clean))
+    assert np.abs(done.motion.positions - clean)[mask].max() < 1e-4
+    assert peak_acceleration(done.motion.positions) < peak_acceleration(raw())
+
+
+def test_travel_is_kept_and_reported() -> None:
+    report = finish(raw()).report
+    assert report["travel_after"] == pytest.approx(report["travel_before"], rel=0.1)

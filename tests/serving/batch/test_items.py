@@ -128,3 +128,14 @@ def test_names_are_safe_and_differ(one: str, other: str) -> None:
         assert safe_name(one) != safe_name(other)
     if name:
         assert safe_name(name) != name or one == name
+
+
+def test_constraints_are_an_object_or_text_or_the_path_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "loop.json").write_text('{"loop": true}')
+    for named in ({"loop": True}, '{"loop": true}', "loop.json"):
+        assert ask(tmp_path, {"text_prompt": "x", "constraints": named})[0].constraints.loop
+    (tmp_path / "bad.json").write_bytes(b"\xff")
+    for bad in ("{", "none.json", "../loop.json", "bad.json", 3):
+        with pytest.raises(InvalidInput) as caught:
+            ask(tmp_path, {"text_prompt": "x", "constraints": bad})
+        assert caught.value.field == "constraints"

@@ -4,6 +4,7 @@ import asyncio
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from waiting import wait_until
 
 from choreo.errors import BackendUnavailable, DeadlineExceeded, NonFiniteOutput
 from choreo.motion.formats.npz import read_npz
-from serving.pipeline.contracts import SamplingResult
+from serving.pipeline.contracts import SampleScore, SamplingResult
 from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
 from serving.settings import Settings
 from serving.stages import finisher
@@ -152,3 +153,21 @@ def test_a_process_that_is_killed_fails_its_own_request_alone() -> None:
             stage.close()
 
     asyncio.run(run())
+
+
+def test_long_samples_are_measured_in_processes_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = replace(wanted("npz"), num_samples=2)
+    samples = [features(60), replace(features(60), features=0.5 * features(60).features)]
+
+    async def run() -> tuple[list[SampleScore], list[SampleScore]]:
+        stage = Finisher()
+        here = await stage.score(request, samples)
+        monkeypatch.setattr(finisher, "QUICK_S", 0.0)
+        there = await stage.score(request, samples)
+        stage.close()
+        return here, there
+
+    here, there = asyncio.run(run())
+    assert here == there
+    assert [each.seed for each in here] == request.seeds
+    assert children() == []

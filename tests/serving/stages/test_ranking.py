@@ -92,6 +92,8 @@ def test_the_text_counts_by_the_encoders_cosine_similarity(texts: TextScores) ->
     one = score(1, solo(positions), [], "a waltz", texts)
     assert one.text == pytest.approx(expected, abs=5e-3)
     assert score(1, solo(positions), [], None, texts).text is None
+    assert texts.similarity(positions, "a tango") != texts.similarity(positions, "a waltz")
+    assert texts.similarity(positions, "a waltz") == pytest.approx(expected, abs=5e-3)
 
 
 def test_a_long_motion_is_the_mean_of_its_windows(texts: TextScores) -> None:

@@ -1,0 +1,1 @@
+"""Genre, mood and instruments of a song."""
