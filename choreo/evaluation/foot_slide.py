@@ -14,7 +14,7 @@ MILLIMETRES: Final = 1000
 
 
 def foot_slide_mm(positions: NDArray[Any], fps: float = FPS) -> float | None:
-    """Mean horizontal way of a planted toe in 1/30 s, averaged over both feet, millimetres; lower is better.
+    """Mean horizontal distance that a planted toe moves in 1/30 s, averaged over both feet, mm; lower is better.
 
     "Foot Sliding" of MBench (Lin et al. 2025, "The Quest for Generalizable Motion Generation"), in millimetres. A foot
     is planted where it is down before and after the step, by the heights of Lodge (`lodge_foot_slide`); MBench also
@@ -22,7 +22,7 @@ def foot_slide_mm(positions: NDArray[Any], fps: float = FPS) -> float | None:
 
     Args:
         positions: (T, 22, 3) metres, y up, floor at y = 0.
-        fps: frames per second; ways are converted to the published 30.
+        fps: frames per second; distances are converted to the published 30.
     Returns:
         A number of at least 0; a foot that is never planted is left out. None if neither ever is.
     Raises:
@@ -32,6 +32,6 @@ def foot_slide_mm(positions: NDArray[Any], fps: float = FPS) -> float | None:
     scale = MILLIMETRES * frame_rate(fps) / PUBLISHED_FPS
     down = feet_down(p)
     planted = down[1:] & down[:-1]
-    way = np.linalg.norm(np.diff(p[:, [L_FOOT, R_FOOT]][..., [0, 2]], axis=0), axis=-1) * scale
-    means = [way[stands, foot].mean() for foot, stands in enumerate(planted.T) if stands.any()]
+    moved = np.linalg.norm(np.diff(p[:, [L_FOOT, R_FOOT]][..., [0, 2]], axis=0), axis=-1) * scale
+    means = [moved[stands, foot].mean() for foot, stands in enumerate(planted.T) if stands.any()]
     return float(np.mean(means)) if means else None
