@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from choreo.errors import ChoreoError, InvalidInput
 from choreo.music.synth import synthesize_song, write_wav
-from serving.cli.compare import MAX_SONGS, compared
+from serving.cli.comparison import MAX_SONGS, compared
 from serving.cli.main import app
 from serving.settings import Settings
 
@@ -87,4 +87,5 @@ def test_the_command_names_what_it_needs() -> None:
     shown = CliRunner().invoke(app, ["compare", "--help"])
     assert shown.exit_code == 0
     assert "side by side" in shown.output
+    assert f"up to {MAX_SONGS}" in " ".join(shown.output.replace("│", " ").split())
     assert CliRunner().invoke(app, ["compare", "song.wav", "--out", "x"]).exit_code == 2
