@@ -1,4 +1,4 @@
-"""Ablations of generation: prior, guidance, steps and post-processing, one changed at a time.
+"""Ablations of generation: prior, guidance, steps, choice among samples and each step of finishing, one at a time.
 
 Every case dances to the same held-out stretches with the same seeds as `choreo evaluate`; the reference of distances is
 the training split. `prior of mocap` retrieves from a library of the training recordings instead of the bundled one.
@@ -36,11 +36,16 @@ CASES: Final = {
     "20 steps": replace(BASE, num_steps=20),
     "fast": replace(BASE, preset="fast"),
     "draft": replace(BASE, preset="draft"),
+    "best of 4": replace(BASE, changes={"num_samples": 4}),
+    "no smoothing": replace(BASE, changes={"smooth": False}),
+    "no foot lock": replace(BASE, changes={"foot_lock": False}),
+    "no pauses on beats": replace(BASE, changes={"on_beat": False}),
     "no post-processing": replace(BASE, finished=False),
 }
 OF_MOCAP: Final = "prior of mocap"
 METRICS: Final = (
-    "foot_skating_ratio", "jerk_m_s3", "kinetic_energy_m2_s2", "bone_length_deviation", "beat_alignment_score",
+    "foot_skating_ratio", "foot_slide_mm", "float_percent", "jerk_m_s3", "dynamic_degree_m_s", "kinetic_energy_m2_s2",
+    "bone_length_deviation", "beat_alignment_score",
     "fid_k", "dist_k", "fid_g", "dist_g", "fd_embedding", "r_precision_top3", "mm_distance", "multimodality",
 )  # fmt: skip
 

@@ -11,7 +11,9 @@ from scipy.spatial.distance import cdist
 from choreo.evaluation.beat_alignment import beat_alignment_score, motion_beat_alignment
 from choreo.evaluation.checks import Array
 from choreo.evaluation.diversity import diversity, mean_distance, multimodality
+from choreo.evaluation.floating import float_percent
 from choreo.evaluation.foot_height import foot_float_cm, foot_penetration_cm
+from choreo.evaluation.foot_slide import foot_slide_mm
 from choreo.evaluation.frechet import (
     DANCE_EPS,
     HUMANML3D_EPS,
@@ -21,7 +23,7 @@ from choreo.evaluation.frechet import (
     moments,
 )
 from choreo.evaluation.intervals import Rows, half_sampling, mean_interval, share_interval
-from choreo.evaluation.kinematics import bone_length_deviation, jerk, kinetic_energy
+from choreo.evaluation.kinematics import bone_length_deviation, dynamic_degree, jerk, jitter, kinetic_energy
 from choreo.evaluation.lodge_foot_slide import lodge_foot_slide_ratio
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.physical_foot_contact import physical_foot_contact
@@ -62,11 +64,15 @@ ClipMetric = Callable[[Array, ArrayLike, float], float | None]
 CLIP_METRICS: Final[dict[str, ClipMetric]] = {
     "foot_skating_ratio": lambda p, beats, fps: foot_skating_ratio(p, fps),
     "lodge_foot_slide_ratio": lambda p, beats, fps: lodge_foot_slide_ratio(p, fps),
+    "foot_slide_mm": lambda p, beats, fps: foot_slide_mm(p, fps),
+    "float_percent": lambda p, beats, fps: float_percent(p, fps),
     "foot_float_cm": lambda p, beats, fps: foot_float_cm(p),
     "foot_penetration_cm": lambda p, beats, fps: foot_penetration_cm(p),
     "travel_m_s": lambda p, beats, fps: travel(p, fps) * fps / len(p),
     "physical_foot_contact": lambda p, beats, fps: physical_foot_contact(p, fps),
     "jerk_m_s3": lambda p, beats, fps: jerk(p, fps),
+    "jitter_10_m_s3": lambda p, beats, fps: jitter(p, fps),
+    "dynamic_degree_m_s": lambda p, beats, fps: dynamic_degree(p, fps),
     "kinetic_energy_m2_s2": lambda p, beats, fps: kinetic_energy(p, fps),
     "bone_length_deviation": lambda p, beats, fps: bone_length_deviation(p),
     "beat_alignment_score": beat_alignment_score,

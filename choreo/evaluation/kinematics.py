@@ -1,10 +1,15 @@
-"""Kinematic measures of a motion: jerk, kinetic energy, deviation from the canonical bone lengths."""
+"""Kinematic measures of a motion: jerk and jitter, energy, dynamic degree, deviation from canonical bone lengths."""
+
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.motion.clip import check_positions
-from choreo.motion.skeleton import BONE_LENGTHS, FPS, PARENTS
+from choreo.motion.skeleton import BONE_LENGTHS, FPS, PARENTS, PELVIS
+
+JITTER_UNIT: Final = 10.0
+"""m/s^3 per unit of jitter."""
 
 
 def jerk(positions: NDArray[np.floating], fps: float = FPS) -> float:
@@ -15,6 +20,31 @@ def jerk(positions: NDArray[np.floating], fps: float = FPS) -> float:
         fps: frames per second.
     """
     return _mean_norm_of_difference(positions, 3) * fps**3
+
+
+def jitter(positions: NDArray[np.floating], fps: float = FPS) -> float:
+    """The jerk in the unit of published tables, 10 m/s^3 (Shin et al. 2024, "WHAM"; Shen et al. 2024, "GVHMR").
+
+    Args:
+        positions: (T, 22, 3) metres.
+        fps: frames per second; published figures are at 30.
+    """
+    return jerk(positions, fps) / JITTER_UNIT
+
+
+def dynamic_degree(positions: NDArray[np.floating], fps: float = FPS) -> float:
+    """Mean speed of the joints, plus their mean speed relative to the pelvis, m/s; 0 for a single frame.
+
+    "Dynamic Degree" of MBench (Lin et al. 2025, "The Quest for Generalizable Motion Generation"), which gives it in
+    metres a frame.
+
+    Args:
+        positions: (T, 22, 3) metres.
+        fps: frames per second.
+    """
+    check_positions(positions, "positions")
+    relative = np.asarray(positions, np.float64) - np.asarray(positions, np.float64)[:, PELVIS : PELVIS + 1]
+    return (_mean_norm_of_difference(positions, 1) + _mean_norm_of_difference(relative, 1)) * fps
 
 
 def kinetic_energy(positions: NDArray[np.floating], fps: float = FPS) -> float:

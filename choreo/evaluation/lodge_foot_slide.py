@@ -36,8 +36,7 @@ def lodge_foot_slide_ratio(positions: NDArray[Any], fps: float = FPS, legacy: bo
     rate = frame_rate(fps)
     floor = _first_level(p) if legacy else TOE_HEIGHT
     ratios = []
-    for ankle, toe in FEET:
-        down = (p[:, ankle, 1] <= floor + ANKLE) & (p[:, toe, 1] <= floor + TOE)
+    for (ankle, toe), down in zip(FEET, feet_down(p, floor).T, strict=True):
         step = np.diff(p[:, [ankle, toe]][..., [0, 2]], axis=0) * rate
         speed = np.abs(step.mean(axis=-1)) if legacy else np.linalg.norm(step, axis=-1)
         slides = (speed > SLIDE).any(axis=1) & down[:-1]
@@ -45,6 +44,16 @@ def lodge_foot_slide_ratio(positions: NDArray[Any], fps: float = FPS, legacy: bo
         if frames:
             ratios.append(slides.sum() / frames)
     return float(np.mean(ratios)) if ratios else None
+
+
+def feet_down(p: Array, floor: float = TOE_HEIGHT) -> NDArray[np.bool_]:
+    """Whether the left and the right foot are down, (T, 2).
+
+    Args:
+        p: positions (T, 22, 3), metres, y up.
+        floor: height of a resting toe, metres.
+    """
+    return np.stack([(p[:, a, 1] <= floor + ANKLE) & (p[:, toe, 1] <= floor + TOE) for a, toe in FEET], axis=1)
 
 
 def _first_level(p: Array) -> float:

@@ -18,6 +18,7 @@ from choreo.data.splits.split import HELD_OUT
 from choreo.errors import ChoreoError, InvalidInput
 from choreo.motion.upright import AUTO, UP_HELP
 from choreo.music.limits import FORMATS
+from serving.cli.compare import compare
 from serving.cli.data import app as data_app
 from serving.cli.extras import require
 from serving.cli.given_beats import BEATS_HELP, DOWNBEATS_HELP, given_beats
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(models_app)
 app.add_typer(data_app)
 app.add_typer(phrases_app, callback=lambda: require("cpu"))
+app.command()(compare)
 stderr = Console(stderr=True)
 
 

@@ -2,9 +2,9 @@
 
 import dataclasses
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -38,6 +38,7 @@ class DanceOptions:
         guidance_scale: of classifier-free guidance.
         use_rag: whether generation starts from retrieved phrases.
         finished: whether smoothing, the rigid fit, the foot lock and, on sure beats, the warp to them are applied.
+        changes: request fields that differ from what the others give, by name.
     """
 
     preset: str = "reference"
@@ -45,6 +46,7 @@ class DanceOptions:
     guidance_scale: float = 2.5
     use_rag: bool = True
     finished: bool = True
+    changes: Mapping[str, Any] = field(default_factory=dict)
 
     def fields(self, stretch: Stretch, seed: int) -> dict[str, Any]:
         """Request fields for the dance to a stretch."""
@@ -54,7 +56,7 @@ class DanceOptions:
             "guidance_scale": self.guidance_scale, "use_rag": self.use_rag, "smooth": self.finished,
             "bone_lengths": self.finished, "foot_lock": self.finished,
             "on_beat": None if self.finished else False,
-        }  # fmt: skip
+        } | dict(self.changes)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -53,6 +53,7 @@ def write_preview(
     progress: Callable[[int, int], None] | None = None,
     size: tuple[int, int] = SIZE,
     view: View = View.FOLLOW,
+    labels: Sequence[str] = (),
 ) -> None:
     """Write a video of all dancers in one scene to `path`, whole or not at all.
 
@@ -64,9 +65,10 @@ def write_preview(
         progress: called with (frames done, frames in all); what it raises cancels the work.
         size: width and height in pixels, both even.
         view: whether the camera follows the dancers or stands where it sees all of their path.
+        labels: shown above the heads, one per dancer; none without any.
 
     Raises:
-        InvalidInput: the size is odd.
+        InvalidInput: the size is odd, or there are labels, but not one per dancer.
         MissingDependency: there is no ffmpeg.
         PreviewFailed: encoding failed.
         NotSaved: the disk is full.
@@ -79,7 +81,8 @@ def write_preview(
 
     ffmpeg, performance = ffmpeg_program(), Performance.of(dance)
     with replacing(path) as video, _raw(sound) as track:
-        painter = Painter(performance, frame_dancers(performance.positions, size, view, performance.fps), title)
+        camera = frame_dancers(performance.positions, size, view, performance.fps)
+        painter = Painter(performance, camera, title, labels)
         with _encoder(ffmpeg, performance, size, track, video) as frames:
             for index in range(performance.num_frames):
                 frames.write(painter.paint(index).tobytes())

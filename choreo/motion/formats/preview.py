@@ -5,6 +5,7 @@ size in their bounding rectangle only, which is then halved: smooth edges at a f
 """
 
 import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import gaussian_filter1d
 
+from choreo.errors import InvalidInput
 from choreo.motion import rotations as rot
 from choreo.motion.clip import Motion
 from choreo.motion.formats.camera import Camera, frame_dancers
@@ -43,6 +45,8 @@ TEXT: Final[Colour] = (214, 217, 226)
 
 GLINT: Final = np.array([-0.30, -0.34])
 """Direction of the highlights in the image: towards the light, above on the left."""
+LABEL_HEIGHT: Final = 0.27
+"""Lower edge of a dancer's label above the head joint, metres."""
 SUPERSAMPLE: Final = 2
 SHADOW_SCALE: Final = 4
 SHADOW_STRENGTH: Final = 190
@@ -156,18 +160,32 @@ class Painter:
         dance: positions in metres with the floor at y = 0.
         camera: None follows the performance in 640 x 640.
         title: shown at the top; what does not fit is cut.
+        labels: shown above the heads, one per dancer; none without any.
+
+    Raises:
+        InvalidInput: there are labels, but not one per dancer.
     """
 
-    def __init__(self, dance: Motion | Performance, camera: Camera | None = None, title: str = "") -> None:
+    def __init__(
+        self,
+        dance: Motion | Performance,
+        camera: Camera | None = None,
+        title: str = "",
+        labels: Sequence[str] = (),
+    ) -> None:
         performance = Performance.of(dance)
+        if labels and len(labels) != len(performance.dancers):
+            raise InvalidInput("labels", f"must be {len(performance.dancers)}, one per dancer, got {len(labels)}")
         self._positions = np.asarray(performance.positions, np.float64)
         self.camera = camera or frame_dancers(performance.positions, fps=performance.fps)
         self._fps = performance.fps
         self._limbs = _Limbs(len(performance.dancers))
         height = self.camera.size[1]
-        self._pad, self._letters = round(height / 32), Lettering(max(10, round(height / 36)))
+        self._pad, self._letter_size = round(height / 32), max(10, round(height / 36))
+        self._letters = Lettering(self._letter_size)
         self._stage = Stage(self.camera, self._centre())
         self._title = self._letters.line(title, self.camera.size[0] - 2 * self._pad)
+        self._labels = [self._letters.line(label, self.camera.size[0] / 4) for label in labels]
 
     def paint(self, index: int) -> Image.Image:
         """Frame `index` as an RGB image of the camera's size."""
@@ -176,6 +194,7 @@ class Painter:
         self._shadow(image, points, camera)
         self._figures(image, points, camera)
         self._write(image, index)
+        self._label(image, index, camera)
         return image
 
     def _centre(self) -> Array:
@@ -238,6 +257,14 @@ class Painter:
         clock = self._letters.line(f"{index / self._fps:.1f} s", width)
         self._letters.draw(draw, (pad, pad / 2), self._title, TEXT)
         self._letters.draw(draw, (width - pad - sum(run.width for run in clock), height - 2.2 * pad), clock, TEXT)
+
+    def _label(self, image: Image.Image, index: int, camera: Camera) -> None:
+        """The labels, centred above the heads; what is outside the image is cut."""
+        draw, lift = ImageDraw.Draw(image), np.array([0, LABEL_HEIGHT, 0])
+        for label, joints in zip(self._labels, self._positions[:, index], strict=False):
+            (x, y), _ = camera.project(joints[HEAD] + lift)
+            place = (x - sum(run.width for run in label) / 2, y - 1.4 * self._letter_size)
+            self._letters.draw(draw, place, label, TEXT)
 
 
 def _body_points(joints: Array) -> Array:

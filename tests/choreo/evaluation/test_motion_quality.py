@@ -1,9 +1,9 @@
-"""Jerk, kinetic energy, bone lengths."""
+"""Jerk and jitter, kinetic energy, dynamic degree, bone lengths."""
 
 import numpy as np
 import pytest
 
-from choreo.evaluation.kinematics import bone_length_deviation, jerk, kinetic_energy
+from choreo.evaluation.kinematics import bone_length_deviation, dynamic_degree, jerk, jitter, kinetic_energy
 from choreo.motion.kinematics import forward_kinematics
 
 
@@ -16,6 +16,17 @@ def along_x(path: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("fps", [30.0, 60.0])
 def test_jerk_of_a_cubic_is_six(fps: float) -> None:
     assert jerk(along_x((np.arange(20) / fps) ** 3), fps) == pytest.approx(6)
+    assert jitter(along_x((np.arange(20) / fps) ** 3), fps) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("fps", [30.0, 60.0])
+def test_dynamic_degree_adds_speed_in_the_room_and_speed_around_the_pelvis(fps: float) -> None:
+    together = along_x(np.arange(20) / fps * 3)
+    assert dynamic_degree(together, fps) == pytest.approx(3)
+    hand = np.zeros((20, 22, 3))
+    hand[:, 20, 2] = np.arange(20) / fps * 3
+    assert dynamic_degree(hand, fps) == pytest.approx(2 * 3 / 22)
+    assert dynamic_degree(hand + together, fps) == pytest.approx(3 * (21 + 2**0.5) / 22 + 3 / 22)
 
 
 @pytest.mark.parametrize("fps", [30.0, 60.0])
@@ -26,7 +37,7 @@ def test_energy_of_even_motion_is_half_its_speed_squared(fps: float) -> None:
 def test_still_and_short_clips_have_neither() -> None:
     for frames in range(1, 5):
         still = along_x(np.full(frames, 2.0))
-        assert jerk(still) == kinetic_energy(still) == 0
+        assert jerk(still) == jitter(still) == kinetic_energy(still) == dynamic_degree(still) == 0
     assert jerk(along_x(np.arange(3.0) ** 3)) == 0
 
 

@@ -1,6 +1,9 @@
 """The scorecard and the sets of motions it judges."""
 
 import json
+import re
+from fnmatch import fnmatch
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +13,7 @@ from tests_data import data_pack
 from choreo.data.layouts.packs import DataPack
 from choreo.errors import InvalidInput
 from choreo.evaluation.beat_alignment import beat_alignment_score
+from choreo.evaluation.floating import float_percent
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import METRICS, Row, score
 from choreo.motion.clip import Motion
@@ -61,8 +65,18 @@ def test_every_metric_has_a_row_in_the_order_of_the_table(rows: list[Row]) -> No
         assert set(row) == {"metric", "subject", "value", "ci95", "n", "note"}
         assert row["subject"] == "generated"
         assert np.isfinite(row["value"])
-        assert row["ci95"] is None or row["ci95"] >= 0
+        assert row["ci95"] is not None
+        assert row["ci95"] >= 0
     json.dumps(rows, allow_nan=False)
+
+
+def test_the_documentation_lists_every_metric_once_with_its_direction() -> None:
+    lines = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| `")]
+    known = [(pattern, row[2]) for row in rows if len(row) == 4 for pattern in re.findall(r"`([^`]+)`", row[0])]
+    for metric in METRICS:
+        assert [better for pattern, better in known if fnmatch(metric.name, pattern)] == [metric.better], metric.name
+    assert all(any(fnmatch(name, pattern) for name in NAMES) for pattern, _ in known)
 
 
 def test_what_is_not_there_has_no_row() -> None:
@@ -77,6 +91,10 @@ def test_what_is_not_there_has_no_row() -> None:
 def test_numbers_of_clips_are_their_means() -> None:
     motions = complete("generated", 9)
     found = by_name(score(motions, complete("gt", 9, seed=1)))
+    floating = [float_percent(p) for p in motions.positions]
+    assert found["float_percent"]["value"] == pytest.approx(np.mean(floating))
+    half = 1.96 * np.std(floating, ddof=1) / 9**0.5
+    assert found["float_percent"]["ci95"] == pytest.approx(half)
     skating = [foot_skating_ratio(p) for p in motions.positions]
     assert found["foot_skating_ratio"]["value"] == pytest.approx(np.mean(skating))
     alignment = [beat_alignment_score(p, np.arange(0, 2, 0.5)) for p in motions.positions]

@@ -40,6 +40,12 @@ def test_a_server_is_asked_for_what_the_stretch_is(stages: Any) -> None:
     np.testing.assert_array_equal(job.features, STRETCH.music)
 
 
+def test_changes_count_more_than_the_other_options() -> None:
+    plain, changed = (DanceOptions(changes=changes).fields(STRETCH, 3) for changes in ({}, {"foot_lock": False}))
+    assert plain["foot_lock"]
+    assert changed == plain | {"foot_lock": False}
+
+
 def test_a_stretch_without_music_sends_none(stages: Any) -> None:
     async def run() -> None:
         async with client_of(stages) as client:
