@@ -63,7 +63,9 @@ class ChannelSurvey:
     def cancelled(self) -> list[tuple[int, int, float]]:
         """(channel to leave out, louder channel that it cancels, share of the seconds with sound) of each such pair."""
         out: list[tuple[int, int, float]] = []
-        order = [int(i) for i in np.argsort(-self._energy, kind="stable")]
+        # Of channels that are equally loud but for rounding, the first one is kept on every processor.
+        loudness = np.round(self._energy / max(float(self._energy.max()), 1e-30), 6)
+        order = [int(i) for i in np.argsort(-loudness, kind="stable")]
         kept: list[int] = []
         for channel in order:
             shares = [(float(self._against[channel, k] / max(1, self._together[channel, k])), k) for k in kept]

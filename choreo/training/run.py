@@ -112,8 +112,8 @@ def _licensed(splits: Splits, licences: Licences) -> Splits:
     if splits.training and not training:
         raise InvalidInput(
             "data.licences",
-            "leaves nothing to train on: no recording's terms are known to allow weights that are shipped; train with a "
-            "recipe that has `licences: all`",
+            "leaves nothing to train on: no recording's terms are known to allow weights that are shipped; train with "
+            "a recipe that has `licences: all`",
         )
     left_out = [clip for clip in (*splits.training, *splits.held_out) if licences is not Licences.ALL]
     for row in inventory(left_out):
