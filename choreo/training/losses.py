@@ -12,7 +12,7 @@ from choreo.motion.planted import PLANTED_HEIGHTS, PLANTED_SPEED
 from choreo.motion.representation import ROOT_VELOCITY_66, Representation
 from choreo.motion.skeleton import BONE_LENGTHS, CONTACT_JOINTS, FPS, PARENTS
 
-TERMS: Final = ("reconstruction", "velocity", "bone", "contact", "beat", "total")
+TERMS: Final = ("reconstruction", "velocity", "bone", "contact", "contact_channels", "beat", "total")
 """Names of the terms; `total` is their weighted sum."""
 BEAT_WIDTH: Final = 0.1
 """Beats around a beat that count as near it."""
@@ -31,6 +31,8 @@ class LossWeights(BaseModel):
     velocity: float = 0.5
     bone: float = 50.0
     contact: float = 2.0
+    contact_channels: float = 0.3
+    """Of the normalised channels with contacts, of representations that have any; the first two leave them out."""
     beat: float = 0.0
     """Of the error of joint velocities near beats, m^2/s^2."""
     root: float = 5.0
@@ -90,6 +92,8 @@ class MotionLoss(nn.Module):
         self.weights, self._huber, self._representation = weights, huber, representation
         channels = torch.ones(len(mean))
         channels[representation.root_velocity] = weights.root
+        if representation.contacts is not None:
+            channels[representation.contacts] = 0
         buffers = {
             "mean": mean.float(),
             "std": std.float(),
@@ -123,6 +127,10 @@ class MotionLoss(nn.Module):
         error = self._channels * (predicted - target) ** 2 / noise.error[:, None, None]
         change = self._channels * (predicted - target).diff(dim=1) ** 2 / noise.velocity_error[:, None, None]
         terms = {"reconstruction": _mean(self._robust(error), mask), "velocity": _mean(self._robust(change), both)}
+        terms["contact_channels"] = torch.zeros_like(terms["velocity"])
+        if self._representation.contacts is not None:
+            told = (predicted - target)[..., self._representation.contacts]
+            terms["contact_channels"] = _mean(told**2, mask)
         predicted, target = (x * self.std + self.mean for x in (predicted, target))
         ours, theirs = self._joints(predicted), self._joints(target)
         bones = (ours[:, :, 1:] - ours[:, :, list(PARENTS[1:])]).norm(dim=-1)

@@ -7,6 +7,7 @@ from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.schedule import Prediction
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.gaussian import GaussianModel
+from choreo.motion.representation import representation
 
 
 class Denoiser(nn.Module):
@@ -27,7 +28,7 @@ class Denoiser(nn.Module):
         super().__init__()
         parameters = DiffusionParameters.of(spec)
         self.network, self.prediction = network, parameters.prediction
-        self.gaussian = GaussianModel(spec.window, spec.channels)
+        self.gaussian = GaussianModel(spec.window, spec.channels, representation(spec.representation).contacts)
         table = torch.from_numpy(parameters.noise_schedule().alphas_cumprod).float()
         self.register_buffer("alphas_cumprod", table, persistent=False)
 

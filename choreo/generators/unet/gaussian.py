@@ -22,6 +22,9 @@ class GaussianModel(nn.Module):
     The mean is the Wiener filter. With the standard deviation as scale of what a network adds to it, this is the
     preconditioning of Karras et al. 2022 (EDM, table 1: c_skip, c_out, c_in), one for each mode instead of one for all.
     Before `fit` all variances are one and the axes are the channels: EDM's own, in the variance-preserving form.
+
+    Channels that are `apart`, such as contacts, which jump between 0 and 1, are axes of their own: in common axes their
+    high frequencies would pass for motion, and the linear denoiser would leave them in it.
     """
 
     variances: Tensor
@@ -29,9 +32,11 @@ class GaussianModel(nn.Module):
     cosines: Tensor
     _difference: Tensor
 
-    def __init__(self, frames: int, channels: int) -> None:
+    def __init__(self, frames: int, channels: int, apart: slice | None = None) -> None:
         super().__init__()
-        self.frames = frames
+        self.frames, every = frames, range(channels)
+        self._apart = [] if apart is None else list(every[apart])
+        self._motion = [channel for channel in every if channel not in self._apart]
         self.register_buffer("variances", torch.ones(frames, channels))
         self.register_buffer("axes", torch.eye(channels))
         self.register_buffer("cosines", _cosines(frames), persistent=False)
@@ -43,7 +48,10 @@ class GaussianModel(nn.Module):
         """Take axes (principal ones of the frames) and variances from normalised windows (N, T, C)."""
         x = np.asarray(windows, np.float64)
         frames = x.reshape(-1, x.shape[2])
-        axes = np.linalg.eigh(frames.T @ frames / len(frames))[1][:, ::-1]
+        motion, count = frames[:, self._motion], len(self._motion)
+        axes = np.zeros((x.shape[2], x.shape[2]))
+        axes[self._motion, :count] = np.linalg.eigh(motion.T @ motion / len(motion))[1][:, ::-1]
+        axes[self._apart, range(count, x.shape[2])] = 1
         modes = np.asarray(self.cosines.cpu().double()) @ (x @ axes)
         self.axes.copy_(torch.from_numpy(axes.copy()))
         self.variances.copy_(torch.from_numpy(np.maximum((modes**2).mean(axis=0), MIN_VARIANCE)))
@@ -69,8 +77,11 @@ class GaussianModel(nn.Module):
         return self._spread(alphas_cumprod).rsqrt()
 
     def expected_errors(self, alphas_cumprod: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) -> mean squared error of the posterior mean, and of its differences from frame to frame, each (B,)."""
-        variance = self.deviation(alphas_cumprod[:, None, None]) ** 2
+        """(B,) -> mean squared error of the posterior mean, and of its differences from frame to frame, each (B,).
+
+        Of motion only: channels that are apart do not count.
+        """
+        variance = self.deviation(alphas_cumprod[:, None, None])[:, :, : len(self._motion)] ** 2
         return variance.mean(dim=(1, 2)), (variance * self._difference).mean(dim=(1, 2))
 
     def _spread(self, alphas_cumprod: Tensor) -> Tensor:

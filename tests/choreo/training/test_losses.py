@@ -6,7 +6,7 @@ from tiny_training import clips
 
 from choreo.data.synthetic.dances import synthesize_dance
 from choreo.data.windows.windows import feature_statistics
-from choreo.motion.representation import ROOT_VELOCITY_66
+from choreo.motion.representation import ROOT_VELOCITY_66, ROOT_VELOCITY_70
 from choreo.training.losses import LossWeights, MotionLoss, NoiseLevel, beat_closeness
 
 
@@ -35,6 +35,22 @@ def test_errors_count_in_units_of_what_a_linear_denoiser_errs_by() -> None:
     scaled = loss(off, x, mask, noise)
     assert float(scaled["reconstruction"]) == pytest.approx(4 * float(plain["reconstruction"]), rel=1e-5)
     assert float(scaled["velocity"]) == pytest.approx(10 * float(plain["velocity"]), rel=1e-5)
+
+
+def test_contact_channels_count_by_themselves_at_any_noise() -> None:
+    motion, _, _ = synthesize_dance("side_step", 100.0, 3.4)
+    features, _ = ROOT_VELOCITY_70.encode(motion.positions)
+    x = torch.tensor(features, dtype=torch.float32)[None]
+    loss = MotionLoss(LossWeights(), torch.zeros(70), torch.ones(70), representation=ROOT_VELOCITY_70)
+    off = x.clone()
+    off[..., 66:] += 0.5
+    noise = NoiseLevel(torch.tensor([0.01]), torch.tensor([0.1]), torch.tensor([0.1]))
+    for level in (None, noise):
+        terms = loss(off, x, torch.ones(1, x.shape[1]), level)
+        assert float(terms["contact_channels"]) == pytest.approx(0.25, rel=1e-5)
+        assert float(terms["reconstruction"]) == float(terms["velocity"]) == 0
+    plain = MotionLoss(LossWeights(), torch.zeros(66), torch.ones(66))
+    assert float(plain(off[..., :66] + 1, x[..., :66], torch.ones(1, x.shape[1]))["contact_channels"]) == 0
 
 
 def test_the_noisier_a_row_the_less_do_feet_and_bones_count() -> None:

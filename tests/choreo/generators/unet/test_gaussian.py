@@ -130,3 +130,24 @@ def test_known_frames_are_seen_without_noise_and_come_out_as_they_went_in() -> N
     x = torch.from_numpy(walks(2, seed=5))
     torch.testing.assert_close(x0[:, :3], 2 * x[:, :3])
     torch.testing.assert_close(model.network.seen[:, 0, :CHANNELS], 2 * x[:, 0], rtol=0.2, atol=0.2)  # type: ignore[union-attr]
+
+
+def test_channels_that_are_apart_leave_motion_as_it_is() -> None:
+    rng = np.random.default_rng(0)
+    motion = walks(2000)
+    jumping = (motion[..., :1] + rng.normal(size=motion[..., :1].shape) > 0).astype(np.float64)
+    alone, mixed, apart = (
+        GaussianModel(FRAMES, CHANNELS),
+        *(GaussianModel(FRAMES, CHANNELS + 1, where) for where in (None, slice(CHANNELS, CHANNELS + 1))),
+    )
+    alone.fit(motion)
+    for model in (mixed, apart):
+        model.fit(np.concatenate([motion, jumping], axis=2))
+    np.testing.assert_allclose(apart.variances[:, :CHANNELS], alone.variances, rtol=1e-4)
+    assert apart.axes[:CHANNELS, CHANNELS].abs().max() == 0
+    assert apart.axes[CHANNELS, CHANNELS] == 1
+    a = torch.tensor([0.9, 0.1])
+    for ours, theirs in zip(apart.expected_errors(a), alone.expected_errors(a), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-7)
+    assert (mixed.axes[CHANNELS] ** 2 > 0.01).sum() > 1
+    assert (apart.axes[CHANNELS] ** 2 > 0).sum() == 1
