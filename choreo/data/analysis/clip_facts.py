@@ -46,6 +46,12 @@ class ClipFacts:
         first = range(0, self.frames, length)
         return sum(len(part) for at in first if (part := self.fastest[at : at + length]).max() > limit)
 
+    def fast_runs(self, limit: float) -> NDArray[np.int_]:
+        """Lengths, in frames, of the unbroken runs of frames above `limit`."""
+        above = np.concatenate([[False], self.fastest > limit, [False]])
+        edges = np.flatnonzero(above[1:] != above[:-1])
+        return edges[1::2] - edges[::2]
+
     @property
     def motions(self) -> frozenset[str]:
         """Motions that any caption names."""

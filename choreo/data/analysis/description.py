@@ -63,9 +63,9 @@ def describe(dataset: Dataset, rules: TrimRules | None = None, progress: Progres
 
 
 def lengths(clips: Sequence[ClipFacts]) -> dict[str, Any]:
-    """Quantiles and a histogram of the clips' lengths, seconds."""
+    """Quantiles and a histogram of the clips' lengths, seconds; bins are of equal ratio."""
     seconds = np.array([clip.frames for clip in clips]) / FPS
-    counts, edges = np.histogram(seconds, BINS, (0, max(float(seconds.max()), 1.0)))
+    counts, edges = np.histogram(seconds, np.geomspace(0.99 * seconds.min(), 1.01 * seconds.max(), BINS + 1))
     return {
         "mean": round(float(seconds.mean()), 2),
         "quantiles": {f"{q:g}": round(float(np.quantile(seconds, q)), 2) for q in QUANTILES},

@@ -57,7 +57,7 @@ class SpeedHistogram:
     def document(self) -> list[dict[str, float | str]]:
         """A row per joint, the fastest first by the 99 % quantile."""
         columns = zip(JOINT_NAMES, self.mean(), self.quantile(0.5), self.quantile(0.99), self.maximum, strict=True)
-        rows = [
+        rows: list[dict[str, float | str]] = [
             {
                 "joint": name, "mean": round(float(mean), 3), "median": round(float(median), 3),
                 "p99": round(float(high), 3), "max": round(float(top), 3),

@@ -6,6 +6,8 @@ from typing import Any, Final
 from choreo.reporting.panels import COLOURS, panels, svg, without_figures
 
 MAX_BARS: Final = 20
+SECONDS: Final = (1, 3, 10, 30, 100, 300)
+"""Marks of the axis of lengths."""
 DANCE, OTHER, ALL = COLOURS[1], COLOURS[0], COLOURS[-1]
 
 Document = Mapping[str, Any]
@@ -25,10 +27,11 @@ def pictures(description: Document) -> dict[str, str]:
 def lengths(found: Document) -> str:
     """Histogram of the lengths of clips."""
     figure, (axis,) = panels()
-    edges = found["histogram"]["edges"]
-    axis.bar(
-        edges[:-1], found["histogram"]["counts"], edges[1] - edges[0], align="edge", color=OTHER, edgecolor="white"
-    )
+    axis.stairs(found["histogram"]["counts"], found["histogram"]["edges"], fill=True, color=OTHER)
+    axis.set_xscale("log")
+    axis.set_xticks(SECONDS, [str(tick) for tick in SECONDS])
+    axis.xaxis.minorticks_off()
+    axis.set_xlim(found["histogram"]["edges"][0], found["histogram"]["edges"][-1])
     axis.set(xlabel="length of a clip, s", ylabel="clips")
     return svg(figure)
 
@@ -38,8 +41,10 @@ def motions(rows: Sequence[Document]) -> str:
     shown = rows[:MAX_BARS]
     figure, (axis,) = panels(size=(6.4, 4.6))
     for label, color, dance in (("dances", DANCE, True), ("other motions", OTHER, False)):
-        of = [row for row in shown if row["dance"] is dance]
-        axis.barh([row["motion"] for row in of], [row["clips"] for row in of], color=color, label=label)
+        at = [i for i, row in enumerate(shown) if row["dance"] is dance]
+        axis.barh(at, [shown[i]["clips"] for i in at], color=color, label=label)
+    axis.set_yticks(range(len(shown)), [row["motion"] for row in shown])
+    axis.invert_yaxis()
     axis.set_xlabel("clips whose captions name it")
     return svg(figure if shown else without_figures(figure))
 

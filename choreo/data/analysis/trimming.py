@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from choreo.data.analysis.clip_facts import ClipFacts
@@ -21,6 +22,8 @@ NAMED: Final = frozenset({"tap dance", "backflip"})
 """Motions that are excluded by name."""
 LIMITS: Final = (3.0, 4.0, 5.0, 6.0, 8.0, 10.0)
 """Limits of velocity, m/s, that are compared."""
+SPIKE: Final = 2
+"""Frames; a run of fast frames that is no longer may be an error of tracking."""
 MIN_CLIPS: Final = 3
 """Motions of fewer clips are not listed among what a limit costs."""
 
@@ -74,7 +77,11 @@ class Trimming:
         return {name: rule(self, clip) for name, rule in _RULES.items()}
 
     def document(self) -> dict[str, Any]:
-        """A JSON-serialisable form: shares of the frames by kind of motion and family, and what limits would cost."""
+        """A JSON-serialisable form: shares of the frames by kind of motion and family, and what limits would cost.
+
+        `fast_frames` is the share of the frames that are too fast themselves, `spikes` the share of the runs of such
+        frames that are at most `SPIKE` frames long.
+        """
         return {
             "rules": self._rules.model_dump(),
             "uncommon": list(self.uncommon),
@@ -88,10 +95,13 @@ class Trimming:
         total, lost = sum(clip.frames for clip in clips), Counter[str]()
         for clip in clips:
             lost.update(self.removed(clip))
+        runs = np.concatenate([np.zeros(0, int), *(clip.fast_runs(self._rules.speed) for clip in clips)])
         return {
             "name": name,
             "minutes": round(total / FPS / 60, 2),
             **{rule: round(lost[rule] / max(total, 1), 4) for rule in _RULES},
+            "fast_frames": round(int(runs.sum()) / max(total, 1), 4),
+            "spikes": round(int((runs <= SPIKE).sum()) / max(len(runs), 1), 4),
         }
 
     def _limit(self, limit: float) -> dict[str, float]:

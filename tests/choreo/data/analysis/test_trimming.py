@@ -41,6 +41,17 @@ def test_rare_motions_and_those_named_are_uncommon() -> None:
     assert Trimming([clip("a", 300)], TrimRules()).uncommon == ()
 
 
+def test_runs_of_fast_frames_are_told_from_spikes() -> None:
+    found = clip("a", 300, {"walk"}, fast_at=0)
+    found.fastest[100:110] = 9
+    found.fastest[298:] = 9
+    assert found.fast_runs(5).tolist() == [1, 10, 2]
+    row = Trimming([found, clip("b", 300)], TrimRules()).document()["kinds"][-1]
+    assert row["fast_frames"] == pytest.approx(13 / 600, abs=1e-4)
+    assert row["spikes"] == pytest.approx(2 / 3, abs=1e-4)
+    assert Trimming([clip("b", 300)], TrimRules()).document()["kinds"][-1]["spikes"] == 0
+
+
 def test_what_dance_loses_is_told_from_what_other_motion_loses() -> None:
     danced = [clip("d1", 300, {"kick"}, fast_at=3, dance=True), clip("d2", 300, {"kick"}, dance=True)]
     found = Trimming([*danced, clip("o", 300, {"kick"})], TrimRules(rare_share=0)).document()
