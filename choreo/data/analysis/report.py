@@ -131,8 +131,8 @@ def _trimming(trimming: Document) -> str:
         f"joint above {rules['speed']:g} m/s in any frame of a sequence, and no uncommon motion in the clip (tap "
         f"dance, backflips, and what less than {rules['rare_share']:.1%} of the captioned clips name; here: "
         f"{uncommon}). Shares of the frames that each rule alone removes, and all together; fast frames is the share "
-        "of the frames that are above the limit themselves, and spikes the share of their unbroken runs that last one or "
-        "two frames.\n\n"
+        "of the frames that are above the limit themselves, and spikes the share of their unbroken runs that last "
+        "one or two frames.\n\n"
         + _columns(trimming["kinds"], columns).markdown()
         + "\nBy family:\n\n"
         + _columns(trimming["families"], columns).markdown()

@@ -1,6 +1,6 @@
 """What trimming in the manner of RaMoS would remove from a data set, and what that costs dance.
 
-RaMoS (rapid motion synthesis by latent diffusion on AMASS, in HumanML3D's form) keeps sequences of 200 frames, which
+RaMoS (Rapid Motion Synthesis, a pipeline on AMASS in HumanML3D's form) uses sequences of 200 frames, which
 are 10 s at HumanML3D's 20 fps, excludes sequences with joints of high velocity, and excludes uncommon motions "like
 tapdance and backflip". It states no limit of velocity and no threshold of rarity: `TrimRules` has them as parameters.
 Nothing in this project is trimmed so.
