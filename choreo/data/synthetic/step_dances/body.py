@@ -19,7 +19,7 @@ from choreo.data.synthetic.choreography import (
     place_legs,
     upper_body,
 )
-from choreo.data.synthetic.step_dances.feet import FootTracks, ease, track_feet
+from choreo.data.synthetic.step_dances.feet import FootTracks, bump, ease, track_feet
 from choreo.data.synthetic.step_dances.figures import Character, Role
 from choreo.data.synthetic.step_dances.floor_plan import HALF_WIDTH, Placed
 from choreo.data.synthetic.step_dances.holds import Carriage, arms
@@ -34,10 +34,14 @@ RISE_PITCH: Final = 0.5
 """Pitch of the feet at rise 1, radians."""
 RISE_HEIGHT: Final = 0.055
 """Height by which that raises the body, metres."""
-_GIVE: Final = 0.85
+_GIVE: Final = 1.0
 """How far a foot without weight may raise its heel so that the leg reaches it, radians."""
-_HEEL_STEPS: Final = np.linspace(0.0, 1.1, 12)
-_MAX_HIP_TURN: Final = 0.35
+_HEEL_STEPS: Final = np.linspace(0.0, 1.2, 13)
+"""Pitches that are tried, radians."""
+_HIP_EARLY: Final = 0.05
+"""A hip begins to settle so long before its foot has arrived, seconds."""
+_HIP_SHARE: Final = 0.55
+"""And has settled after this part of the time to the next footfall."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,17 @@ def animate(
     feet = track_feet(placed, times, beat, character)
     swayed, rise = character.sway * _curve(keys, "sway", times), _curve(keys, "rise", times)
     feet.pitch += RISE_PITCH * rise[:, None] * (0.3 + 0.7 * feet.load)
-    heading = _travelled(keys, np.array([[each.heading] for each in placed]), times, character)[:, 0]
-    weight = _weight(feet, keys, times)
+    facing = np.array([[each.heading] for each in placed])
+    heading = _travelled(keys, facing, facing, times, character)[:, 0]
+    weight = _settled(keys, times)
     turn, roll = character.hips * weight, character.roll * weight
     pelvis = rot.yaw(heading + turn) @ rot.axis_angle(_Z, roll)
-    root = _root(keys, feet, times, beat, character, pelvis, rise, heading)
+    root = _root(keys, feet, times, beat, character, pelvis, rise)
     opened, head = _curve(keys, "open", times), _heads(keys, times, character)
     still = np.zeros_like(times)
     score = Score(
         times / beat, [], arms(character.hold, role, carriage, opened, weight, character.arms), still,
-        twist=-0.85 * turn, lean=still + character.lean, tilt=-0.8 * roll - swayed,
+        twist=-0.85 * turn, lean=still + character.lean, tilt=0.8 * roll + swayed,
     )  # fmt: skip
     local = upper_body(score, pelvis)
     local[:, NECK] = rot.yaw(head) @ local[:, NECK]
@@ -97,10 +102,18 @@ def _inside(keys: _Keys, times: Array) -> Array:
     return np.clip(times, keys.times[0], keys.times[-1])
 
 
-def _weight(feet: FootTracks, keys: _Keys, times: Array) -> Array:
-    """-1 on the right foot to 1 on the left (T,), weaker where the hip action is."""
-    hip = PchipInterpolator(keys.times, keys.of("hip"))(_inside(keys, times))
-    return _smooth((feet.load[:, 0] - feet.load[:, 1]) * hip, 2.2)
+def _settled(keys: _Keys, times: Array) -> Array:
+    """Which hip has settled (T,): -1 over the right foot to 1 over the left, less where the hip action is weaker.
+
+    A hip settles after its foot has arrived, during most of the time until the next one does.
+    """
+    gaps = np.diff(keys.times, append=keys.times[-1] + 0.5)
+    out = np.zeros_like(times)
+    for at, gap, fall in zip(keys.times, gaps, keys.placed, strict=True):
+        if fall.of.weight:
+            goal = fall.of.hip * (1.0 if fall.of.foot == LEFT else -1.0)
+            out += ease(np.clip((times - at + _HIP_EARLY) / (_HIP_EARLY + _HIP_SHARE * gap), 0, 1)) * (goal - out)
+    return _smooth(out, 1.5)
 
 
 def _heads(keys: _Keys, times: Array, character: Character) -> Array:
@@ -113,35 +126,37 @@ def _heads(keys: _Keys, times: Array, character: Character) -> Array:
     return _smooth(out, 1.0)
 
 
-def _travelled(keys: _Keys, values: Array, times: Array, character: Character) -> Array:
-    """A path (T, K) through values (n, K), one for each footfall.
+def _travelled(keys: _Keys, arrived: Array, settled: Array, times: Array, character: Character) -> Array:
+    """A path (T, K) through values (n, K) at the arrival of each foot, and settled ones (n, K) half a slow step later.
 
-    It arrives when the weight has settled; where the next foot swings late, it waits. Where it does not wait, its speed
-    there is `flow` of that of a smooth curve.
+    Where the next foot swings late, it waits until then. Where it does not wait, its speed is `flow` of that of a
+    smooth curve.
     """
     arrive = keys.times + character.settle
     gaps = np.diff(keys.times)
+    slow = gaps / 2 >= character.swing
     leave = arrive.copy()
-    leave[:-1] += np.maximum(gaps - 1.15 * character.swing, 0)
-    slope = np.zeros_like(values)
+    leave[:-1] += np.where(slow, gaps / 2, np.maximum(gaps - 1.15 * character.swing, 0))
+    slope = np.zeros_like(arrived)
     span = (keys.times[2:] - keys.times[:-2])[:, None]
-    slope[1:-1] = character.flow * (values[2:] - values[:-2]) / span
+    slope[1:-1] = character.flow * (arrived[2:] - arrived[:-2]) / span
     waits = leave - arrive > 0.04
     slope[waits] = 0.0
+    after = np.where(np.append(slow, False)[:, None], settled, arrived)
     at = np.concatenate([arrive, leave[waits]])
     order = np.argsort(at, kind="stable")
-    points, slopes = np.concatenate([values, values[waits]])[order], np.concatenate([slope, slope[waits]])[order]
+    points, slopes = np.concatenate([arrived, after[waits]])[order], np.concatenate([slope, slope[waits]])[order]
     path = CubicHermiteSpline(at[order], points, slopes)
     return _smooth(path(np.clip(times, at.min(), at.max())), 1.2)
 
 
 def _root(
-    keys: _Keys, feet: FootTracks, times: Array, beat: float, character: Character, pelvis: Array, rise: Array,
-    heading: Array,
+    keys: _Keys, feet: FootTracks, times: Array, beat: float, character: Character, pelvis: Array, rise: Array
 ) -> Array:  # fmt: skip
     """Pelvis (T, 3): over the standing foot, at the height of the dance, and within reach of both feet."""
     over = np.stack([_over(each, character) for each in keys.placed])
-    ground = _travelled(keys, over, times, character)
+    behind = over - character.trail * np.diff(over, axis=0, prepend=over[:1])
+    ground = _travelled(keys, behind, over, times, character)
     hips = (pelvis[:, None] @ REST_OFFSETS[[L_HIP, R_HIP], :, None])[..., 0]
     root = np.stack([ground[:, 0], np.zeros_like(times), ground[:, 1]], axis=-1)
     give = np.where((feet.swinging > 0) | (feet.load > 0.5), 0.0, 1.0)
@@ -152,6 +167,7 @@ def _root(
     reachable = np.where((feet.swinging > 0.15) & (feet.swinging < 0.6), np.inf, reachable).min(1)
     bounce = character.bounce * np.cos(2 * np.pi * character.bounces * times / beat)
     knee = character.knee + _curve(keys, "knee", times) + bounce
+    knee += character.landing * _landings(keys, times)
     wanted = np.minimum(STANDING - 0.012 - knee + RISE_HEIGHT * rise, reachable)
     # A smoothed running minimum stays below the values themselves.
     root[:, 1] = _smooth(minimum_filter1d(wanted, 7, mode="nearest"), 2.0)
@@ -159,12 +175,19 @@ def _root(
 
 
 def _over(fall: Placed, character: Character) -> Array:
-    """x and z of the pelvis with the weight on a foot."""
-    side = 1.0 if fall.of.foot == LEFT else -1.0
-    if not fall.of.weight:
-        side = -side
+    """x and z of the pelvis over a foot."""
+    side = (1.0 if fall.of.foot == LEFT else -1.0) * (1.0 if fall.of.weight else -1.0)
     aside = side * character.shift * HALF_WIDTH
     return fall.centre + aside * np.array([np.cos(fall.heading), -np.sin(fall.heading)])
+
+
+def _landings(keys: _Keys, times: Array) -> Array:
+    """1 shortly after every arrival of weight (T,), when the knee has given way to it."""
+    out = np.zeros_like(times)
+    for at, fall in zip(keys.times, keys.placed, strict=True):
+        if fall.of.weight and fall.of.direction != "replace":
+            out += bump(times, at - 0.05, at + 0.09, at + 0.3)
+    return out
 
 
 def _stand(positions: Array, feet: FootTracks, heading: Array) -> None:

@@ -92,7 +92,7 @@ def _track(
             pitch += _PUSH * height * np.sin(np.pi * np.clip(u / 0.75, 0, 1)) ** 2
             swinging += np.where(u < 1, u, 0)
             if fall.of.direction == "forward" and character.heel_lead and fall.of.weight:
-                lead = _bump(times, arrival - 0.3 * swing, arrival, arrival + _LEAD_SECONDS) * character.heel_lead
+                lead = bump(times, arrival - 0.3 * swing, arrival, arrival + _LEAD_SECONDS) * character.heel_lead
                 pitch -= lead
                 lift += REST_OFFSETS[L_FOOT, 2] * np.sin(lead)  # the heel touches the floor
         at, yaw = goal, facing
@@ -112,7 +112,7 @@ def _loads(placed: Sequence[Placed], times: Array, beat: float, character: Chara
     for fall in placed:
         if not fall.of.weight:
             continue
-        u = np.clip((times - fall.beat * beat + 0.05) / (0.05 + max(character.settle, 0.05)), 0, 1)
+        u = np.clip((times - fall.beat * beat + 0.08) / (0.08 + max(character.settle, 0.03)), 0, 1)
         left += ease(u) * ((1.0 if fall.of.foot == LEFT else 0.0) - left)
     return np.stack([left, 1 - left], axis=1)
 
@@ -122,6 +122,6 @@ def ease(u: Array) -> Array:
     return u**3 * (u * (6 * u - 15) + 10)
 
 
-def _bump(times: Array, begin: float, top: float, end: float) -> Array:
+def bump(times: Array, begin: float, top: float, end: float) -> Array:
     """Rises from 0 at `begin` to 1 at `top` and falls to 0 at `end`."""
     return ease(np.clip(np.minimum((times - begin) / (top - begin), (end - times) / (end - top)), 0, 1))

@@ -99,7 +99,9 @@ class Character:
         swing: longest time that a foot takes for a step, seconds.
         flow: speed of the body between steps where it passes over a foot; 0 stops there, 1 does not slow down.
         settle: time from the arrival of a foot to that of the weight, seconds.
+        trail: part of a step by which the body is behind when the foot arrives.
         knee: bend of the knees, metres that the pelvis sinks.
+        landing: by how much more it sinks after each step, metres.
         bounce: amplitude of a bounce in the knees, metres.
         bounces: per beat.
         roll: raising of the hip above the standing leg, radians.
@@ -120,7 +122,9 @@ class Character:
     swing: float = 0.45
     flow: float = 0.3
     settle: float = 0.06
+    trail: float = 0.08
     knee: float = 0.02
+    landing: float = 0.008
     bounce: float = 0.0
     bounces: float = 1.0
     roll: float = 0.03

@@ -12,8 +12,12 @@ from choreo.data.synthetic.step_dances.figures import Direction, Figure, Footfal
 
 Array = NDArray[np.float64]
 
-RADIUS: Final = 1.8
+RADIUS: Final = 2.4
 """Figures that would end farther from the start are avoided, metres."""
+FREE: Final = 1.2
+"""Figures that would end nearer than this need not be steered, metres."""
+STEERING: Final = (0.0, 30.0, -30.0, 60.0, -60.0)
+"""Further turns of a figure that are tried, degrees."""
 HALF_WIDTH: Final = 0.085
 """Sideways distance of a closed foot from the middle of the body, metres."""
 AHEAD: Final = 0.05
@@ -108,7 +112,7 @@ def _choose(
     dance: StepDance, names: Sequence[str], stance: _Stance, step: float, role: Role, rng: np.random.Generator,
     danced: Sequence[Section],
 ) -> tuple[str, tuple[list[Placed], _Stance]]:  # fmt: skip
-    """The first figure, in an order drawn by their shares, that stays near; else the one that ends nearest.
+    """The first figure, in an order drawn by their shares, that can be steered to stay near; else the nearest.
 
     A figure that was danced twice in a row waits, where there is another.
     """
@@ -117,21 +121,44 @@ def _choose(
     order = rng.choice(len(names), len(names), replace=False, p=shares / shares.sum())
     ends: list[tuple[float, str, tuple[list[Placed], _Stance]]] = []
     for name in (names[i] for i in order):
-        danced_figure = place(dance.figures[name], stance, step, role)
-        away = float(np.linalg.norm(danced_figure[1].centre))
-        if away < max(RADIUS, 0.9 * float(np.linalg.norm(stance.centre))):
-            return name, danced_figure
-        ends.append((away, name, danced_figure))
-    _, name, danced_figure = min(ends, key=lambda end: end[0])
-    return name, danced_figure
+        steered = _steered(dance.figures[name], stance, step, role)
+        away = float(np.linalg.norm(steered[1].centre))
+        if away < RADIUS:
+            return name, steered
+        ends.append((away, name, steered))
+    _, name, steered = min(ends, key=lambda end: end[0])
+    return name, steered
 
 
-def place(figure: Figure, stance: _Stance, step: float, role: Role) -> tuple[list[Placed], _Stance]:
-    """The footfalls of a figure from a stance, with beats from its start, and the stance afterwards."""
+def _steered(figure: Figure, stance: _Stance, step: float, role: Role) -> tuple[list[Placed], _Stance]:
+    """The figure, turned by a little more or less so that it leads back where dancing it twice would lead away."""
+    found = []
+    for steer in STEERING:
+        once = place(figure, stance, step, role, steer)
+        twice = place(figure, once[1], step, role, steer)
+        away = float(np.linalg.norm(twice[1].centre))
+        if away < FREE:
+            return once
+        found.append((away, once))
+    return min(found, key=lambda end: end[0])[1]
+
+
+def place(
+    figure: Figure, stance: _Stance, step: float, role: Role, steer: float = 0.0
+) -> tuple[list[Placed], _Stance]:
+    """The footfalls of a figure from a stance, with beats from its start, and the stance afterwards.
+
+    Args:
+        figure: of the table.
+        stance: before it.
+        step: length of a step, metres.
+        role: whose part.
+        steer: further turn, degrees, over all its footfalls.
+    """
     out = []
     for footfall in figure.footfalls:
         own = footfall if role == "lead" else footfall.followed()
-        heading = stance.heading + np.radians(own.turn)
+        heading = stance.heading + np.radians(own.turn + steer / len(figure.footfalls))
         balls = stance.balls.copy()
         balls[own.foot] = _goal(own, stance, heading, step)
         stance = _Stance(balls, own.foot if own.weight else stance.foot, heading)
@@ -151,8 +178,7 @@ def _goal(footfall: Footfall, stance: _Stance, heading: float, step: float) -> A
     if footfall.direction == "close":
         return centre + _turned(heading, _home(foot))
     aside, ahead = _WAYS[footfall.direction]
-    facing = heading if footfall.direction == "side" else 0.5 * (heading + stance.heading)
-    moved = _turned(facing, step * footfall.length * np.array([side * aside, ahead]))
+    moved = _turned(0.5 * (heading + stance.heading), step * footfall.length * np.array([side * aside, ahead]))
     return centre + moved + _turned(heading, _home(foot))
 
 

@@ -13,8 +13,8 @@ Array = NDArray[np.float64]
 
 # Angles raised, swing, across, twist, bend of `Arm`.
 _FRAME: Final[dict[Role, tuple[tuple[float, ...], tuple[float, ...]]]] = {
-    "lead": ((-0.25, 0.0, 0.25, 0.75, 1.35), (-0.35, 0.0, 0.55, 0.1, 1.25)),
-    "follow": ((-0.25, 0.0, 0.75, 0.25, 0.95), (-0.25, 0.0, 0.3, 0.65, 1.15)),
+    "lead": ((-0.25, 0.0, 0.3, 0.5, 1.2), (-0.35, 0.0, 0.55, 0.1, 1.25)),
+    "follow": ((-0.25, 0.0, 0.75, 0.25, 0.95), (-0.25, 0.0, 0.35, 0.5, 1.1)),
 }
 """Left and right arm of the closed hold."""
 _READY: Final = (-0.85, 0.15, 0.35, 0.35, 1.35)

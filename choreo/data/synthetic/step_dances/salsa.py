@@ -60,7 +60,7 @@ SALSA: Final = StepDance(
         chords=((0, 3, 7), (5, 8, 12), (-5, -1, 2, 5), (5, 8, 12)), octave_hz=55.0,
     ),
     character=Character(
-        "open", step=0.3, lift=0.06, swing=0.3, flow=0.1, settle=0.05, knee=0.015, roll=0.1, hips=0.18,
+        "open", step=0.27, lift=0.06, swing=0.26, flow=0.1, settle=-0.02, trail=0.15, knee=0.015, bounce=0.016, roll=0.1, hips=0.18,
         free_heel=0.45, turn_out=0.18, shift=0.85, arms=0.9,
     ),
     figures=FIGURES,

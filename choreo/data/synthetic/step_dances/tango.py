@@ -66,13 +66,13 @@ FIGURES: Final = MappingProxyType(
 
 TANGO: Final = StepDance(
     genre="tango",
-    tempos=(116.0, 132.0),
+    tempos=(120.0, 132.0),
     music=Style(
         4, kick=(0, 1, 2, 3), snare=(0, 3.5), hat=(0, 2), bass=(0, 1, 2, 3),
         chords=((0, 3, 7), (-5, -1, 2), (-5, -1, 2, 5), (0, 3, 7)), octave_hz=55.0,
     ),
     character=Character(
-        "closed", step=0.58, lift=0.07, swing=0.42, flow=0.0, settle=0.05, knee=0.05, roll=0.0, hips=0.0,
+        "closed", step=0.7, lift=0.07, swing=0.4, flow=0.0, settle=-0.05, trail=0.22, knee=0.06, landing=0.012, bounce=0.004, roll=0.0, hips=0.0,
         free_heel=0.1, turn_out=0.05, sway=0.1, lean=-0.02, heel_lead=0.15, head=0.14, arms=0.1,
     ),
     figures=FIGURES,

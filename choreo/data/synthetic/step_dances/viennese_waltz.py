@@ -11,28 +11,28 @@ FIGURES: Final = MappingProxyType(
     {
         "natural turn": Figure(6, (
             Footfall(1, RIGHT, "forward", turn=-60, knee=0.015),
-            Footfall(2, LEFT, "side", 0.6, turn=-85, rise=0.35, sway=-1),
+            Footfall(2, LEFT, "side", 0.9, turn=-85, rise=0.35, sway=-1),
             Footfall(3, RIGHT, "close", turn=-35, rise=0.4, sway=-0.8),
             Footfall(4, LEFT, "back", 0.9, turn=-60, knee=0.015),
-            Footfall(5, RIGHT, "side", 0.5, turn=-85, rise=0.3, sway=0.8),
+            Footfall(5, RIGHT, "side", 0.9, turn=-85, rise=0.3, sway=0.8),
             Footfall(6, LEFT, "close", turn=-35, rise=0.2, sway=0.6),
         ), "natural turns to the right", 3.0),
         "reverse turn": Figure(6, (
             Footfall(1, LEFT, "forward", turn=60, knee=0.015),
-            Footfall(2, RIGHT, "side", 0.6, turn=85, rise=0.35, sway=1),
+            Footfall(2, RIGHT, "side", 0.9, turn=85, rise=0.35, sway=1),
             Footfall(3, LEFT, "across", turn=35, rise=0.3, sway=0.8),
             Footfall(4, RIGHT, "back", 0.9, turn=60, knee=0.015),
-            Footfall(5, LEFT, "side", 0.5, turn=85, rise=0.3, sway=-0.8),
+            Footfall(5, LEFT, "side", 0.9, turn=85, rise=0.3, sway=-0.8),
             Footfall(6, RIGHT, "close", turn=35, rise=0.2, sway=-0.6),
         ), "reverse turns to the left", 3.0),
         "right change step": Figure(3, (
             Footfall(1, RIGHT, "forward", knee=0.015),
-            Footfall(2, LEFT, "diagonal", 0.5, rise=0.35, sway=-0.6),
+            Footfall(2, LEFT, "diagonal", 0.8, rise=0.35, sway=-0.6),
             Footfall(3, RIGHT, "close", rise=0.4, sway=-0.6),
         ), "a change step"),
         "left change step": Figure(3, (
             Footfall(1, LEFT, "forward", knee=0.015),
-            Footfall(2, RIGHT, "diagonal", 0.5, rise=0.35, sway=0.6),
+            Footfall(2, RIGHT, "diagonal", 0.8, rise=0.35, sway=0.6),
             Footfall(3, LEFT, "close", rise=0.4, sway=0.6),
         ), "a change step"),
         "pendulum": Figure(6, (
@@ -52,7 +52,7 @@ VIENNESE_WALTZ: Final = StepDance(
         chords=((0, 4, 7), (0, 4, 7), (-5, -1, 2, 5), (-5, -1, 2, 5), (0, 4, 7), (5, 9, 12)), octave_hz=65.4,
     ),
     character=Character(
-        "closed", step=0.34, lift=0.06, swing=0.3, flow=0.4, settle=0.05, knee=0.025, sway=0.1, lean=-0.03,
+        "closed", step=0.27, lift=0.06, swing=0.26, flow=0.4, settle=-0.03, trail=0.15, knee=0.025, bounce=0.008, sway=0.1, lean=-0.03,
         heel_lead=0.1,
     ),
     figures=FIGURES,
