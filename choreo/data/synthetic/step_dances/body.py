@@ -56,7 +56,13 @@ class _Keys:
 
 
 def animate(
-    placed: Sequence[Placed], times: Array, beat: float, character: Character, role: Role, carriage: Carriage
+    placed: Sequence[Placed],
+    times: Array,
+    beat: float,
+    character: Character,
+    role: Role,
+    carriage: Carriage,
+    drift: Array,
 ) -> RigidFit:
     """Motion of the canonical skeleton at `times` (T,) seconds; the pelvis starts at x = z = 0.
 
@@ -67,6 +73,7 @@ def animate(
         character: of the dance, as this dancer dances it.
         role: whose hold.
         carriage: how this dancer carries the arms.
+        drift: (T, 3) slow further twist, lean and tilt of the trunk, radians.
     """
     keys = _Keys(np.array([each.beat for each in placed]) * beat, placed)
     feet = track_feet(placed, times, beat, character)
@@ -82,7 +89,7 @@ def animate(
     still = np.zeros_like(times)
     score = Score(
         times / beat, [], arms(character.hold, role, carriage, opened, weight, character.arms), still,
-        twist=-0.85 * turn, lean=still + character.lean, tilt=0.8 * roll + swayed,
+        twist=drift[:, 0] - 0.85 * turn, lean=drift[:, 1] + character.lean, tilt=drift[:, 2] + 0.8 * roll + swayed,
     )  # fmt: skip
     local = upper_body(score, pelvis)
     local[:, NECK] = rot.yaw(head) @ local[:, NECK]
@@ -107,12 +114,12 @@ def _settled(keys: _Keys, times: Array) -> Array:
 
     A hip settles after its foot has arrived, during most of the time until the next one does.
     """
-    gaps = np.diff(keys.times, append=keys.times[-1] + 0.5)
+    carrying = [(at, fall.of) for at, fall in zip(keys.times, keys.placed, strict=True) if fall.of.weight]
+    gaps = np.diff([at for at, _ in carrying], append=keys.times[-1] + 0.5)
     out = np.zeros_like(times)
-    for at, gap, fall in zip(keys.times, gaps, keys.placed, strict=True):
-        if fall.of.weight:
-            goal = fall.of.hip * (1.0 if fall.of.foot == LEFT else -1.0)
-            out += ease(np.clip((times - at + _HIP_EARLY) / (_HIP_EARLY + _HIP_SHARE * gap), 0, 1)) * (goal - out)
+    for (at, footfall), gap in zip(carrying, gaps, strict=True):
+        goal = footfall.hip * (1.0 if footfall.foot == LEFT else -1.0)
+        out += ease(np.clip((times - at + _HIP_EARLY) / (_HIP_EARLY + _HIP_SHARE * gap), 0, 1)) * (goal - out)
     return _smooth(out, 1.5)
 
 
@@ -156,7 +163,7 @@ def _root(
     """Pelvis (T, 3): over the standing foot, at the height of the dance, and within reach of both feet."""
     over = np.stack([_over(each, character) for each in keys.placed])
     behind = over - character.trail * np.diff(over, axis=0, prepend=over[:1])
-    ground = _travelled(keys, behind, over, times, character)
+    ground = _travelled(keys, behind, 0.6 * over + 0.4 * behind, times, character)
     hips = (pelvis[:, None] @ REST_OFFSETS[[L_HIP, R_HIP], :, None])[..., 0]
     root = np.stack([ground[:, 0], np.zeros_like(times), ground[:, 1]], axis=-1)
     give = np.where((feet.swinging > 0) | (feet.load > 0.5), 0.0, 1.0)

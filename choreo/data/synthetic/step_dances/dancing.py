@@ -15,9 +15,13 @@ from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.skeleton import FPS
 
+Array = NDArray[np.float64]
+
 MIN_TEMPO, MAX_TEMPO, MAX_SECONDS = 60.0, 240.0, 600.0
 _LEAD_IN_BARS: Final = 2
 """Bars danced before the first frame, so that a dance does not begin from standing."""
+_DRIFT: Final = (0.08, 0.04, 0.04)
+"""Size of the slow twist, lean and tilt of the trunk, radians."""
 _MIN_SENTENCE: Final = 45
 """Figures that are seen for fewer frames are not mentioned."""
 
@@ -78,7 +82,8 @@ def dance_steps(name: str, tempo: float, seconds: float = 12.0, seed: int = 0) -
     lead_in = _LEAD_IN_BARS * bar
     placed, sections = plan(dance, lead_in + seconds / beat + 2 * bar, character.step, role, rng)
     times = np.arange(round(FPS * seconds)) / FPS
-    body = animate(placed, times + lead_in * beat, beat, character, role, carriage)
+    drift = _drift(times, rng)
+    body = animate(placed, times + lead_in * beat, beat, character, role, carriage, drift)
     beats = np.arange(0, seconds, beat)
     meta = {"source": "synthetic choreographer", "dance": name, "genre": dance.genre, "tempo": tempo, "seed": seed}
     motion = Motion(body.positions.astype(np.float32), FPS, body.local.astype(np.float32), meta)
@@ -103,6 +108,13 @@ def own_manner(character: Character, rng: np.random.Generator) -> tuple[Characte
         arms=character.arms * arms,
     )
     return own, Carriage(float(raised), float(bend), float(rng.uniform(0.6, 1.0)))
+
+
+def _drift(times: Array, rng: np.random.Generator) -> Array:
+    """Slow twist, lean and tilt of the trunk (T, 3) by a few degrees, different in every dance."""
+    rates, phases = rng.uniform(0.06, 0.16, (3, 2)), rng.uniform(0, 2 * np.pi, (3, 2))
+    waves = np.sin(2 * np.pi * times[:, None, None] * rates + phases).mean(-1)
+    return np.asarray(waves * _DRIFT)
 
 
 def _sentences(

@@ -143,9 +143,7 @@ def _steered(figure: Figure, stance: _Stance, step: float, role: Role) -> tuple[
     return min(found, key=lambda end: end[0])[1]
 
 
-def place(
-    figure: Figure, stance: _Stance, step: float, role: Role, steer: float = 0.0
-) -> tuple[list[Placed], _Stance]:
+def place(figure: Figure, stance: _Stance, step: float, role: Role, steer: float = 0.0) -> tuple[list[Placed], _Stance]:
     """The footfalls of a figure from a stance, with beats from its start, and the stance afterwards.
 
     Args:

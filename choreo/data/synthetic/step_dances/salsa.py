@@ -1,4 +1,4 @@
-"""Salsa on 1: 4/4, steps on 1, 2, 3 and 5, 6, 7."""
+"""Salsa on 1: 4/4, steps on 1, 2, 3 and 5, 6, 7, with taps on 4 and 8 in the basics."""
 
 from types import MappingProxyType
 from typing import Final
@@ -13,17 +13,21 @@ FIGURES: Final = MappingProxyType(
             Footfall(1, LEFT, "forward"),
             Footfall(2, RIGHT, "replace"),
             Footfall(3, LEFT, "close"),
+            Footfall(4, RIGHT, "side", 0.25, weight=False),
             Footfall(5, RIGHT, "back"),
             Footfall(6, LEFT, "replace"),
             Footfall(7, RIGHT, "close"),
+            Footfall(8, LEFT, "side", 0.25, weight=False),
         ), "the salsa basic, forwards and back", 1.6),
         "side basic": Figure(8, (
             Footfall(1, LEFT, "side", open=0.4),
             Footfall(2, RIGHT, "replace"),
             Footfall(3, LEFT, "close"),
+            Footfall(4, RIGHT, "side", 0.25, weight=False),
             Footfall(5, RIGHT, "side", open=0.4),
             Footfall(6, LEFT, "replace"),
             Footfall(7, RIGHT, "close"),
+            Footfall(8, LEFT, "side", 0.25, weight=False),
         ), "a salsa side basic"),
         "cumbia basic": Figure(8, (
             Footfall(1, LEFT, "behind", turn=25, open=0.6),
@@ -40,6 +44,7 @@ FIGURES: Final = MappingProxyType(
             Footfall(5, RIGHT, "back"),
             Footfall(6, LEFT, "replace"),
             Footfall(7, RIGHT, "close"),
+            Footfall(8, LEFT, "side", 0.25, weight=False),
         ), "a full turn to the right"),
         "cross body lead": Figure(8, (
             Footfall(1, LEFT, "forward"),
@@ -60,8 +65,8 @@ SALSA: Final = StepDance(
         chords=((0, 3, 7), (5, 8, 12), (-5, -1, 2, 5), (5, 8, 12)), octave_hz=55.0,
     ),
     character=Character(
-        "open", step=0.27, lift=0.06, swing=0.26, flow=0.1, settle=-0.02, trail=0.15, knee=0.015, bounce=0.016, roll=0.1, hips=0.18,
-        free_heel=0.45, turn_out=0.18, shift=0.85, arms=0.9,
+        "open", step=0.25, lift=0.06, swing=0.26, flow=0.1, settle=-0.02, trail=0.15, knee=0.015, bounce=0.016,
+        roll=0.1, hips=0.24, free_heel=0.45, turn_out=0.18, shift=0.85, arms=1.1,
     ),
     figures=FIGURES,
     captions=(

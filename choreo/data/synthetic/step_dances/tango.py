@@ -1,4 +1,7 @@
-"""Ballroom tango: slow and quick steps on flat feet with bent knees, no rise, staccato head."""
+"""Ballroom tango: slow and quick steps on flat feet with bent knees, no rise, staccato head.
+
+In a slow step the free foot first closes, on the second beat, and then goes on to its place.
+"""
 
 from types import MappingProxyType
 from typing import Final
@@ -14,26 +17,33 @@ FIGURES: Final = MappingProxyType(
     {
         "basic": Figure(8, (
             Footfall(1, LEFT, "forward", turn=8),
+            Footfall(2, RIGHT, "close", weight=False),
             Footfall(3, RIGHT, "forward", turn=8),
+            Footfall(4, LEFT, "close", weight=False),
             Footfall(5, LEFT, "forward", 0.7),
             Footfall(6, RIGHT, "side", 0.7),
             Footfall(7, LEFT, "close", weight=False),
         ), "the tango basic, slow slow quick quick slow", 1.5),
         "back basic": Figure(8, (
             Footfall(1, LEFT, "back", 0.9),
+            Footfall(2, RIGHT, "close", weight=False),
             Footfall(3, RIGHT, "back", 0.9),
+            Footfall(4, LEFT, "close", weight=False),
             Footfall(5, LEFT, "back", 0.6),
             Footfall(6, RIGHT, "side", 0.7),
             Footfall(7, LEFT, "close", weight=False),
         ), "tango walks backwards", 0.9),
         "walks": Figure(4, (
             Footfall(1, LEFT, "forward", turn=12),
+            Footfall(2, RIGHT, "close", weight=False),
             Footfall(3, RIGHT, "forward", turn=12),
+            Footfall(4, LEFT, "close", weight=False),
         ), "two slow tango walks", 0.8),
         "promenade": Figure(8, (
             Footfall(1, LEFT, "forward", 0.7, turn=5),
             Footfall(2, RIGHT, "side", 0.3, turn=-40, head=_OPEN),
             Footfall(3, LEFT, "side", 0.9, head=_OPEN),
+            Footfall(4, RIGHT, "close", weight=False, head=_OPEN),
             Footfall(5, RIGHT, "across", 1.2, head=_OPEN),
             Footfall(6, LEFT, "side", 0.7, turn=35),
             Footfall(7, RIGHT, "close"),
@@ -42,12 +52,13 @@ FIGURES: Final = MappingProxyType(
             Footfall(1, LEFT, "forward", turn=45),
             Footfall(2, RIGHT, "side", 0.8, turn=75),
             Footfall(3, LEFT, "back", 0.9, turn=10),
+            Footfall(4, RIGHT, "close", weight=False),
             Footfall(5, RIGHT, "back", 0.9, turn=45),
             Footfall(6, LEFT, "side", 0.7, turn=75),
             Footfall(7, RIGHT, "close", turn=10),
         ), "a reverse turn to the left"),
         "corte": Figure(8, (
-            Footfall(1, LEFT, "back", 1.1, knee=0.07, sway=0.7, head=-35),
+            Footfall(1, LEFT, "back", 0.75, knee=0.06, sway=0.7, head=-35),
             Footfall(3, RIGHT, "replace"),
             Footfall(5, LEFT, "forward", 0.7),
             Footfall(6, RIGHT, "side", 0.7),
@@ -72,8 +83,9 @@ TANGO: Final = StepDance(
         chords=((0, 3, 7), (-5, -1, 2), (-5, -1, 2, 5), (0, 3, 7)), octave_hz=55.0,
     ),
     character=Character(
-        "closed", step=0.7, lift=0.07, swing=0.4, flow=0.0, settle=-0.05, trail=0.22, knee=0.06, landing=0.012, bounce=0.004, roll=0.0, hips=0.0,
-        free_heel=0.1, turn_out=0.05, sway=0.1, lean=-0.02, heel_lead=0.15, head=0.14, arms=0.1,
+        "closed", step=0.68, lift=0.07, swing=0.38, flow=0.0, settle=-0.04, trail=0.22, knee=0.06, landing=0.012,
+        bounce=0.004, roll=0.0, hips=0.12, free_heel=0.1, turn_out=0.05, sway=0.1, lean=-0.02, heel_lead=0.15,
+        head=0.14, arms=0.5,
     ),
     figures=FIGURES,
     captions=(
