@@ -189,11 +189,11 @@ def _over(fall: Placed, character: Character) -> Array:
 
 
 def _landings(keys: _Keys, times: Array) -> Array:
-    """1 shortly after every arrival of weight (T,), when the knee has given way to it."""
+    """1 at every arrival of weight (T,), when the knee gives way to it, 0 between."""
     out = np.zeros_like(times)
     for at, fall in zip(keys.times, keys.placed, strict=True):
         if fall.of.weight and fall.of.direction != "replace":
-            out += bump(times, at - 0.05, at + 0.09, at + 0.3)
+            out += bump(times, at - 0.12, at + 0.03, at + 0.2)
     return out
 
 

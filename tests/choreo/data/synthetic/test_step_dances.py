@@ -53,11 +53,13 @@ def test_a_foot_on_the_floor_stands_exactly_still(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_body_pauses_on_its_own_beats_and_not_between_them(name: str) -> None:
     slow, fast = STEP_DANCES[name].tempos
-    own, shifted = [], []
+    own: list[float] = []
+    shifted: list[float] = []
     for seed in range(4):
         danced = dance_steps(name, slow + (fast - slow) * seed / 3, 20.0, seed)
-        own.append(beat_alignment_score(danced.motion.positions, danced.beats))
-        shifted.append(beat_alignment_score(danced.motion.positions, danced.beats + 0.5 * np.diff(danced.beats)[0]))
+        half = 0.5 * np.diff(danced.beats)[0]
+        own.append(beat_alignment_score(danced.motion.positions, danced.beats) or 0.0)
+        shifted.append(beat_alignment_score(danced.motion.positions, danced.beats + half) or 0.0)
     assert np.mean(own) > 0.36
     assert np.mean(own) > 1.5 * np.mean(shifted)
 
@@ -104,8 +106,8 @@ def test_natural_turns_turn_right_and_reverse_turns_left() -> None:
     for name, side in (("natural turn", -1.0), ("reverse turn", 1.0)):
         figure = STEP_DANCES["waltz"].figures[name]
         for role in ("lead", "follow"):
-            foot = figure.begins_on(role)  # type: ignore[arg-type]
-            _, stance = place(figure, start(LEFT + RIGHT - foot), 0.4, role)  # type: ignore[arg-type]
+            foot = figure.begins_on(role)
+            _, stance = place(figure, start(LEFT + RIGHT - foot), 0.4, role)
             assert stance.heading == pytest.approx(side * np.radians(270))
 
 
