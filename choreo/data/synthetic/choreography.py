@@ -104,7 +104,7 @@ class Score:
         bend: metres by which the pelvis is lowered; negative in a jump.
         sway: shift of weight towards the left foot, -1..1.
         hips, roll: additional yaw of the pelvis, and raising of the left hip.
-        twist, lean, tilt: of the chest against the pelvis: yaw, forwards, to the right.
+        twist, lean, tilt: of the chest against the pelvis: yaw, forwards, to the left.
     """
 
     beats: Array

@@ -208,7 +208,11 @@ def _stand(positions: Array, feet: FootTracks, heading: Array) -> None:
     part = np.clip((far - MAX_LEG) / np.maximum(far - close, 1e-9), 0, 1)
     more = _HEEL_STEPS[above] + np.where(index > 0, part, 0.0) * (_HEEL_STEPS[index] - _HEEL_STEPS[above])
     pitch = feet.pitch + np.maximum(_smooth(more, 1.0), more)
-    place_legs(positions, Feet(feet.ankles(pitch), feet.yaw, pitch, feet.load), heading)
+    ankles = feet.ankles(pitch)
+    away = rot.length(hips - ankles)
+    # A foot in the air that is out of reach even so comes nearer.
+    ankles += (np.maximum(away - MAX_LEG, 0) / away)[..., None] * (hips - ankles)
+    place_legs(positions, Feet(ankles, feet.yaw, pitch, feet.load), heading)
 
 
 def _smooth(x: Array, sigma: float) -> Array:

@@ -92,7 +92,7 @@ def dance_steps(name: str, tempo: float, seconds: float = 12.0, seed: int = 0) -
 
 def own_manner(character: Character, rng: np.random.Generator) -> tuple[Character, Carriage]:
     """The character of a dance as one dancer dances it: size of steps, knees, hips, sway and arms vary."""
-    size, low, hips, sway, arms = rng.uniform((0.82, 0.8, 0.75, 0.7, 0.7), (1.18, 1.4, 1.2, 1.3, 1.3))
+    size, low, hips, sway, arms = rng.uniform((0.85, 0.8, 0.75, 0.7, 0.7), (1.1, 1.4, 1.2, 1.3, 1.3))
     raised, bend, lean = rng.normal(0, (0.08, 0.1, 0.02))
     own = replace(
         character,

@@ -10,14 +10,17 @@ from hypothesis import strategies as st
 from choreo.data.synthetic.choreography import LEFT, RIGHT
 from choreo.data.synthetic.clips import synthetic_clips
 from choreo.data.synthetic.songs import song_in_style
+from choreo.data.synthetic.step_dances.body import animate
 from choreo.data.synthetic.step_dances.catalogue import STEP_DANCES
 from choreo.data.synthetic.step_dances.dancing import dance_steps
+from choreo.data.synthetic.step_dances.figures import StepDance
 from choreo.data.synthetic.step_dances.floor_plan import RADIUS, place, plan, start
+from choreo.data.synthetic.step_dances.holds import Carriage
 from choreo.errors import InvalidInput
 from choreo.evaluation.beat_alignment import beat_alignment_score
 from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.kinematics import forward_kinematics, heading
-from choreo.motion.skeleton import BONE_LENGTHS, L_FOOT, PARENTS, R_FOOT, TOE_HEIGHT
+from choreo.motion.skeleton import BONE_LENGTHS, L_FOOT, NECK, PARENTS, PELVIS, R_FOOT, TOE_HEIGHT
 
 NAMES = list(STEP_DANCES)
 
@@ -132,6 +135,20 @@ def test_waltz_rises_and_tango_does_not() -> None:
     assert heights["waltz"][0] > 0.15
     assert heights["tango"][0] < 0.02
     assert heights["tango"][1] < heights["waltz"][1] - 0.03
+
+
+def test_the_trunk_sways_to_the_side_that_the_table_says() -> None:
+    """In the second half of a box step of the leader; the follower's left is the leader's right."""
+    dance = STEP_DANCES["waltz"]
+    box = StepDance(dance.genre, dance.tempos, dance.music, dance.character, {"box": dance.figures["box step"]}, ())
+    for role in ("lead", "follow"):
+        placed, _ = plan(box, 24, 0.4, role, np.random.default_rng(0))  # type: ignore[arg-type]
+        times, carriage = np.arange(300) / 30 + 4.0, Carriage()
+        p = animate(placed, times, 2 / 3, dance.character, role, carriage, np.zeros((300, 3))).positions  # type: ignore[arg-type]
+        assert np.abs(heading(p)).max() < 0.2
+        lean = p[:, NECK, 0] - p[:, PELVIS, 0]
+        third, sixth = (round((beat * 2 / 3 - 4.0) * 30) for beat in (8, 11))
+        assert np.sign(lean[third] - lean[sixth]) == (1 if role == "lead" else -1)
 
 
 def test_a_dance_is_deterministic_and_seeds_differ() -> None:
