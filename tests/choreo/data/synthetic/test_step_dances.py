@@ -64,7 +64,7 @@ def test_the_body_pauses_on_its_own_beats_and_not_between_them(name: str) -> Non
         own.append(beat_alignment_score(danced.motion.positions, danced.beats) or 0.0)
         shifted.append(beat_alignment_score(danced.motion.positions, danced.beats + half) or 0.0)
     assert np.mean(own) > 0.36
-    assert np.mean(own) > 1.5 * np.mean(shifted)
+    assert np.mean(own) > np.mean(shifted) + 0.1
 
 
 @pytest.mark.parametrize("name", NAMES)
