@@ -142,9 +142,9 @@ def test_the_trunk_sways_to_the_side_that_the_table_says() -> None:
     dance = STEP_DANCES["waltz"]
     box = StepDance(dance.genre, dance.tempos, dance.music, dance.character, {"box": dance.figures["box step"]}, ())
     for role in ("lead", "follow"):
-        placed, _ = plan(box, 24, 0.4, role, np.random.default_rng(0))  # type: ignore[arg-type]
+        placed, _ = plan(box, 24, 0.4, role, np.random.default_rng(0))
         times, carriage = np.arange(300) / 30 + 4.0, Carriage()
-        p = animate(placed, times, 2 / 3, dance.character, role, carriage, np.zeros((300, 3))).positions  # type: ignore[arg-type]
+        p = animate(placed, times, 2 / 3, dance.character, role, carriage, np.zeros((300, 3))).positions
         assert np.abs(heading(p)).max() < 0.2
         lean = p[:, NECK, 0] - p[:, PELVIS, 0]
         third, sixth = (round((beat * 2 / 3 - 4.0) * 30) for beat in (8, 11))
