@@ -71,11 +71,17 @@ def styles() -> Mapping[str, Style]:
 
 
 def synthesize_song(
-    tempo: float = 120.0, seconds: float = 12.0, seed: int = 0, style: str = "house"
+    tempo: float = 120.0, seconds: float = 12.0, seed: int = 0, style: str | Style = "house"
 ) -> tuple[NDArray[np.float32], int, NDArray[np.float64]]:
     """A song at a strict tempo; equal arguments give equal samples.
 
     The seed chooses the key, the first chord, the loudness of each hat and small accents, not the timing.
+
+    Args:
+        tempo: BPM.
+        seconds: length.
+        seed: of the variations.
+        style: name in `styles`, or a style.
 
     Returns:
         Samples float32 (N,), mono, peak 0.9; the sampling rate 22050; all beat times in seconds (n,).
@@ -83,14 +89,14 @@ def synthesize_song(
     Raises:
         InvalidInput: unknown style, tempo outside 40..240 or seconds outside 0.1..600.
     """
-    if style not in styles():
+    if isinstance(style, str) and style not in styles():
         raise InvalidInput("style", f"must be one of {', '.join(styles())}, got {style!r}")
     if not MIN_TEMPO <= tempo <= MAX_TEMPO:
         raise InvalidInput("tempo", f"must be between {MIN_TEMPO:g} and {MAX_TEMPO:g} BPM, got {tempo:g}")
     if not 0.1 <= seconds <= MAX_SECONDS:
         raise InvalidInput("seconds", f"must be between 0.1 and {MAX_SECONDS:g}, got {seconds:g}")
     rng = np.random.default_rng(seed)
-    song = _arrange(styles()[style], 60 / tempo, seconds, rng)
+    song = _arrange(styles()[style] if isinstance(style, str) else style, 60 / tempo, seconds, rng)
     beats = np.arange(0, seconds, 60 / tempo)
     return (0.9 * song / np.abs(song).max()).astype(np.float32), SAMPLE_RATE, beats
 

@@ -72,7 +72,7 @@ class DataConfig(BaseModel):
     beat_tracker: TrackerName = DEFAULT_TRACKER
     """What hears the beats of songs whose beats are not known."""
     synthetic_dances: int = Field(0, ge=0, le=1000)
-    """Dances by the synthetic choreographer."""
+    """Dances by the synthetic choreographer: half of them moves, half step dances, such as waltz and rumba."""
     masks: Masks = "starts"
     """What of a window's own motion the network is given. `starts`: starting poses, clips and a few key poses of a
     quarter of the windows. `random`: also frames, spans, joints and trajectories of three quarters, for generators that

@@ -104,7 +104,7 @@ class Score:
         bend: metres by which the pelvis is lowered; negative in a jump.
         sway: shift of weight towards the left foot, -1..1.
         hips, roll: additional yaw of the pelvis, and raising of the left hip.
-        twist, lean, tilt: of the chest against the pelvis: yaw, forwards, to the right.
+        twist, lean, tilt: of the chest against the pelvis: yaw, forwards, to the left.
     """
 
     beats: Array
@@ -136,9 +136,9 @@ def perform(score: Score, frames_per_beat: float) -> RigidFit:
     turn = _smooth(feet.yaw.mean(1), sigma) + score.hips
     pelvis = rot.yaw(turn) @ rot.axis_angle(_Z, np.broadcast_to(score.roll, turn.shape))
     root = _root(score, feet, pelvis, sigma)
-    local = _upper_body(score, pelvis)
+    local = upper_body(score, pelvis)
     positions = forward_kinematics(root, local)
-    _place_legs(positions, feet, turn)
+    place_legs(positions, feet, turn)
     positions[..., [0, 2]] -= root[0, [0, 2]]
     return fit(positions)
 
@@ -180,7 +180,7 @@ def _root(score: Score, feet: Feet, pelvis: Array, sigma: float) -> Array:
     return root
 
 
-def _upper_body(score: Score, pelvis: Array) -> Array:
+def upper_body(score: Score, pelvis: Array) -> Array:
     """Local rotations (T, 22, 3, 3) with straight legs."""
     local = np.broadcast_to(np.eye(3), (len(pelvis), NUM_JOINTS, 3, 3)).copy()
     local[:, PELVIS] = pelvis
@@ -211,7 +211,7 @@ def _arm(arm: Arm) -> tuple[Array, Array, Array]:
     return collar, shoulder, rot.axis_angle(-_Y, arm.bend)
 
 
-def _place_legs(positions: Array, feet: Feet, turn: Array) -> None:
+def place_legs(positions: Array, feet: Feet, turn: Array) -> None:
     """Bend the straight legs of positions (T, 22, 3), in place, so that the ankles meet the feet."""
     hips, knees, ankles, toes = (list(joints) for joints in zip(*LEGS, strict=True))
     facing = 0.5 * (turn[:, None] + feet.yaw)

@@ -15,7 +15,7 @@ from choreo.motion.skeleton import FPS
 from choreo.music.audio import Audio, decode_audio
 from choreo.music.encoders import DSP35, MusicEncoder
 from choreo.music.features import with_beats
-from choreo.music.synth import styles, synthesize_song
+from choreo.music.synth import Style, styles, synthesize_song
 
 SECONDS: Final = 48.0
 """Length of a song; longer motion is paired in pieces."""
@@ -77,9 +77,16 @@ def synthesized_songs(
     names = sorted(styles())
     for i, tempo in enumerate(np.linspace(*TEMPO_RANGE, count)):
         style = names[i % len(names)]
-        samples, rate, beats = synthesize_song(round(float(tempo), 1), seconds, seed + i, style)
-        downbeats = beats[:: styles()[style].beats_per_bar]
-        yield _song(f"synth/{style}-{tempo:.0f}", Audio(samples, rate, seconds, ""), beats, encoder, downbeats)
+        yield song_in_style(style, styles()[style], round(float(tempo), 1), seconds, seed + i, encoder)
+
+
+def song_in_style(
+    name: str, style: Style, tempo: float, seconds: float = SECONDS, seed: int = 0, encoder: MusicEncoder = DSP35
+) -> BeatSong:
+    """A synthesised song in one style; its name gets the tempo."""
+    samples, rate, beats = synthesize_song(tempo, seconds, seed, style)
+    audio = Audio(samples, rate, seconds, "")
+    return _song(f"synth/{name}-{tempo:.0f}", audio, beats, encoder, beats[:: style.beats_per_bar])
 
 
 def loops(

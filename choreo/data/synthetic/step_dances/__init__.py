@@ -1,0 +1,1 @@
+"""Ballroom and Latin dances, generated from tables of their figures."""
