@@ -32,6 +32,9 @@ CASES: Final = {
     "guidance 1": replace(BASE, guidance_scale=1.0),
     "guidance 1.5": replace(BASE, guidance_scale=1.5),
     "guidance 4": replace(BASE, guidance_scale=4.0),
+    **{
+        f"music guidance {scale:g}": replace(BASE, text_guidance=2.5, music_guidance=scale) for scale in (1.5, 2.5, 4.0)
+    },
     "10 steps": replace(BASE, num_steps=10),
     "20 steps": replace(BASE, num_steps=20),
     "fast": replace(BASE, preset="fast"),

@@ -38,6 +38,7 @@ TAKEN: Final[dict[str, dict[str, Any]]] = SMALL | {
     "priority": {"type": "string", "enum": ["interactive", "bulk"]},
     "seed": {"type": "integer", "minimum": 0, "maximum": 2**31},
     "guidance_scale": {"type": "number", "minimum": 0, "maximum": 10},
+    "text_guidance": {"type": "number", "minimum": 0, "maximum": 10},
     "guidance_low": {"type": "number", "minimum": 0, "maximum": 0.4},
     "guidance_high": {"type": "number", "minimum": 0.6, "maximum": 1},
     "phrase_variety": {"type": "number", "minimum": 0, "maximum": 1},

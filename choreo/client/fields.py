@@ -46,6 +46,7 @@ class GenerateFields(SearchFields, total=False):
 
     Attributes:
         guidance_scale: of classifier-free guidance; 1 follows the condition as trained.
+        text_guidance, music_guidance: the same for the prompt and for the song by themselves; omitted: guidance_scale.
         preset: `reference`, `fast` or `draft`; the next four override it.
         num_steps: denoising steps.
         sampler: `ddim`, `ddpm`, `dpm++2m`, or `lcm` for distilled models.
@@ -63,6 +64,8 @@ class GenerateFields(SearchFields, total=False):
     """
 
     guidance_scale: float
+    text_guidance: float | None
+    music_guidance: float | None
     preset: str
     num_steps: int | None
     sampler: str | None

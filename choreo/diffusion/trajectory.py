@@ -1,9 +1,9 @@
 """The reverse process of one request, for any generator whose rows are windows of one timeline.
 
 A request of any length is one timeline in the song's own frame, cut into overlapping windows. A step evaluates every
-window, conditional and unconditional rows; guidance and the blend of the windows are both linear, so predictions are
-added to one timeline as they come, in any order, and the step is complete when the last row has come. Windows therefore
-agree in their overlap at every step, and memory grows with the timeline, not with the rows.
+window, by its conditional row and those of guidance; guidance and the blend of the windows are both linear, so
+predictions are added to one timeline as they come, in any order, and the step is complete when the last row has come.
+Windows therefore agree in their overlap at every step, and memory grows with the timeline, not with the rows.
 """
 
 import functools
@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.diffusion.guidance import CONDITIONAL, TEXT_ONLY, row_weights
 from choreo.diffusion.noise import INITIAL, gaussian
 from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.schedule import NoiseSchedule, Prediction
@@ -41,6 +42,7 @@ class Plan:
         sampler: reverse steps.
         num_steps: denoising steps.
         guidance_scale: 1 needs no unconditional rows.
+        text_guidance, music_guidance: separate scales, see `choreo.diffusion.guidance`; None for both: one scale.
         guidance_interval: lowest and highest noise, t / T, at which guidance acts (Kynkaanniemi et al. 2024).
         seed: of the addressed noise.
         deadline: instant of `time.monotonic` after which the result is of no use.
@@ -53,11 +55,18 @@ class Plan:
     sampler: Sampler
     num_steps: int
     guidance_scale: float = 1.0
+    text_guidance: float | None = None
+    music_guidance: float | None = None
     guidance_interval: tuple[float, float] = EVERYWHERE
     seed: int = 0
     deadline: float = float("inf")
     weight: float = 1.0
     full_bones_below: float = 0.0
+
+    @property
+    def row_weights(self) -> tuple[float, ...]:
+        """Weights of a window's rows where guidance acts, see `choreo.diffusion.guidance.row_weights`."""
+        return row_weights(self.guidance_scale, self.text_guidance, self.music_guidance)
 
 
 @dataclass(eq=False)
@@ -69,13 +78,15 @@ class ReverseProcess:
         denoiser: the graph that is evaluated, with the inputs `x` (window, C) and `t` (1), and one output.
         plan: how it is denoised.
         starts: first frames of the windows.
-        encoded: rows of the graph's inputs with `Null.ENCODED`, one per window, and one null row at the end.
+        encoded: rows of the graph's inputs with `Null.ENCODED`: one per window, with separate guidance one more per
+            window that has its text only, and one null row at the end.
         timelines: all other inputs, each (length, C).
         adjust: what a request makes of every prediction (length, C) of the whole timeline, in the network's units.
         x: (length, C) the timeline as it is now.
         index: of the step that is next, or under way.
-        guided: whether this step has unconditional rows.
-        rows: of this step, 0 when done; the first half of a guided step's, one per window, are conditional.
+        guided: whether this step has rows other than conditional ones.
+        rows: of this step, 0 when done: the conditional ones, one per window, then in a guided step as many
+            unconditional ones, and as many that have the text only where text and music are guided separately.
     """
 
     spec: GeneratorSpec
@@ -96,6 +107,8 @@ class ReverseProcess:
     _pairs: NDArray[np.int64] = field(init=False)
     _weights: Weights = field(init=False)
     """Of every step, in order."""
+    _row_weights: tuple[float, ...] = field(init=False)
+    _rounded: bool = field(init=False)
     _total: NDArray[np.floating] = field(init=False)
     """Predictions so far, guided and blended. Where more than two rows meet, their order would show in float32; in
     float64 they are rounded to a grid first (`add`)."""
@@ -114,7 +127,9 @@ class ReverseProcess:
         self._output = next(iter(self.denoiser.output_shapes))
         self._unconditional = {t.name: t.null for t in self.denoiser.inputs if t.name in self.timelines}
         self._shares = shares(self.starts, self.spec.window, OVERLAP)
-        self._total = np.zeros((self.length, self.spec.channels), np.float32 if len(self.starts) == 1 else np.float64)
+        self._row_weights = self.plan.row_weights
+        self._rounded = len(self.starts) > 1 or len(self._row_weights) > 2
+        self._total = np.zeros((self.length, self.spec.channels), np.float64 if self._rounded else np.float32)
         self._begin()
 
     @property
@@ -164,9 +179,10 @@ class ReverseProcess:
 
     def fill_constant(self, row: int, inputs: Mapping[str, Array], at: int) -> None:
         """Write what does not change from step to step of a row into position `at` of the denoiser's inputs."""
-        window, conditional = row % len(self.starts), row < len(self.starts)
+        kind, window = divmod(row, len(self.starts))
+        conditional, source = kind == CONDITIONAL, {CONDITIONAL: window, TEXT_ONLY: len(self.starts) + window}
         for name, values in self.encoded.items():
-            inputs[name][at] = values[window if conditional else -1]
+            inputs[name][at] = values[source.get(kind, -1)]
         start = self.starts[window]
         for name, null in self._unconditional.items():
             if conditional or null is Null.SAME:
@@ -182,11 +198,11 @@ class ReverseProcess:
 
     def add(self, row: int, outputs: Mapping[str, Array]) -> None:
         """Take in the prediction (window, C) of a row of this step."""
-        window, conditional = row % len(self.starts), row < len(self.starts)
-        scale = (self.plan.guidance_scale if conditional else 1 - self.plan.guidance_scale) if self.guided else 1.0
+        kind, window = divmod(row, len(self.starts))
+        scale = self._row_weights[kind] if self.guided else 1.0
         start = self.starts[window]
         part = np.asarray(scale * self._shares[window], self._total.dtype) * outputs[self._output]
-        if len(self.starts) > 1:
+        if self._rounded:
             # Sums of such numbers below 4096 are exact, and so the same in any order.
             np.rint(np.multiply(part, GRID, out=part), out=part)
             part /= GRID
@@ -238,8 +254,8 @@ class ReverseProcess:
     def _begin(self) -> None:
         low, high = self.plan.guidance_interval
         noise = None if self.done else self.t / self._parameters.num_train_timesteps
-        self.guided = self.plan.guidance_scale != 1.0 and noise is not None and low <= noise <= high
-        self.rows = 0 if self.done else len(self.starts) * (2 if self.guided else 1)
+        self.guided = len(self._row_weights) > 1 and noise is not None and low <= noise <= high
+        self.rows = 0 if self.done else len(self.starts) * (len(self._row_weights) if self.guided else 1)
         self._total.fill(0)
         self._missing = self.rows
 

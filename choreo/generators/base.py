@@ -62,6 +62,8 @@ class GenerationRequest:
     Attributes:
         sampler: name in `choreo.diffusion.samplers`.
         guidance_scale: of classifier-free guidance; 1 needs no unconditional rows.
+        text_guidance, music_guidance: separate scales (`choreo.diffusion.guidance`), which need a third row; where only
+            one is given, the other is guidance_scale. None for both: guidance_scale for all conditions together.
         guidance_interval: lowest and highest noise, t / T, at which guidance acts (Kynkaanniemi et al. 2024).
         seed: 0 <= seed < 2^63; the motion is a function of it.
         start: motion that the result begins with.
@@ -74,6 +76,8 @@ class GenerationRequest:
     num_steps: int = 50
     sampler: str = "ddim"
     guidance_scale: float = 2.5
+    text_guidance: float | None = None
+    music_guidance: float | None = None
     guidance_interval: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
     start: Motion | None = None

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.diffusion.guidance import TEXT_ONLY
 from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.samplers import sampler
 from choreo.diffusion.trajectory import OVERLAP, Plan, ReverseProcess
@@ -40,6 +41,8 @@ FULL_BONES_BELOW: Final = 0.3
 """Noise up to which predictions have bones of full length (`Plan.full_bones_below`)."""
 CONDITIONER: Final = "conditioner"
 DENOISER: Final = "denoiser"
+DISTILLED: Final = "distilled"
+"""Parameter of the specs of generators whose guidance is within their weights (see `generators.config.Distilled`)."""
 _CONDITIONER_INPUTS: Final = frozenset({"music", "music_mask", "text", "has_music", "has_text"})
 _STEP_INPUTS: Final = frozenset({"x", "t"})
 
@@ -92,12 +95,17 @@ class WindowedDiffusion(Generator):
         """How the request is denoised.
 
         Raises:
-            InvalidInput: unknown sampler.
+            InvalidInput: unknown sampler; or separate guidance of a distilled generator.
         """
+        for name in ("text_guidance", "music_guidance"):
+            if getattr(request, name) is not None and self.spec.parameters.get(DISTILLED):
+                raise InvalidInput(name, f"is not for the model {self.spec.name}, whose guidance is within its weights")
         return Plan(
             sampler=sampler(request.sampler),
             num_steps=request.num_steps,
             guidance_scale=request.guidance_scale,
+            text_guidance=request.text_guidance,
+            music_guidance=request.music_guidance,
             guidance_interval=request.guidance_interval,
             seed=request.seed,
             deadline=request.deadline,
@@ -105,8 +113,12 @@ class WindowedDiffusion(Generator):
             full_bones_below=FULL_BONES_BELOW,
         )
 
-    def conditioner_inputs(self, conditioning: Conditioning, starts: Sequence[int]) -> Tensors:
-        """Inputs of a row per window, and of the null row at the end."""
+    def conditioner_inputs(self, conditioning: Conditioning, starts: Sequence[int], text_only: bool = False) -> Tensors:
+        """Inputs of a row per window, with `text_only` of one more per window without music, and of the null row.
+
+        The text-only row's denoiser inputs are those of the null row except for what the conditioner makes of its text:
+        no rhythm and no prior, whose retrieval went by the music as well.
+        """
         spec, count = self.spec, len(starts)
         windows = [_window_music(conditioning, start, spec) for start in starts]
         texts = [_window_text(conditioning, start, spec) for start in starts]
@@ -121,7 +133,8 @@ class WindowedDiffusion(Generator):
         # A window that starts after the song has ended has no music.
         silent = inputs["music_mask"].sum(axis=1) == 0
         inputs["has_music"][silent], inputs["music_mask"][silent] = 0, 1
-        return {t.name: _with_null_row(inputs[t.name], t.null) for t in self.conditioner.inputs}
+        rows = {t.name: _with_null_row(inputs[t.name], t.null) for t in self.conditioner.inputs}
+        return _with_text_rows(rows) if text_only else rows
 
     def given(self, request: GenerationRequest, num_frames: int) -> GivenFrames:
         """The frames that a request gives.
@@ -167,9 +180,10 @@ class ConditionedTrajectory:
         self._constrained = bool(request.constraints)
         self._starts = window_starts(conditioning.num_frames, spec.window, OVERLAP)
         self._timelines = generator.timelines(request, conditioning, timeline_length(self._starts, spec.window))
-        self._inputs = generator.conditioner_inputs(conditioning, self._starts)
-        self._keys = [_row_key(self._inputs, row, spec.name) for row in range(len(self._starts) + 1)]
-        wanted = dict.fromkeys(self._keys if request.guidance_scale != 1.0 else self._keys[:-1])
+        kinds = len(self._plan.row_weights)
+        self._inputs = generator.conditioner_inputs(conditioning, self._starts, text_only=kinds > TEXT_ONLY)
+        self._keys = [_row_key(self._inputs, row, spec.name) for row in range(len(self._inputs["text"]))]
+        wanted = dict.fromkeys(self._keys if kinds > 1 else self._keys[:-1])
         self._known = {key: row for key in wanted if cache is not None and (row := cache.get(key)) is not None}
         self._missing = [key for key in wanted if key not in self._known]
         self._added: dict[bytes, Row] = {}
@@ -307,6 +321,16 @@ def _row_key(inputs: Tensors, row: int, name: str) -> bytes:
 def _with_null_row(values: Array, null: Null) -> Array:
     row = np.ones_like(values[:1]) if null is Null.ONES else np.zeros_like(values[:1])
     return np.concatenate([values, values[:1] if null is Null.SAME else row])
+
+
+def _with_text_rows(rows: Tensors) -> Tensors:
+    """Rows with one more for every conditional one, before the null row: its text, and all else as in the null row."""
+    made = {}
+    for name, values in rows.items():
+        windows, null = values[:-1], values[-1:]
+        text_only = windows if name in ("text", "has_text") else np.broadcast_to(null, windows.shape)
+        made[name] = np.concatenate([windows, text_only, null])
+    return made
 
 
 def _window_music(conditioning: Conditioning, start: int, spec: GeneratorSpec) -> tuple[Array, Array]:

@@ -36,6 +36,7 @@ class DanceOptions:
         preset: name of a sampler with steps and guidance interval.
         num_steps: denoising steps; None: the preset's.
         guidance_scale: of classifier-free guidance.
+        text_guidance, music_guidance: separate scales, the latter only of dances to music; None: guidance_scale.
         use_rag: whether generation starts from retrieved phrases.
         finished: whether smoothing, the rigid fit, the foot lock and, on sure beats, the warp to them are applied.
         changes: request fields that differ from what the others give, by name.
@@ -46,6 +47,8 @@ class DanceOptions:
     guidance_scale: float = 2.5
     use_rag: bool = True
     finished: bool = True
+    text_guidance: float | None = None
+    music_guidance: float | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
 
     def fields(self, stretch: Stretch, seed: int) -> dict[str, Any]:
@@ -55,7 +58,8 @@ class DanceOptions:
             "num_steps": self.num_steps, "timeout": DANCE_TIMEOUT_S,
             "guidance_scale": self.guidance_scale, "use_rag": self.use_rag, "smooth": self.finished,
             "bone_lengths": self.finished, "foot_lock": self.finished,
-            "on_beat": None if self.finished else False,
+            "on_beat": None if self.finished else False, "text_guidance": self.text_guidance,
+            "music_guidance": None if stretch.music is None else self.music_guidance,
         } | dict(self.changes)  # fmt: skip
 
 
@@ -94,8 +98,11 @@ class InProcess:
         Raises:
             ChoreoError: the request was refused or failed.
         """
-        job = validated_request(parse_fields(options.fields(stretch, seed)), Attachments(), self._settings)
-        result = await self._pipeline.run(dataclasses.replace(job, features=stretch.music, rhythm=stretch.rhythm))
+        fields = options.fields(stretch, seed)
+        # The song, and what needs one, come after the checks: it is not read from a file.
+        heard = {"features": stretch.music, "rhythm": stretch.rhythm, "music_guidance": fields.pop("music_guidance")}
+        job = validated_request(parse_fields(fields), Attachments(), self._settings)
+        result = await self._pipeline.run(dataclasses.replace(job, **heard))
         prior = result.retrieved.prior
         before = None if prior is None else decode(prior.features).astype(np.float32)
         return Dance(Performance.of(result.motion), before)

@@ -22,6 +22,7 @@ from serving.pipeline.contracts import (
     Stages,
     StepCounts,
 )
+from serving.pipeline.guidance import separate_guidance
 from serving.pipeline.request import MotionRequest, check_fits
 from serving.util import logs
 from serving.util.tracing import note, span
@@ -200,6 +201,7 @@ def provenance(
         "sampler": request.sampler,
         "num_steps": request.num_steps,
         "guidance_scale": request.guidance_scale,
+        **separate_guidance(request.guidance_scale, request.text_guidance, request.music_guidance),
         "prior": retrieved.document(),
         "phrases": retrieved.phrases(),
     }

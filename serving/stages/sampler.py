@@ -171,6 +171,8 @@ def _generation(request: MotionRequest, prior: Prior | None) -> GenerationReques
         num_steps=request.num_steps,
         sampler=request.sampler,
         guidance_scale=request.guidance_scale,
+        text_guidance=request.text_guidance,
+        music_guidance=request.music_guidance,
         guidance_interval=request.guidance_interval,
         seed=request.seed,
         start=request.start,

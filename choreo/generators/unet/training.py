@@ -12,6 +12,7 @@ from choreo.generators.network import GeneratorNetwork
 from choreo.generators.unet.config import UNetGeneratorConfig
 from choreo.generators.unet.graphs import unet_spec
 from choreo.generators.unet.recipe import UNetRecipe
+from choreo.generators.windowed import DISTILLED
 from choreo.training.distillation import DistillationTask
 from choreo.training.generator import GeneratorTask
 from choreo.training.windowed import TrainingData, cut_windows
@@ -72,7 +73,8 @@ def student_config(recipe: UNetRecipe, teacher: GeneratorNetwork) -> UNetGenerat
         raise ValueError("the recipe has no distillation")
     of = recipe.distillation
     distilled = Distilled(teacher=teacher.spec.name, guidance_scale=of.guidance_scale, guidance_low=of.guidance_low)
-    spec = teacher.spec.model_copy(update={"name": recipe.name})
+    parameters = teacher.spec.parameters | {DISTILLED: True}
+    spec = teacher.spec.model_copy(update={"name": recipe.name, "parameters": parameters})
     # What the student is to agree with is computed without dropout.
     assert isinstance(teacher.config, UNetGeneratorConfig)
     denoiser = teacher.config.denoiser.model_copy(update={"dropout": 0.0})

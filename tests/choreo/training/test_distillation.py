@@ -193,7 +193,8 @@ def test_a_student_begins_as_its_teacher_and_records_what_it_has_of_it(tmp_path:
     for name, values in teacher.state_dict().items():
         torch.testing.assert_close(run.task.network.state_dict()[name], values)
     made = load_generator(run.run())
-    assert made.spec == teacher.spec.model_copy(update={"name": "student"})
+    parameters = teacher.spec.parameters | {"distilled": True}
+    assert made.spec == teacher.spec.model_copy(update={"name": "student", "parameters": parameters})
     assert made.config.distilled == Distilled(teacher="test", guidance_scale=2.5)
     moved = [k for k, v in made.state_dict().items() if not torch.equal(v, teacher.state_dict()[k])]
     assert moved

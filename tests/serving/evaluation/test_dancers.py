@@ -49,10 +49,14 @@ def test_changes_count_more_than_the_other_options() -> None:
 def test_a_stretch_without_music_sends_none(stages: Any) -> None:
     async def run() -> None:
         async with client_of(stages) as client:
-            await Server(client).dance(replace(STRETCH, music=None), DanceOptions(), seed=0)
+            await Server(client).dance(replace(STRETCH, music=None), DanceOptions(music_guidance=4.0), seed=0)
+            await Server(client).dance(STRETCH, DanceOptions(text_guidance=1.5, music_guidance=4.0), seed=0)
 
     asyncio.run(run())
-    assert stages.requests[0].features is None
+    silent, heard = stages.requests
+    assert silent.features is None
+    assert (silent.text_guidance, silent.music_guidance) == (None, None)
+    assert (heard.text_guidance, heard.music_guidance) == (1.5, 4.0)
 
 
 def test_what_a_server_refuses_is_told(stages: Any) -> None:

@@ -52,6 +52,9 @@ FEATURES = _features()
         (TEXT | {"guidance_scale": 1e9}, "guidance_scale"),
         (TEXT | {"guidance_scale": None}, "guidance_scale"),
         (TEXT | {"guidance_scale": {}}, "guidance_scale"),
+        (TEXT | {"music_guidance": 2.0}, "music_guidance"),
+        *((TEXT | {"text_guidance": scale}, "text_guidance") for scale in (-0.1, 20.5, "2", True, [2.0])),
+        (TEXT | {"text_guidance": 2.0, "sampler": "lcm"}, "text_guidance"),
         (TEXT | {"num_steps": 0}, "num_steps"),
         (TEXT | {"num_steps": 251}, "num_steps"),
         (TEXT | {"num_steps": 2.5}, "num_steps"),
@@ -113,7 +116,7 @@ def test_a_start_that_leaves_nothing_to_generate(ingress: Any, stages: Any, chec
 
 
 @pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
-@pytest.mark.parametrize("field", ["duration", "guidance_scale"])
+@pytest.mark.parametrize("field", ["duration", "guidance_scale", "text_guidance"])
 def test_numbers_that_json_does_not_have(
     ingress: Any, stages: Any, check_problem: Any, constant: str, field: str
 ) -> None:
@@ -225,6 +228,7 @@ def test_a_lone_surrogate_in_names_and_values(ingress: Any, check_problem: Any) 
         ({"duration": "٣"}, "duration"),
         ({"duration": "1e999"}, "duration"),
         ({"guidance_scale": "-Infinity"}, "guidance_scale"),
+        ({"text_guidance": "nan"}, "text_guidance"),
         ({"num_steps": "5.0"}, "num_steps"),
         ({"num_steps": "five"}, "num_steps"),
         ({"seed": "99999999999999999999"}, "seed"),

@@ -65,12 +65,13 @@ def test_form_values_are_typed(ingress: Any, stages: Any, standing: Any) -> None
     fields = {
         "text_prompt": "12", "duration": "2.5", "guidance_scale": "1e0", "num_steps": "4", "sampler": "ddpm",
         "seed": "9223372036854775807", "use_rag": "false", "foot_lock": "false", "smooth": "true", "format": "npz",
-        "model": "fake",
+        "model": "fake", "text_guidance": "1.5", "music_guidance": "4",
     }  # fmt: skip
     files = {"audio": ("song.mp3", b"ID3"), "start": ("start.npz", standing(3))}
     assert ingress.form(fields, files).status_code == 200
     (job,) = stages.requests
     assert (job.text, job.num_frames, job.guidance_scale, job.num_steps) == ("12", 75, 1.0, 4)
+    assert (job.text_guidance, job.music_guidance) == (1.5, 4.0)
     assert (job.sampler, job.seed, job.use_rag, job.audio) == ("ddpm", 2**63 - 1, False, b"ID3")
     assert (job.finish.foot_lock, job.finish.smooth, job.finish.bone_lengths) == (False, True, True)
     assert job.start is not None

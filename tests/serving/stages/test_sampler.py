@@ -122,6 +122,20 @@ def test_a_scale_of_one_needs_no_unconditional_rows() -> None:
     assert engine.calls[1][1]["x"].shape[0] == 1
 
 
+def test_separate_guidance_has_three_rows_and_is_refused_by_distilled_models() -> None:
+    engine = FakeEngine()
+    wanted = replace(job(num_steps=4), text_guidance=2.5, music_guidance=4.0)
+    music = conditioning(music=np.ones((196, 35), np.float32))
+    out = run(engine, wanted, music)
+    assert engine.graphs == ["conditioner"] + ["denoiser"] * 4
+    assert out.rows == {"conditioner": 3, "denoiser": 12}
+    assert out.steps == StepCounts(batches=5, rows=15, capacity=16 + 4 * 32)
+    distilled = SPEC.model_copy(update={"parameters": SPEC.parameters | {"distilled": True}})
+    with pytest.raises(InvalidInput, match="within its weights") as error:
+        run(FakeEngine(distilled), wanted, music)
+    assert error.value.field == "text_guidance"
+
+
 def test_the_null_row_drops_text_music_rhythm_and_prior_together() -> None:
     engine = FakeEngine()
     prior = Prior(np.ones((196, 66), np.float32), np.ones(196, np.float32), [])
