@@ -112,7 +112,13 @@ class RequestSampler:
 
 
 def _wanted(job: MotionRequest) -> GenerationRequest:
-    return GenerationRequest(job.num_steps, job.sampler, job.guidance_scale, job.guidance_interval, job.seed)
+    return GenerationRequest(
+        num_steps=job.num_steps,
+        sampler=job.sampler,
+        guidance_scale=job.guidance_scale,
+        guidance_interval=job.guidance_interval,
+        seed=job.seed,
+    )
 
 
 def _row_by_row(evaluate: Evaluate) -> Evaluate:
