@@ -125,10 +125,10 @@ def finish(
     grounded = _shifted_up(posed, -floor)
     # The lock lifts feet out of the floor by bending legs; everything else can only rise with the body.
     grounded = _shifted_up(grounded, lift_above(grounded[:, BODY, 1] if options.foot_lock else grounded[..., 1], fps))
-    given = None if pinned is None or not pinned.frames.any() else pinned.frames
+    given, held = (None, None) if pinned is None else (pinned.frames, pinned.held)
     if options.foot_lock:
         feet = support(grounded, fps, contacts)
-        followed = grounded + follow_support(grounded, feet, fps, given)[:, None]
+        followed = grounded + follow_support(grounded, feet, fps, held)[:, None]
         touching = detect_contacts(followed, fps, feet)
         final = lock_feet(followed, touching, fps, swing_lift(followed, feet, fps, given), given)
     else:

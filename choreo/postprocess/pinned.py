@@ -29,11 +29,20 @@ class Pinned:
         frames: (T,) bool.
         positions: (T, 22, 3) metres, of the canonical skeleton; read where `frames` holds.
         loop: whether the last frame is to have the pose and the height of the first, where that is.
+        placed: (T,) bool, frames at which at least the root's place over the floor is given; None: those of `frames`.
     """
 
     frames: NDArray[np.bool_]
     positions: Array
     loop: bool = False
+    placed: NDArray[np.bool_] | None = None
+
+    @property
+    def held(self) -> NDArray[np.bool_]:
+        """(T,) frames at which the body must not be moved over the floor; a loop ends where it began."""
+        held = self.frames.copy() if self.placed is None else self.frames | self.placed
+        held[-1:] |= self.loop
+        return held
 
     def with_end(self, finished: Array) -> "Pinned":
         """The same and, of a loop, the last pose, as the first of `finished` (T, 22, 3) is."""

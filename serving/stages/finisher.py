@@ -119,7 +119,7 @@ def finish_request(
     contacts = None if sampled.contacts is None else sampled.contacts[None]
     given = given_frames(request.start, request.constraints, len(features), fps)
     solo = _decoded_solo(request, given, features, fps)
-    pinned = Pinned(given.posed, given.positions, given.loop)
+    pinned = Pinned(given.posed, given.positions, given.loop, given.placed)
     # Constraints say when something happens, so that its time is not changed.
     heard = NO_BEATS if request.constraints else beats
     start = request.start

@@ -164,7 +164,7 @@ def test_a_recipe_for_other_features_is_refused(tmp_path: Path, folder: Path, ti
 
 @pytest.mark.data
 def test_the_data_pack_is_read_as_it_always_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = ("05_01", "02_03", "W_4_s0", "C_2_s0", "T_2_s0")
+    wanted = ("05_02", "02_03", "W_4_s0", "C_2_s0", "T_2_s0")
     pack = DataPack(data_pack())
     monkeypatch.setattr(DataPack, "keys", property(lambda self: [k for k in self._pack_of if k in wanted]))
     sides = read_splits(data_pack())
