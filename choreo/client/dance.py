@@ -103,11 +103,14 @@ class Dance:
 
     def _in_format_of(self, name: str) -> bytes:
         """The file's bytes in the format that a file name ends with."""
-        if name.lower().endswith(f".{self.format}"):  # also of a format that only the server knows
-            return self.content
         from choreo.motion.formats.formats import encode, format_of_file  # takes a second
 
-        wanted = format_of_file(name, "path")
+        try:
+            wanted = format_of_file(name, "path")
+        except InvalidInput:
+            if name.lower().endswith(f".{self.format}"):  # a format that only the server knows
+                return self.content
+            raise
         if wanted.name == self.format:
             return self.content
         if wanted.needs_audio:

@@ -271,7 +271,8 @@ def _frame_rate(bvh: Bvh, field: str) -> float:
 def _canonical_rotations(bvh: Bvh, weights: Array, scale: float) -> NDArray[np.float32] | None:
     """Local rotations (T, 22, 3, 3) if the file's skeleton is the canonical one, else None."""
     joints = weights.argmax(axis=1)
-    if not (weights.max(axis=1) == 1).all() or len(set(joints.tolist())) != NUM_JOINTS:
+    # Not exactly 1: spine joints without a name of SMPL's are found as points on the way from pelvis to neck.
+    if weights.max(axis=1).min() < 1 - 1e-6 or len(set(joints.tolist())) != NUM_JOINTS:
         return None
     parents = [-1 if parent < 0 else joints[parent] for parent in PARENTS]
     moved = any(name.endswith("position") for joint in joints[1:] for name in bvh.channels[joint])

@@ -125,7 +125,7 @@ class _Document:
 
 
 def quaternions(rotations: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Unit quaternions (T, J, 4), x y z w, of rotations (T, J, 3, 3); each the nearer of the two to the frame before."""
+    """Unit quaternions (T, J, 4), x y z w, of rotations (T, J, 3, 3), without changes of sign between frames."""
     shape = rotations.shape[:-2]
     found = Rotation.from_matrix(np.asarray(rotations, np.float64).reshape(-1, 3, 3)).as_quat().reshape(*shape, 4)
     found *= np.where(found[:1, :, 3:] < 0, -1.0, 1.0)

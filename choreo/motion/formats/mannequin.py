@@ -1,4 +1,4 @@
-"""A mannequin of capsules around the rest pose, as triangles: the figure that previews draw, for formats with meshes."""
+"""A mannequin of capsules around the rest pose, as triangles: the figure of the previews, for formats with meshes."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -30,7 +30,7 @@ def smpl_positions(poses: NDArray[np.floating], trans: NDArray[np.floating], fie
 
 
 def smpl_rotations(poses: NDArray[np.floating], trans: NDArray[np.floating], field: str) -> Array:
-    """Local rotations (T, 22, 3, 3) of axis-angle poses (T, 3 J), J >= 22 in SMPL's order, that have translations (T, 3).
+    """Local rotations (T, 22, 3, 3) of axis-angle poses (T, 3 J), J >= 22 in SMPL's order, with translations (T, 3).
 
     The first 22 joints are those of SMPL, SMPL-H and SMPL-X alike; hands and face are left out. Axes are the input's.
 
