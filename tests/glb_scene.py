@@ -51,7 +51,12 @@ class GlbScene:
         local = np.tile(np.eye(4), (len(nodes), 1, 1))
         for i, node in enumerate(nodes):
             local[i, :3, 3] = node.get("translation", (0, 0, 0))
-        for channel in self.json["animations"][0]["channels"] if time is not None else ():
+        if time is not None:
+            self._pose(local, time)
+        return self._placed(local)
+
+    def _pose(self, local: Array, time: float) -> None:
+        for channel in self.json["animations"][0]["channels"]:
             node, sampler = channel["target"]["node"], self.json["animations"][0]["samplers"][channel["sampler"]]
             assert sampler["interpolation"] == "LINEAR"
             keys, values = self.accessor(sampler["input"]).astype(float), self.accessor(sampler["output"]).astype(float)
@@ -61,6 +66,8 @@ class GlbScene:
                 local[node, :3, :3] = Slerp(keys, Rotation.from_quat(values))(np.clip(time, 0, keys[-1])).as_matrix()
             else:
                 local[node, :3, :3] = Rotation.from_quat(values[0]).as_matrix()
+
+    def _placed(self, local: Array) -> Array:
         world = np.empty_like(local)
         done: set[int] = set()
 
@@ -71,7 +78,7 @@ class GlbScene:
             world[node] = local[node] if parent is None else world[parent] @ local[node]
             done.add(node)
 
-        for i in range(len(nodes)):
+        for i in range(len(local)):
             place(i)
         return world
 

@@ -79,13 +79,13 @@ class _Document:
     def glb(self, performance: Performance) -> bytes:
         """The bytes of the whole."""
         meta = performance.meta
-        extras = {
+        extras: dict[str, Any] = {
             "fps": performance.fps,
             "num_frames": performance.num_frames,
             "dancers": list(performance.names),
-            **{name: meta[name] for name in ("seed", "model", "tempo", "beats") if name in meta},
             "meta": meta,
         }
+        extras |= {name: meta[name] for name in ("seed", "model", "tempo", "beats") if name in meta}
         return self._buffer.glb(
             {
                 "asset": {"version": "2.0", "generator": "choreo"},
