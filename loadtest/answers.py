@@ -100,6 +100,15 @@ def _frames(fmt: Format, body: bytes) -> int | None:
             return _bvh_frames(body)
         case Format.MP4:
             return _film_frames(body)
+        case Format.GLB:
+            return _glb_frames(body)
+        case Format.AMASS:
+            try:
+                return len(NpzArchive(body, "answer").array("trans", "f", (None, 3)))
+            except InvalidInput:
+                return None
+        case Format.CSV:
+            return _csv_frames(body)
     return None
 
 
@@ -109,6 +118,24 @@ def _bvh_frames(body: bytes) -> int | None:
         return None
     frames = int(found[1])
     return frames if body.count(b"\n", found.end()) == frames + 1 else None  # the frame time, then a row per frame
+
+
+def _glb_frames(body: bytes) -> int | None:
+    """Keys of the first sampler of the animation."""
+    if body[:4] != b"glTF" or len(body) != int.from_bytes(body[8:12], "little"):
+        return None
+    document = _problem(body[20 : 20 + int.from_bytes(body[12:16], "little")])
+    try:
+        keys = document["accessors"][document["animations"][0]["samplers"][0]["input"]]["count"]
+    except (LookupError, TypeError):
+        return None
+    return keys if isinstance(keys, int) else None
+
+
+def _csv_frames(body: bytes) -> int | None:
+    """Lines after the first, if the file is whole."""
+    whole = body.startswith(b"frame,time,") and body.endswith(b"\n")
+    return body.count(b"\n") - 1 if whole else None
 
 
 def _film_frames(body: bytes) -> int | None:

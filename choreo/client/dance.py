@@ -70,7 +70,11 @@ class Dance:
     @property
     def suffix(self) -> str:
         """Of a file of this format, with its dot."""
-        return f".{self.format}"
+        if self.format in READABLE:
+            return f".{self.format}"
+        from choreo.motion.formats.formats import FORMATS  # takes a second
+
+        return next((fmt.suffix for fmt in FORMATS if fmt.name == self.format), f".{self.format}")
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the dance, whole or not at all, and return where.
@@ -88,8 +92,7 @@ class Dance:
         target = Path(path)
         if target.is_dir():
             target = target / f"motion-{self.seed}{self.suffix}"
-        same = target.suffix.lower() in (self.suffix, "")
-        atomic_write(target, self.content if same else self._converted(target.suffix))
+        atomic_write(target, self.content if not target.suffix else self._in_format_of(target.name))
         return target
 
     def _read(self) -> Performance:
@@ -98,10 +101,18 @@ class Dance:
             raise InvalidInput("format", f"{self.format} holds no motion that is read here; ask for {readable}")
         return self.performance
 
-    def _converted(self, suffix: str) -> bytes:
-        from choreo.motion.formats.formats import encode, format_named  # takes a second
+    def _in_format_of(self, name: str) -> bytes:
+        """The file's bytes in the format that a file name ends with."""
+        from choreo.motion.formats.formats import encode, format_of_file  # takes a second
 
-        wanted = format_named(suffix, "path")
+        try:
+            wanted = format_of_file(name, "path")
+        except InvalidInput:
+            if name.lower().endswith(f".{self.format}"):  # a format that only the server knows
+                return self.content
+            raise
+        if wanted.name == self.format:
+            return self.content
         if wanted.needs_audio:
             raise InvalidInput("path", f"ask the server for format={wanted.name!r}: it has the song")
         return encode(self._read(), wanted)

@@ -26,6 +26,16 @@ def travel(positions: NDArray[np.floating], fps: float = FPS) -> float:
         InvalidInput: wrong shape, NaN or infinity.
     """
     check_positions(positions, "positions")
+    return float(np.linalg.norm(np.diff(ground_path(positions, fps), axis=0), axis=-1).sum())
+
+
+def ground_path(positions: NDArray[np.floating], fps: float = FPS) -> NDArray[np.float64]:
+    """Smoothed horizontal path (T, 2) of the pelvis, x and z in metres.
+
+    Args:
+        positions: (T, 22, 3) metres, y up.
+        fps: frames per second.
+    """
     ground = np.asarray(positions, np.float64)[:, PELVIS, [0, 2]]
     path = gaussian_filter1d(ground, SMOOTHING_SECONDS * fps, axis=0, mode="nearest")
-    return float(np.linalg.norm(np.diff(path, axis=0), axis=-1).sum())
+    return np.asarray(path, np.float64)

@@ -42,6 +42,7 @@ app.add_typer(data_app)
 app.add_typer(phrases_app, callback=lambda: require("cpu"))
 app.command()(compare)
 stderr = Console(stderr=True)
+FORMATS_HELP = "json, npz, bvh, mp4, glb, amass, csv; may be repeated."
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def generate(
     guidance_low: Annotated[float | None, typer.Option(help="Lowest noise, 0 to 1, at which guidance acts.")] = None,
     guidance_high: Annotated[float | None, typer.Option(help="Highest noise at which it acts.")] = None,
     seed: Annotated[int | None, typer.Option(help="Same seed, same motion.")] = None,
-    format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
+    format: Annotated[list[str] | None, typer.Option(help=FORMATS_HELP)] = None,
     camera: Annotated[str, typer.Option(help="Of an mp4: follow the dancers, or fixed.")] = "follow",
     phrases: Annotated[Path | None, typer.Option(help="Phrase library.")] = None,
     phrase_genre: Annotated[str | None, typer.Option(help="Only phrases of these genres, between commas.")] = None,
@@ -157,7 +158,7 @@ def generate(
 def batch(
     catalog: Annotated[str, typer.Argument(help="JSONL, CSV or Parquet file, folder or glob of songs; or an address.")],
     out: Annotated[str, typer.Option(help="Folder or address for the results; an unfinished run in it is continued.")],
-    format: Annotated[list[str] | None, typer.Option(help="npz, bvh, json, mp4; may be repeated.")] = None,
+    format: Annotated[list[str] | None, typer.Option(help=FORMATS_HELP)] = None,
     preset: Annotated[str | None, typer.Option(help="reference, fast or draft, for rows that name none.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="Run on this Ray cluster.")] = None,
     triton_url: Annotated[list[str] | None, typer.Option(help="gRPC address of a running Triton; repeatable.")] = None,
@@ -187,6 +188,24 @@ def batch(
         models = tuple(checkpoints(model))
     options = BatchOptions(catalog, out, tuple(format or ()), preset, limit, retry_failed, models, url)
     raise typer.Exit(dance_catalog(options, settings, stderr, as_json))
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Motion: npz (also of SMPL poses), json, bvh.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its suffix says the format.")],
+    skeleton: Annotated[
+        str | None, typer.Option(help="Joint names of bvh and glb: smpl, mixamo, vrm, unity, ue5.")
+    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Frames per second, 1 to 120; omitted: those of IN.")] = None,
+    in_place: Annotated[bool, typer.Option("--in-place", help="Take the travel over the floor out.")] = False,
+    up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
+    as_json: Json = False,
+) -> None:
+    """Write a motion file in another format, with other joint names, or at another frame rate."""
+    from serving.cli.convert import ConvertOptions, convert_file
+
+    print_document(convert_file(source, out, ConvertOptions(skeleton, fps, in_place, up)), as_json)
 
 
 @app.command()

@@ -17,7 +17,7 @@ from choreo.diffusion.samplers import sampler
 from choreo.errors import InvalidInput
 from choreo.generators.constraints import FREE, Constraints, check_length
 from choreo.motion.clip import Motion
-from choreo.motion.formats.formats import Format
+from choreo.motion.formats.formats import FORMAT_NAMES, Format
 from choreo.motion.formats.view import View
 from choreo.motion.frame_rate import check_rate
 from choreo.motion.resample import resampled_frames
@@ -108,7 +108,7 @@ class GenerateFields(DanceFields):
     timeout: float | None = Field(None, description="Seconds until the result is of no use; omitted: the server's.")
     priority: str = Field("interactive", description="interactive, or bulk: give way to interactive requests.")
     use_rag: bool = Field(True, description="Start from retrieved motion phrases.")
-    format: str = Field("json", description="json, npz, bvh or mp4.")
+    format: str = Field("json", description=f"One of {FORMAT_NAMES}.")
     camera: str = Field(
         View.FOLLOW.value,
         description="Of an mp4: follow the dancers, or fixed where all of their path is seen.",

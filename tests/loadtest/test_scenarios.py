@@ -76,7 +76,7 @@ def test_mixed_requests_are_bad_in_their_share(mixed: Requests) -> None:
 
 def test_formats_come_in_turn() -> None:
     requests = requests_of(Scenario.FORMATS, 0)
-    assert [requests(i).format for i in range(8)] == [*FORMATS, *FORMATS]
+    assert [requests(i).format for i in range(2 * len(FORMATS))] == [*FORMATS, *FORMATS]
 
 
 def test_a_piece_is_danced_in_exactly_its_frames_and_no_two_are_alike() -> None:

@@ -3,6 +3,8 @@
 Written files hold the canonical SMPL-22 skeleton in centimetres, y up, in a T pose that faces +z, with the Euler order
 Zrotation Xrotation Yrotation: R = Rz Rx Ry, degrees. In Blender, import with scale 0.01.
 
+Joints have the names of SMPL, or those of another profile (`joint_profiles`).
+
 Several dancers share one file: one ROOT hierarchy per dancer, whose joint names begin with the dancer's name and a
 colon (`dancer-2:left_hip`), as namespaces do in Maya and MotionBuilder. Blender's importer reads such a file as one
 armature with a root bone per dancer.
@@ -21,10 +23,11 @@ from choreo.files import atomic_write
 from choreo.motion.clip import Motion
 from choreo.motion.formats.bvh_mapping import completed, joint_weights, rest_positions
 from choreo.motion.formats.bvh_parser import MAX_CHARS, Bvh, joint_rotations, parse_bvh, position_chunks, skeletons
+from choreo.motion.formats.joint_profiles import SMPL, JointProfile
 from choreo.motion.performance import Performance, check_names
 from choreo.motion.resample import resample
-from choreo.motion.rigid_fit import fit_rotations
-from choreo.motion.skeleton import FPS, JOINT_NAMES, NUM_JOINTS, PARENTS, PELVIS, REST_OFFSETS, children
+from choreo.motion.rigid_pose import rigid_pose
+from choreo.motion.skeleton import FPS, NUM_JOINTS, PARENTS, PELVIS, REST_OFFSETS, children
 from choreo.motion.units import UNITS, leg_length, metres_per_unit
 from choreo.motion.upright import AUTO, Upright, find_up, rest_up
 
@@ -39,13 +42,19 @@ _ROTATIONS: Final = ("Zrotation", "Xrotation", "Yrotation")
 _END_SITES: Final = {15: (0, 0.18, 0), 10: (0, 0, 0.06), 11: (0, 0, 0.06), 20: (0.17, 0, 0), 21: (-0.17, 0, 0)}
 
 
-def bvh_text(dance: Motion | Performance) -> str:
-    """The file's text. Motion without rotations is fitted first, so its joints may move by the residual of the fit."""
+def bvh_text(dance: Motion | Performance, profile: JointProfile = SMPL) -> str:
+    """The file's text. Motion without rotations is fitted first, so its joints may move by the residual of the fit.
+
+    Args:
+        dance: one or more dancers.
+        profile: what joints are called.
+    """
     performance = Performance.of(dance)
     header = ["HIERARCHY"]
     order: list[int] = []
     for name in performance.names:
-        order, lines = _hierarchy(f"{name}:" if len(performance.dancers) > 1 else "")
+        namespace = f"{name}:" if len(performance.dancers) > 1 else profile.namespace
+        order, lines = _hierarchy([f"{namespace}{joint}" for joint in profile.names])
         header += lines
     channels = np.concatenate([_channels(dancer, order) for dancer in performance.dancers], axis=1)
     values = np.round(channels, 6) + 0.0  # + 0.0: no -0.0
@@ -54,9 +63,9 @@ def bvh_text(dance: Motion | Performance) -> str:
     return "\n".join([*header, *(row % tuple(frame) for frame in values.tolist()), ""])
 
 
-def bvh_bytes(dance: Motion | Performance) -> bytes:
+def bvh_bytes(dance: Motion | Performance, profile: JointProfile = SMPL) -> bytes:
     """`bvh_text` as the bytes of a file."""
-    return bvh_text(dance).encode("ascii")
+    return bvh_text(dance, profile).encode("ascii")
 
 
 def write_bvh(dance: Motion | Performance, path: Path) -> None:
@@ -168,11 +177,7 @@ def _human(skeleton: Bvh, field: str) -> _Human:
 
 def _channels(motion: Motion, order: list[int]) -> Array:
     """Values (T, 69) of one dancer's channels: root position in file units, then degrees of the joints in `order`."""
-    if motion.rotations is None:
-        fit = fit_rotations(motion.positions, motion.fps)
-        root, local = fit.root, fit.local
-    else:
-        root, local = np.asarray(motion.positions[:, PELVIS], np.float64), np.asarray(motion.rotations, np.float64)
+    root, local = rigid_pose(motion)
     angles = euler_zxy(local)[:, order].reshape(len(root), -1)
     return np.concatenate([root * UNITS_PER_METRE, angles], axis=1)
 
@@ -214,8 +219,8 @@ def _continuous(angles: Array) -> Array:
     return out
 
 
-def _hierarchy(prefix: str) -> tuple[list[int], list[str]]:
-    """Depth-first joint order and the lines of one dancer's hierarchy, with a prefix to every joint name."""
+def _hierarchy(names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Depth-first joint order and the lines of the hierarchy of one dancer, whose joints have these 22 names."""
     order: list[int] = []
     lines: list[str] = []
 
@@ -224,7 +229,7 @@ def _hierarchy(prefix: str) -> tuple[list[int], list[str]]:
         tab = "\t" * depth
         position = "6 Xposition Yposition Zposition" if joint == PELVIS else "3"
         kind = "ROOT" if joint == PELVIS else "JOINT"
-        lines.extend([f"{tab}{kind} {prefix}{JOINT_NAMES[joint]}", tab + "{"])
+        lines.extend([f"{tab}{kind} {names[joint]}", tab + "{"])
         lines.append(f"{tab}\tOFFSET {_offset(REST_OFFSETS[joint])}")
         lines.append(f"{tab}\tCHANNELS {position} {' '.join(_ROTATIONS)}")
         for child in children(joint):
@@ -266,7 +271,8 @@ def _frame_rate(bvh: Bvh, field: str) -> float:
 def _canonical_rotations(bvh: Bvh, weights: Array, scale: float) -> NDArray[np.float32] | None:
     """Local rotations (T, 22, 3, 3) if the file's skeleton is the canonical one, else None."""
     joints = weights.argmax(axis=1)
-    if not (weights.max(axis=1) == 1).all() or len(set(joints.tolist())) != NUM_JOINTS:
+    # Not exactly 1: spine joints without a name of SMPL's are found as points on the way from pelvis to neck.
+    if weights.max(axis=1).min() < 1 - 1e-6 or len(set(joints.tolist())) != NUM_JOINTS:
         return None
     parents = [-1 if parent < 0 else joints[parent] for parent in PARENTS]
     moved = any(name.endswith("position") for joint in joints[1:] for name in bvh.channels[joint])

@@ -11,7 +11,10 @@ from typing import ClassVar, Final
 from choreo.errors import InvalidInput
 from choreo.files import replacing
 from choreo.motion.clip import Motion
+from choreo.motion.formats.amass import amass_bytes
 from choreo.motion.formats.bvh import bvh_bytes
+from choreo.motion.formats.csv_format import csv_bytes
+from choreo.motion.formats.glb import glb_bytes
 from choreo.motion.formats.json_format import json_bytes
 from choreo.motion.formats.mp4 import film_bytes
 from choreo.motion.formats.npz import npz_bytes
@@ -29,7 +32,7 @@ class Format:
     Attributes:
         name: in requests and on the command line.
         media_type: value of the Content-Type header.
-        suffix: of file names, with its dot.
+        suffix: of file names, with its dot; no two formats have the same.
         needs_audio: whether the song becomes part of the file; if not, no sound need be passed.
         encode: the file's bytes of (performance, sound, title, view).
     """
@@ -44,6 +47,9 @@ class Format:
     NPZ: ClassVar["Format"]
     BVH: ClassVar["Format"]
     MP4: ClassVar["Format"]
+    GLB: ClassVar["Format"]
+    AMASS: ClassVar["Format"]
+    CSV: ClassVar["Format"]
 
     def __reduce__(self) -> tuple[Callable[[str], "Format"], tuple[str]]:
         return format_named, (self.name,)
@@ -67,9 +73,14 @@ FORMATS: Final = (
     Format("npz", "application/x-npz", ".npz", False, _silent(npz_bytes)),
     Format("bvh", "application/x-bvh", ".bvh", False, _silent(bvh_bytes)),
     Format("mp4", "video/mp4", ".mp4", True, film_bytes),
+    Format("glb", "model/gltf-binary", ".glb", False, _silent(glb_bytes)),
+    Format("amass", "application/x-amass-npz", ".amass.npz", False, _silent(amass_bytes)),
+    Format("csv", "text/csv", ".csv", False, _silent(csv_bytes)),
 )
 """All formats, in the order in which they are listed to users."""
-Format.JSON, Format.NPZ, Format.BVH, Format.MP4 = FORMATS
+Format.JSON, Format.NPZ, Format.BVH, Format.MP4, Format.GLB, Format.AMASS, Format.CSV = FORMATS
+FORMAT_NAMES: Final = ", ".join(fmt.name for fmt in FORMATS)
+"""What users are told that there is."""
 
 
 def format_named(name: str, field: str = "format") -> Format:
@@ -82,7 +93,20 @@ def format_named(name: str, field: str = "format") -> Format:
     for known in FORMATS:
         if known.name == wanted:
             return known
-    raise InvalidInput(field, f"must be one of {', '.join(f.name for f in FORMATS)}, got {name[:32]!r}")
+    raise InvalidInput(field, f"must be one of {FORMAT_NAMES}, got {name[:32]!r}")
+
+
+def format_of_file(name: str, field: str = "out") -> Format:
+    """The format that a file name ends with; `dance.amass.npz` is AMASS, and any other `.npz` is not.
+
+    Raises:
+        InvalidInput: it ends with none; the error's field is `field`.
+    """
+    fitting = [fmt for fmt in FORMATS if name.lower().endswith(fmt.suffix)]
+    if not fitting:
+        suffixes = ", ".join(fmt.suffix for fmt in FORMATS)
+        raise InvalidInput(field, f"must end with one of {suffixes}, got {name[-32:]!r}")
+    return max(fitting, key=lambda fmt: len(fmt.suffix))
 
 
 def encode(

@@ -112,10 +112,19 @@ SUFFIXES: Final = tuple(_READERS)
 """Of motion files; of several files with the same name, that with the first suffix is read."""
 
 
-def _reader(path: Path, field: str) -> Callable[[Path, str, str], _Raw]:
+def check_file(path: Path, field: str) -> None:
+    """Check that a path is a regular file with one of `SUFFIXES`.
+
+    Raises:
+        InvalidInput: it is not.
+        OSError: there is nothing.
+    """
     if not stat.S_ISREG(path.stat().st_mode):
         raise InvalidInput(field, "is not a regular file")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
+    if path.suffix.lower() not in _READERS:
         raise InvalidInput(field, f"must be one of {', '.join(SUFFIXES)}")
-    return reader
+
+
+def _reader(path: Path, field: str) -> Callable[[Path, str, str], _Raw]:
+    check_file(path, field)
+    return _READERS[path.suffix.lower()]

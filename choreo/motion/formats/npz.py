@@ -84,7 +84,7 @@ def read_performance(source: Path | str | bytes, field: str = "motion") -> Perfo
         OSError: the path cannot be read.
     """
     archive = NpzArchive(source, field)
-    names = _dancers(archive)
+    names = archive.dancers()
     positions = archive.floats("positions", (*((len(names),) if names else ()), None, NUM_JOINTS, 3))
     dancers = list(positions) if names else [positions]
     for dancer in dancers:
@@ -99,20 +99,7 @@ def read_performance(source: Path | str | bytes, field: str = "motion") -> Perfo
         for dancer, local in zip(dancers, rotations, strict=True):
             _check_rotations(local, dancer, f"{field}.rotations")
     motions = tuple(Motion(dancer, fps, local) for dancer, local in zip(dancers, rotations, strict=True))
-    return Performance(motions, _meta(archive), names)
-
-
-def _dancers(archive: "NpzArchive") -> tuple[str, ...]:
-    """Names of the dancers; none in an archive of one dancer."""
-    if "dancers" not in archive:
-        return ()
-    field = f"{archive.field}.dancers"
-    names = archive.array("dancers", "U", (None,), 4 * MAX_NAME_CHARS)
-    if not 1 <= len(names) <= MAX_DANCERS:
-        raise InvalidInput(field, f"must be 1 to {MAX_DANCERS} names, got {len(names)}")
-    found = tuple(names.tolist())
-    check_names(found, len(found), field)
-    return found
+    return Performance(motions, archive.meta(), names)
 
 
 def _file_bytes(source: Path | str | bytes, field: str) -> bytes:
@@ -152,6 +139,40 @@ class NpzArchive:
 
     def __contains__(self, name: str) -> bool:
         return name in self._infos
+
+    def dancers(self) -> tuple[str, ...]:
+        """Names in the member `dancers`; none in an archive without it.
+
+        Raises:
+            InvalidInput: they are no names, too many, or not different.
+        """
+        if "dancers" not in self:
+            return ()
+        field = f"{self.field}.dancers"
+        names = self.array("dancers", "U", (None,), 4 * MAX_NAME_CHARS)
+        if not 1 <= len(names) <= MAX_DANCERS:
+            raise InvalidInput(field, f"must be 1 to {MAX_DANCERS} names, got {len(names)}")
+        found = tuple(names.tolist())
+        check_names(found, len(found), field)
+        return found
+
+    def meta(self) -> dict[str, Any]:
+        """The JSON object in the member `meta`; empty in an archive without it.
+
+        Raises:
+            InvalidInput: it is none, or too long.
+        """
+        if "meta" not in self:
+            return {}
+        field = f"{self.field}.meta"
+        text = str(self.array("meta", "U", (), 4 * MAX_META_CHARS))
+        try:
+            meta = json.loads(text, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(field, "is not JSON") from error
+        if not isinstance(meta, dict):
+            raise InvalidInput(field, "must be a JSON object")
+        return meta
 
     def floats(self, name: str, shape: tuple[int | None, ...]) -> NDArray[np.float32]:
         """Real-valued member of the given shape (None: any length) as float32; scalars stay float64.
@@ -255,20 +276,6 @@ def _check_rotations(rotations: NDArray[np.float32], positions: NDArray[np.float
 def _deviation(rotations: NDArray[np.float32]) -> float:
     """Largest entry of R^T R - I."""
     return float(np.abs(np.swapaxes(rotations, -1, -2) @ rotations - np.eye(3, dtype=np.float32)).max())
-
-
-def _meta(archive: NpzArchive) -> dict[str, Any]:
-    if "meta" not in archive:
-        return {}
-    field = f"{archive.field}.meta"
-    text = str(archive.array("meta", "U", (), 4 * MAX_META_CHARS))
-    try:
-        meta = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(field, "is not JSON") from error
-    if not isinstance(meta, dict):
-        raise InvalidInput(field, "must be a JSON object")
-    return meta
 
 
 def _refuse_constant(name: str) -> None:

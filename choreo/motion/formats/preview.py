@@ -51,7 +51,7 @@ SUPERSAMPLE: Final = 2
 SHADOW_SCALE: Final = 4
 SHADOW_STRENGTH: Final = 190
 
-# Points in addition to the 22 joints; see `_body_points`.
+# Points in addition to the 22 joints; see `body_points`.
 JAW, CROWN, NOSE, L_TOE, R_TOE, L_HAND, R_HAND = range(NUM_JOINTS, NUM_JOINTS + 7)
 NUM_POINTS: Final = NUM_JOINTS + 7
 
@@ -190,7 +190,7 @@ class Painter:
     def paint(self, index: int) -> Image.Image:
         """Frame `index` as an RGB image of the camera's size."""
         image, camera = self._stage.paint(index), self.camera.at(index)
-        points = np.concatenate([_body_points(joints) for joints in self._positions[:, index]])
+        points = np.concatenate([body_points(joints) for joints in self._positions[:, index]])
         self._shadow(image, points, camera)
         self._figures(image, points, camera)
         self._write(image, index)
@@ -267,7 +267,7 @@ class Painter:
             self._letters.draw(draw, place, label, TEXT)
 
 
-def _body_points(joints: Array) -> Array:
+def body_points(joints: Array) -> Array:
     """Joints (22, 3) and the additional points that give the figure a head, toes and hands -> (29, 3)."""
     up = rot.normalize(joints[HEAD] - joints[NECK])
     face = rot.normalize(np.cross(joints[L_SHOULDER] - joints[R_SHOULDER], up))

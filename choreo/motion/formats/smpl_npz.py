@@ -4,6 +4,8 @@
     SMPL-X release   poses (N, 165), root_orient (N, 3), pose_body (N, 63), pose_hand, trans, mocap_frame_rate
     SMPL-X fits      global_orient, body_pose, transl, fps; or fullpose
 
+    of this project  the first two together; `dancers` (D,) names several, and poses and trans are (D, N, ...)
+
 Poses are rotation vectors, flat or (N, J, 3), or rotation matrices. Joint positions are computed without a body model
 (`smpl_poses`), so gender and betas are not read.
 """
@@ -18,7 +20,8 @@ from numpy.typing import NDArray
 from choreo.errors import InvalidInput
 from choreo.motion.clip import check_fps
 from choreo.motion.formats.npz import NpzArchive
-from choreo.motion.formats.smpl_poses import rotation_vectors, smpl_positions
+from choreo.motion.formats.smpl_poses import rotation_vectors, smpl_rotations
+from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.skeleton import NUM_JOINTS
 
 WHOLE: Final = ("poses", "fullpose", "full_pose", "smpl_poses")
@@ -36,12 +39,14 @@ class SmplMotion:
 
     Attributes:
         positions: (T, 22, 3) metres, in the archive's axes.
+        rotations: (T, 22, 3, 3), local, of which the positions are the forward kinematics.
         fps: frames per second.
         convention: the axis that such archives have up: z in the releases of AMASS, y in most others.
         certain: whether it is AMASS's spelling, and the convention a rule.
     """
 
     positions: NDArray[np.float64]
+    rotations: NDArray[np.float64]
     fps: float
     convention: str
     certain: bool
@@ -54,13 +59,25 @@ def is_smpl(archive: NpzArchive) -> bool:
 
 
 def read_smpl(source: Path | NpzArchive, field: str = "motion") -> SmplMotion:
-    """Read an archive in any of the spellings.
+    """Read an archive of one dancer in any of the spellings.
 
     Raises:
-        InvalidInput: a member is missing or unusable; the message names it.
+        InvalidInput: a member is missing or unusable, or there are several dancers; the message names it.
         OSError: the path cannot be read.
     """
     archive = source if isinstance(source, NpzArchive) else NpzArchive(source, field)
+    dancers, names = read_smpl_dancers(archive, field)
+    if len(dancers) > 1:
+        raise InvalidInput(field, f"must be one dancer, got {len(dancers)}: {', '.join(names)}"[:200])
+    return dancers[0]
+
+
+def read_smpl_dancers(archive: NpzArchive, field: str = "motion") -> tuple[list[SmplMotion], tuple[str, ...]]:
+    """All dancers of an archive, and their names; no names in an archive of one dancer.
+
+    Raises:
+        InvalidInput: a member is missing or unusable; the message names it.
+    """
     rate = _first(archive, RATE)
     if rate is None:
         raise InvalidInput(field, f"does not say its frame rate: none of {', '.join(RATE)} is in it")
@@ -70,10 +87,24 @@ def read_smpl(source: Path | NpzArchive, field: str = "motion") -> SmplMotion:
     translation = _first(archive, TRANSLATION)
     if translation is None:
         raise InvalidInput(field, f"has no translations: none of {', '.join(TRANSLATION)} is in it")
-    trans = archive.numbers(translation)
-    trans = trans.reshape(len(trans), -1) if trans.ndim == 3 else trans
-    amass = rate.startswith("mocap_")
-    return SmplMotion(smpl_positions(_poses(archive, field), trans, field), fps, "z" if amass else "y", amass)
+    trans, amass, names = archive.numbers(translation), rate.startswith("mocap_"), archive.dancers()
+    if not names:
+        trans = trans.reshape(len(trans), -1) if trans.ndim == 3 else trans
+        return [_dancer(_poses(archive, field), trans, fps, amass, field)], ()
+    poses = archive.numbers("poses")
+    if poses.ndim != 3 or trans.ndim != 3 or not len(poses) == len(trans) == len(names):
+        raise InvalidInput(
+            field,
+            f"has poses of shape {poses.shape} and {translation} of shape {trans.shape} for {len(names)} dancers",
+        )
+    return [_dancer(p, t, fps, amass, field) for p, t in zip(poses, trans, strict=True)], names
+
+
+def _dancer(
+    poses: NDArray[np.floating], trans: NDArray[np.floating], fps: float, amass: bool, field: str
+) -> SmplMotion:
+    local = smpl_rotations(poses, trans, field)
+    return SmplMotion(forward_kinematics(trans, local), local, fps, "z" if amass else "y", amass)
 
 
 def _poses(archive: NpzArchive, field: str) -> NDArray[np.float64]:

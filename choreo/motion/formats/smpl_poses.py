@@ -25,7 +25,12 @@ ORTHOGONAL = 1e-2
 
 
 def smpl_positions(poses: NDArray[np.floating], trans: NDArray[np.floating], field: str) -> Array:
-    """Axis-angle poses (T, 3 J), J >= 22 in SMPL's order, and root translations (T, 3) to positions (T, 22, 3).
+    """Positions (T, 22, 3) of poses and translations, with the checks of `smpl_rotations`."""
+    return forward_kinematics(trans, smpl_rotations(poses, trans, field))
+
+
+def smpl_rotations(poses: NDArray[np.floating], trans: NDArray[np.floating], field: str) -> Array:
+    """Local rotations (T, 22, 3, 3) of axis-angle poses (T, 3 J), J >= 22 in SMPL's order, with translations (T, 3).
 
     The first 22 joints are those of SMPL, SMPL-H and SMPL-X alike; hands and face are left out. Axes are the input's.
 
@@ -44,8 +49,7 @@ def smpl_positions(poses: NDArray[np.floating], trans: NDArray[np.floating], fie
         raise InvalidInput(field, "holds NaN or infinite poses")
     if np.abs(vectors).max() > MAX_ANGLE:
         raise InvalidInput(field, "holds poses that are not rotation vectors in radians")
-    local = Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(len(poses), NUM_JOINTS, 3, 3)
-    return forward_kinematics(trans, local)
+    return Rotation.from_rotvec(vectors.reshape(-1, 3)).as_matrix().reshape(len(poses), NUM_JOINTS, 3, 3)
 
 
 def rotation_vectors(values: NDArray[np.floating], joints: int | None, field: str) -> Array:

@@ -11,7 +11,9 @@ from choreo.client.dance import Dance, read_dance
 from choreo.client.wire import Answer
 from choreo.errors import InvalidInput, UnexpectedAnswer
 from choreo.motion.clip import Motion
+from choreo.motion.formats.amass import amass_bytes
 from choreo.motion.formats.bvh import bvh_bytes
+from choreo.motion.formats.glb import glb_bytes
 from choreo.motion.formats.json_format import json_bytes
 from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.performance import Performance
@@ -51,6 +53,10 @@ def test_it_is_saved_in_the_format_that_the_path_names(tmp_path: Path) -> None:
     assert found.save(tmp_path / "a.bvh").read_bytes() == bvh_bytes(found.motion)
     assert json.loads(found.save(str(tmp_path / "a.json")).read_text())["seed"] == 3
     assert dance(b"glTF", "glb").save(tmp_path / "a.glb").read_bytes() == b"glTF"
+    assert dance(b"new", "usd").save(tmp_path / "a.usd").read_bytes() == b"new"
+    assert found.save(tmp_path / "b.glb").read_bytes() == glb_bytes(found.motion)
+    assert found.save(tmp_path / "a.amass.npz").read_bytes() == amass_bytes(found.motion)
+    assert dance(b"PK", "amass").save(tmp_path) == tmp_path / "motion-3.amass.npz"
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.fbx", "a.b.c"])

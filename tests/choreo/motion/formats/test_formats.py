@@ -11,7 +11,7 @@ import pytest
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.formats.bvh import read_bvh
-from choreo.motion.formats.formats import FORMATS, Format, encode, format_named, write
+from choreo.motion.formats.formats import FORMATS, Format, encode, format_named, format_of_file, write
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.performance import Performance
 from choreo.motion.skeleton import NUM_JOINTS
@@ -36,12 +36,13 @@ def exact_motion() -> Motion:
 def test_every_format_has_a_media_type_and_a_suffix():
     for fmt in FORMATS:
         kind, _, subtype = fmt.media_type.partition("/")
-        assert kind in ("application", "video")
+        assert kind in ("application", "video", "model", "text")
         assert subtype
-        assert fmt.suffix == f".{fmt}"
-    assert [fmt.name for fmt in FORMATS] == ["json", "npz", "bvh", "mp4"]
+        assert fmt.suffix == (".amass.npz" if fmt is Format.AMASS else f".{fmt}")
+    assert [fmt.name for fmt in FORMATS] == ["json", "npz", "bvh", "mp4", "glb", "amass", "csv"]
+    assert len({fmt.suffix for fmt in FORMATS}) == len({fmt.media_type for fmt in FORMATS}) == len(FORMATS)
     assert [fmt.name for fmt in FORMATS if fmt.needs_audio] == ["mp4"]
-    assert (Format.JSON, Format.NPZ, Format.BVH, Format.MP4) == FORMATS
+    assert (Format.JSON, Format.NPZ, Format.BVH, Format.MP4, Format.GLB, Format.AMASS, Format.CSV) == FORMATS
 
 
 @pytest.mark.parametrize("name", ["bvh", "BVH", ".bvh", " bvh\n"])
@@ -51,10 +52,26 @@ def test_names(name):
 
 @pytest.mark.parametrize("name", ["", "exe", "json.npz", "x" * 10_000])
 def test_unknown_names_name_the_field_and_what_there_is(name):
-    with pytest.raises(InvalidInput, match="json, npz, bvh, mp4") as error:
+    with pytest.raises(InvalidInput, match="json, npz, bvh, mp4, glb, amass, csv") as error:
         format_named(name, "formats")
     assert error.value.field == "formats"
-    assert len(error.value.message) < 100
+    assert len(error.value.message) < 110
+
+
+@pytest.mark.parametrize(
+    ("name", "fmt"),
+    [("a.glb", "glb"), ("A.GLB", "glb"), ("a.npz", "npz"), ("a.amass.npz", "amass"), ("amass.npz", "npz")],
+)
+def test_a_file_name_says_its_format(name, fmt):
+    assert format_of_file(name) is Format.named(fmt)
+
+
+@pytest.mark.parametrize("name", ["", "glb", "a.fbx", "a.glb.gz", "x" * 9000])
+def test_file_names_of_no_format(name):
+    with pytest.raises(InvalidInput, match=r"\.glb, \.amass\.npz") as error:
+        format_of_file(name, "out")
+    assert error.value.field == "out"
+    assert len(error.value.message) < 150
 
 
 @pytest.mark.parametrize("fmt", FORMATS, ids=str)

@@ -1,0 +1,98 @@
+"""`choreo convert`: a motion file in another format."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from choreo.errors import InvalidInput
+from choreo.files import atomic_write
+from choreo.motion.clip import Motion
+from choreo.motion.formats.bvh import bvh_bytes
+from choreo.motion.formats.formats import Format, encode, format_of_file
+from choreo.motion.formats.glb import glb_bytes
+from choreo.motion.formats.joint_profiles import SMPL, JointProfile, profile_named
+from choreo.motion.formats.performance_file import PerformanceFile, read_performance_file
+from choreo.motion.frame_rate import at_frame_rate, check_rate
+from choreo.motion.in_place import in_place
+from choreo.motion.performance import Performance
+from choreo.motion.rigid_pose import on_canonical_skeleton
+from choreo.motion.upright import AUTO, check_up
+
+WITH_PROFILES: Final[dict[Format, Callable[[Performance, JointProfile], bytes]]] = {
+    Format.BVH: bvh_bytes,
+    Format.GLB: glb_bytes,
+}
+"""Formats whose joints can have other names."""
+NOTED_RESIDUAL: Final = 0.01
+"""Mean distance from which on the change by the fit is mentioned, metres."""
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """What is changed on the way.
+
+    Attributes:
+        skeleton: name of a joint profile; None: SMPL's.
+        fps: frames per second; None: those of the file.
+        in_place: whether the travel is taken out.
+        up: the axis that points up in the file.
+    """
+
+    skeleton: str | None = None
+    fps: float | None = None
+    in_place: bool = False
+    up: str = AUTO
+
+
+def convert_file(source: Path, out: Path, options: ConvertOptions) -> dict[str, Any]:
+    """Read a motion file and write it in the format that the name of `out` ends with; returns the JSON document.
+
+    Every dancer is fitted to the canonical skeleton, retargeted if the bones have other lengths.
+
+    Raises:
+        InvalidInput: a file or an option is unusable; the field is `in`, `out`, `skeleton`, `fps` or `up`.
+        ChoreoError: as the writer of the format does.
+    """
+    fmt = format_of_file(out.name)
+    profile = SMPL if options.skeleton is None else profile_named(options.skeleton)
+    if options.skeleton is not None and fmt not in WITH_PROFILES:
+        raise InvalidInput("skeleton", f"is for bvh and glb; {fmt} has the joints of SMPL")
+    if options.fps is not None:
+        check_rate(options.fps)
+    read = _read(source, check_up(options.up))
+    fitted = [on_canonical_skeleton(dancer) for dancer in read.performance.dancers]
+    residual = max(distance for _, distance in fitted)
+    dancers = tuple(_changed(dancer, options) for dancer, _ in fitted)
+    performance = replace(read.performance, dancers=dancers)
+    data = WITH_PROFILES[fmt](performance, profile) if fmt in WITH_PROFILES else encode(performance, fmt)
+    try:
+        atomic_write(out, data)
+    except OSError as error:
+        raise InvalidInput("out", f"{out} cannot be written: {error.strerror}") from error
+    notes = list(read.notes)
+    if residual >= NOTED_RESIDUAL:
+        notes.append(f"joints moved by {100 * residual:.1f} cm on average to fit the canonical skeleton")
+    return {
+        "files": [str(out)],
+        "format": fmt.name,
+        "skeleton": profile.name,
+        "dancers": list(performance.names),
+        "num_frames": performance.num_frames,
+        "fps": performance.fps,
+        "residual": round(residual, 6),
+        "notes": notes,
+    }
+
+
+def _read(source: Path, up: str) -> PerformanceFile:
+    try:
+        return read_performance_file(source, "in", up)
+    except OSError as error:
+        raise InvalidInput("in", f"{source} cannot be read: {error.strerror}") from error
+
+
+def _changed(dancer: Motion, options: ConvertOptions) -> Motion:
+    if options.fps is not None:
+        dancer = at_frame_rate(dancer, options.fps)
+    return in_place(dancer) if options.in_place else dancer
