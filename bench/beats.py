@@ -23,7 +23,7 @@ from choreo.command_line import say
 from choreo.errors import InvalidInput
 from choreo.evaluation.beat_tracking import beat_f_measure, is_tempo_right
 from choreo.music.audio import Audio, decode_audio
-from choreo.music.beat_tracking.beats import TRACKERS, BeatTracker, beat_tracker
+from choreo.music.beat_tracking.beats import BeatTracker, beat_tracker, usable_trackers
 from choreo.music.synth import styles, synthesize_song
 
 LOOP_S: Final = 20.0
@@ -70,7 +70,7 @@ def main(
     quick: Annotated[bool, quick("two songs of the synthesiser")] = False,
 ) -> Iterator[Row]:
     """Rows by group of songs and tracker."""
-    trackers = {name: beat_tracker(name) for name in TRACKERS}
+    trackers: dict[str, BeatTracker] = {name: beat_tracker(name) for name in usable_trackers()}
     songs = list(synthesised((100, 120) if quick else TEMPI, ("house",) if quick else tuple(styles())))
     if data is None:
         yield skipped("tracks", "give --data")
@@ -100,7 +100,7 @@ def score(song: Song, tracker: BeatTracker, verbose: bool = False) -> Score:
     if verbose:
         f = "" if beats is None else f", F {beats:.2f}"
         bars = "" if downbeats is None else f", downbeats {downbeats:.2f}"
-        say(f"{tracker.name:8} {song.name:32} {song.tempo:6.1f} BPM, heard {heard.tempo:6.1f}{f}{bars}")
+        say(f"{tracker.name:14} {song.name:32} {song.tempo:6.1f} BPM, heard {heard.tempo:6.1f}{f}{bars}")
     return Score(song.group, is_tempo_right(song.tempo, heard.tempo), beats, downbeats, cost)
 
 

@@ -10,7 +10,8 @@ from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationErro
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from choreo.errors import InvalidInput
-from choreo.music.beat_tracking.heard import DEFAULT_TRACKER, TrackerName
+from choreo.music.beat_tracking.beats import TrackerName
+from choreo.music.beat_tracking.heard import DEFAULT_TRACKER
 from choreo.shipped import CHECKOUT, shipped
 
 PREFIX: Final = "CHOREO_"

@@ -6,7 +6,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from choreo.data.licences import Licences
 from choreo.data.windows.known_masks import Masks
-from choreo.music.beat_tracking.heard import DEFAULT_TRACKER, TrackerName
+from choreo.music.beat_tracking.beats import TrackerName
+from choreo.music.beat_tracking.heard import DEFAULT_TRACKER
 from choreo.training.best import BETTER
 
 

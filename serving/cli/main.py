@@ -211,7 +211,7 @@ def convert(
 @app.command()
 def beats(
     song: Annotated[Path, typer.Argument(help=f"Song: {FORMATS}.")],
-    tracker: Annotated[str, typer.Option(help="beatnet or librosa.")] = "beatnet",
+    tracker: Annotated[str, typer.Option(help="beatnet, librosa, beat_this or beat_this_bars.")] = "beatnet",
     as_json: Json = False,
 ) -> None:
     """Find the beats and bars of a song."""

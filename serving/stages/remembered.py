@@ -22,6 +22,8 @@ OVERHEAD_BYTES = 1024
 class RememberedEncoder:
     """An encoder that is not asked again for songs and prompts that were encoded lately.
 
+    What the encoder was set up with, such as its beat tracker, does not change while it runs, so no key names it.
+
     Args:
         max_bytes: bound of everything that is kept.
     """

@@ -7,18 +7,31 @@ import numpy as np
 import pytest
 import soundfile
 from tests_data import data_pack
+from tiny_beat_this import click_network
 
 from bench.beats import RATE, loops, main, tracks
 from choreo.errors import InvalidInput
+from choreo.music.beat_tracking.beat_this import VARIABLE
 
 
-def test_two_songs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_songs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
     assert main(["--quick", "--json"]) == 0
     rows = {(row["case"], row["metric"]): row for row in json.loads(capsys.readouterr().out)["rows"]}
     assert rows["tracks", "skipped"]["unit"] == "give --data"
     assert rows["synthesiser, beatnet", "tempo within 4 %"]["value"] == 100
     assert rows["synthesiser, beatnet", "F of beats"]["value"] > 0.9
     assert rows["synthesiser, librosa", "songs"]["value"] == 2
+    assert not any("beat_this" in case for case, _ in rows)
+
+
+def test_a_network_by_path_is_measured_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(click_network(tmp_path / "clicks.onnx")))
+    assert main(["--quick", "--json"]) == 0
+    cases = {row["case"] for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert {"synthesiser, beatnet", "synthesiser, beat_this", "synthesiser, beat_this_bars"} < cases
 
 
 def test_songs_of_a_folder(tmp_path: Path) -> None:

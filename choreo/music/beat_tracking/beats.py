@@ -1,16 +1,21 @@
 """What a beat tracker heard, and the trackers by name."""
 
+import os
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
 from choreo.music.audio import FRAME_RATE, Audio
+from choreo.music.beat_tracking.beat_this import VARIABLE
 from choreo.music.beats import tempo_of
 
-TRACKERS: Final = ("beatnet", "librosa")
+TrackerName = Literal["beatnet", "librosa", "beat_this", "beat_this_bars"]
+TRACKERS: Final[tuple[TrackerName, ...]] = get_args(TrackerName)
+SHIPPED_TRACKERS: Final[tuple[TrackerName, ...]] = ("beatnet", "librosa")
+"""Those whose weights come with the program."""
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,20 @@ class BeatTracker(Protocol):
 
         Raises:
             MissingDependency: its weights are not on this machine.
+            InvalidArtifact: they are broken.
+            NonFiniteOutput: its network answers NaN or infinity.
         """
 
 
+def usable_trackers() -> tuple[TrackerName, ...]:
+    """Names of trackers that come with the program, and of those of Beat This! where `CHOREO_BEAT_THIS` is set."""
+    return TRACKERS if os.environ.get(VARIABLE) else SHIPPED_TRACKERS
+
+
 def beat_tracker(name: str) -> BeatTracker:
-    """Tracker by name: `beatnet` (the default) or `librosa`. No weights are loaded before it is used.
+    """Tracker by name: `beatnet` (the default), `librosa`, `beat_this` or `beat_this_bars`.
+
+    No weights are loaded before it is used.
 
     Raises:
         InvalidInput: no tracker has this name.
@@ -96,4 +110,8 @@ def beat_tracker(name: str) -> BeatTracker:
         from choreo.music.beat_tracking.librosa_tracker import LibrosaTracker
 
         return LibrosaTracker()
+    if name in ("beat_this", "beat_this_bars"):
+        from choreo.music.beat_tracking.beat_this_tracker import BeatThisTracker
+
+        return BeatThisTracker(regular=name == "beat_this_bars")
     raise InvalidInput("beat_tracker", f"must be {' or '.join(TRACKERS)}, got {name[:64]!r}")

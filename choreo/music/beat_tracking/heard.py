@@ -1,14 +1,12 @@
 """The beats that dances are made to: one tracker for training, phrases, evaluation and serving."""
 
 from functools import cache
-from typing import Final, Literal
+from typing import Final
 
 from choreo.music.audio import Audio
-from choreo.music.beat_tracking.beats import NO_BEATS, Beats, BeatTracker, beat_tracker
+from choreo.music.beat_tracking.beats import NO_BEATS, Beats, BeatTracker, TrackerName, beat_tracker
 
-TrackerName = Literal["beatnet", "librosa"]
-
-DEFAULT_TRACKER: Final = "beatnet"
+DEFAULT_TRACKER: Final[TrackerName] = "beatnet"
 SURE: Final = 0.3
 """Confidence below which beats are not danced to: speech has .25, drones .2, songs with drums .7 to .9."""
 

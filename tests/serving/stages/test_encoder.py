@@ -19,6 +19,7 @@ from choreo.errors import InvalidInput, MissingDependency
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.graphs import unet_spec
 from choreo.music.audio import Audio
+from choreo.music.beat_tracking.beat_this import VARIABLE
 from choreo.music.encoded import MusicFeatures, precomputed
 from choreo.music.features import BEAT
 from choreo.music.rhythm import AS_HEARD, Rhythm, said
@@ -237,3 +238,12 @@ def test_beats_that_are_said_of_a_song_without_any_are_beats(encoder: Encoder, s
     assert encode(encoder, silent).notes == ()
     still_none = replace(silent, rhythm=said(None, None, True))
     assert encode(encoder, still_none).notes == ("no beats were found in the song",)
+
+
+def test_a_tracker_without_its_network_fails_when_the_server_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "none.onnx")
+    with (
+        closing(Encoder(Settings(beat_tracker="beat_this"))) as encoder,
+        pytest.raises(MissingDependency, match=VARIABLE),
+    ):
+        asyncio.run(encoder.warm_up(SPEC))
