@@ -39,14 +39,14 @@ def test_json_answer(ingress: Any, stages: Any) -> None:
 def test_headers_of_every_format(ingress: Any, fmt: Format) -> None:
     response = ingress.generate(TEXT | {"seed": 7, "format": fmt.name})
     assert response.status_code == 200
-    assert response.headers["content-type"] == fmt.media_type
+    assert response.headers["content-type"].partition(";")[0] == fmt.media_type
     assert response.headers["x-seed"] == "7"
     assert len(response.headers.get_list("x-request-id")) == 1
     timing = dict(part.split(";dur=") for part in response.headers["server-timing"].split(", "))
     assert set(timing) == {"encode", "retrieve", "sample", "finish", "render"}
     assert all(float(milliseconds) >= 0 for milliseconds in timing.values())
     disposition = response.headers.get("content-disposition")
-    assert disposition == (None if fmt is Format.JSON else f'attachment; filename="motion-7.{fmt.name}"')
+    assert disposition == (None if fmt is Format.JSON else f'attachment; filename="motion-7{fmt.suffix}"')
     assert int(response.headers["content-length"]) == len(response.content) > 0
 
 
