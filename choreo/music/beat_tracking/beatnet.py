@@ -12,8 +12,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.errors import InvalidArtifact, MissingDependency
+from choreo.errors import InvalidArtifact
 from choreo.music.compiling import load_kernels
+from choreo.music.weights_file import load_weights
 from choreo.shipped import shipped
 
 Array = NDArray[np.float32]
@@ -114,15 +115,7 @@ def read_weights(path: Path) -> dict[str, NDArray[np.floating]]:
         MissingDependency: there is no such file.
         InvalidArtifact: it is broken, or holds something else.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        weights = load_file(path)
-    except FileNotFoundError as error:
-        raise MissingDependency(f"the weights of the beat tracker are missing: {path}") from error
-    except (OSError, SafetensorError) as error:
-        raise InvalidArtifact(f"{path} is no safetensors file: {error}") from error
+    weights = load_weights(path, "beat tracker")
     for name, shape in SHAPES.items():
         if name not in weights or weights[name].shape[1:] != shape:
             raise InvalidArtifact(f"{path} holds no {name} of shape (networks, {', '.join(map(str, shape))})")

@@ -13,8 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.errors import InvalidArtifact, MissingDependency
+from choreo.errors import InvalidArtifact
 from choreo.music.tagging.log_mel import BANDS
+from choreo.music.weights_file import load_weights
 from choreo.shipped import shipped
 
 Array = NDArray[np.float32]
@@ -168,15 +169,7 @@ def read_weights(path: Path) -> dict[str, NDArray[np.floating]]:
         MissingDependency: there is no such file.
         InvalidArtifact: it is broken, or holds something else.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    try:
-        weights = load_file(path)
-    except FileNotFoundError as error:
-        raise MissingDependency(f"the weights of the music tagger are missing: {path}") from error
-    except (OSError, SafetensorError) as error:
-        raise InvalidArtifact(f"{path} is no safetensors file: {error}") from error
+    weights = load_weights(path, "music tagger")
     for name, shape in SHAPES.items():
         if name not in weights or weights[name].shape != shape:
             raise InvalidArtifact(f"{path} holds no {name} of shape ({', '.join(map(str, shape))})")
