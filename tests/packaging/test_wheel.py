@@ -93,7 +93,7 @@ def test_generate(cpu: LinkedEnvironment, repository: Path) -> None:
         ((), ("phrases", "search", "waltz"), "cpu"),
         (("cpu",), ("serve",), "serve"),
         (("cpu",), ("demo",), "serve"),
-        (("cpu",), ("train", "demo", "--out", "run"), "train"),
+        (("cpu",), ("train", "cleared", "--out", "run"), "train"),
         (("cpu",), ("loadtest", "http://127.0.0.1:1"), "loadtest"),
     ],
 )
@@ -109,7 +109,7 @@ def test_a_command_names_the_extra_that_it_lacks(
 
 def test_a_recipe_by_name_trains(environment: Environment) -> None:
     trainer = environment(("train",))
-    done = trainer.run("choreo", "train", "demo", "--smoke", "--out", "run", "--json")
+    done = trainer.run("choreo", "train", "cleared", "--smoke", "--out", "run", "--json")
     assert done.returncode == 0, done.stderr
     assert (trainer.home / json.loads(done.stdout)["checkpoint"] / "model.safetensors").is_file()
 
