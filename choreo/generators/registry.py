@@ -13,7 +13,10 @@ from choreo.generators.base import Generator
 from choreo.generators.spec import GeneratorSpec
 
 GROUP: Final = "choreo.generators"
-BUILT_IN: Final = {"unet": "choreo.generators.unet.generator:UNetGenerator"}
+BUILT_IN: Final = {
+    "unet": "choreo.generators.unet.generator:UNetGenerator",
+    "latent": "choreo.generators.latent.generator:LatentGenerator",
+}
 
 
 class GeneratorUnavailable(InvalidArtifact):
