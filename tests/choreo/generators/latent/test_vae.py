@@ -61,7 +61,9 @@ def test_a_posterior_is_bounded_and_its_mean_is_used_outside_of_training() -> No
     motion = torch.randn(2, 256, 66) * 1000
     whole = torch.ones_like(motion)
     first, second = vae(motion, whole, whole), vae(motion, whole, whole)
-    assert LOG_VARIANCE[0] <= first.posterior.log_variance.min() <= first.posterior.log_variance.max() <= LOG_VARIANCE[1]
+    assert (
+        LOG_VARIANCE[0] <= first.posterior.log_variance.min() <= first.posterior.log_variance.max() <= LOG_VARIANCE[1]
+    )
     torch.testing.assert_close(first.whole, second.whole, rtol=0, atol=0)
     vae.train()
     assert (vae(motion, whole, whole).whole - first.whole).abs().max() > 0
