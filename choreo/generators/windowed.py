@@ -20,11 +20,12 @@ from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.samplers import sampler
 from choreo.diffusion.trajectory import OVERLAP, Plan, ReverseProcess
 from choreo.diffusion.windows import timeline_length, window_starts
-from choreo.errors import InvalidArtifact, InvalidInput
+from choreo.errors import InvalidArtifact
 from choreo.generators.base import (
     Conditioning,
     GenerationRequest,
     Generator,
+    NotForThisModel,
     Row,
     RowCache,
     Tensors,
@@ -100,11 +101,14 @@ class WindowedDiffusion(Generator):
         """How the request is denoised.
 
         Raises:
-            InvalidInput: unknown sampler; or separate guidance of a distilled generator.
+            InvalidInput: unknown sampler.
+            NotForThisModel: separate guidance of a distilled generator.
         """
         for name in ("text_guidance", "music_guidance"):
             if getattr(request, name) is not None and self.spec.parameters.get(DISTILLED):
-                raise InvalidInput(name, f"is not for the model {self.spec.name}, whose guidance is within its weights")
+                raise NotForThisModel(
+                    name, f"is not for the model {self.spec.name}, whose guidance is within its weights"
+                )
         return plan_of(request, FULL_BONES_BELOW)
 
     def conditioner_inputs(self, conditioning: Conditioning, starts: Sequence[int], text_only: bool = False) -> Tensors:
@@ -134,10 +138,11 @@ class WindowedDiffusion(Generator):
         """The frames that a request gives.
 
         Raises:
-            InvalidInput: see `given_frames`; or this generator takes none.
+            InvalidInput: see `given_frames`.
+            NotForThisModel: this generator takes none.
         """
         if request.constraints and not {"known", "known_mask"} <= self.denoiser.input_shapes.keys():
-            raise InvalidInput("constraints", f"are not for the model {self.spec.name}, which takes no given frames")
+            raise NotForThisModel("constraints", f"are not for the model {self.spec.name}, which takes no given frames")
         return given_frames(request.start, request.constraints, num_frames, self.spec.fps)
 
     def timelines(self, request: GenerationRequest, conditioning: Conditioning, length: int) -> Tensors:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from tiny_latent import FakeWideText, latent_data, latent_recipe
-from tiny_training import clips
+from tiny_training import clips, newest_state
 
 import choreo.training.windowed
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.checkpoint import load_generator
-from choreo.generators.latent.config import VaeConfig
+from choreo.generators.latent.config import LatentConfig, VaeConfig
 from choreo.generators.latent.graphs import LatentScale
 from choreo.generators.latent.model import LatentNetwork
 from choreo.generators.latent.recipe import LatentRecipe
@@ -32,8 +32,11 @@ from choreo.motion.representation import ROOT_VELOCITY_70
 from choreo.training.checkpoints import load_checkpoint
 from choreo.training.loop import TrainingRun
 from choreo.training.noising import Noising
-from choreo.training.run import train_stages
+from choreo.training.recipe import load_recipe
+from choreo.training.run import train, train_stages
 from choreo.training.windowed import TrainingData, cut_windows
+
+RECIPES = Path(__file__).parents[4] / "recipes"
 
 
 @pytest.fixture(autouse=True)
@@ -221,3 +224,18 @@ def test_conditions_of_a_batch_are_those_of_the_spec() -> None:
 def test_a_recipe_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         latent_recipe(**changes)
+
+
+@pytest.mark.slow
+def test_the_smoke_variant_trains_the_shipped_recipe_without_any_data(tmp_path: Path) -> None:
+    shipped = load_recipe(RECIPES / "latent.yaml")
+    assert isinstance(shipped, LatentRecipe)
+    smoke = shipped.smoke()
+    assert (smoke.vae, smoke.denoiser, smoke.losses) == (shipped.vae, shipped.denoiser, shipped.losses)
+    model = train(smoke, None, tmp_path / "run")
+    config = load_generator(model).config
+    assert isinstance(config, LatentConfig)
+    assert (config.vae, config.denoiser) == (shipped.vae, shipped.denoiser)
+    assert config.spec.representation == "root-velocity-70"
+    assert newest_state(tmp_path / "run")["step"] == smoke.train.max_steps
+    assert newest_state(tmp_path / "run" / VAE)["step"] == smoke.vae_train.max_steps
