@@ -90,12 +90,10 @@ class LatentGenerator(Generator):
 
     @classmethod
     def task(cls, recipe: Any, data: "TrainingData") -> "Task":
-        """The last of the stages has no task without those before it.
+        """The first of the `stages`, the VAE; the denoiser needs what it makes."""
+        from choreo.generators.latent.training import vae_task
 
-        Raises:
-            NotImplementedError: always; see `stages`.
-        """
-        raise NotImplementedError("a latent generator is trained in stages")
+        return vae_task(recipe, data)
 
     @classmethod
     def stages(cls, recipe: Any, data: "TrainingData") -> "Sequence[Stage]":

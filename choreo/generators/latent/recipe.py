@@ -61,6 +61,8 @@ class LatentRecipe(GeneratorRecipe):
             raise ValueError(f"rhythm_channels must be {widths}, got {self.rhythm_channels}")
         if not self.vae_train.best_by.startswith("loss/"):
             raise ValueError("vae_train.best_by must be a loss: a VAE makes no dances")
+        if self.vae_train.mixed_precision != self.train.mixed_precision:
+            raise ValueError("vae_train.mixed_precision must be train.mixed_precision: one process trains both")
         return self
 
     @property

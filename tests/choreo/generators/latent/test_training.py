@@ -219,6 +219,7 @@ def test_conditions_of_a_batch_are_those_of_the_spec() -> None:
         ({"denoiser": {"frames_per_context": 3}}, "must divide the 16 frames of a token"),
         ({"rhythm_channels": 5}, "rhythm_channels must be 4 or 8"),
         ({"vae_train": {"best_by": "fid_k"}}, "vae_train.best_by must be a loss"),
+        ({"vae_train": {"best_by": "loss/total", "mixed_precision": "bf16"}}, "one process trains both"),
     ],
 )
 def test_a_recipe_whose_parts_do_not_fit_is_refused(changes: dict[str, Any], says: str) -> None:
