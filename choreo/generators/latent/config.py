@@ -69,11 +69,11 @@ class VaeConfig(BaseModel):
             return self
         if self.decoder == "mlp":
             raise ValueError("decoder: mlp is for a single token; several are decoded by convolutions")
-        if not 2 * self.reach <= self.overlap * self.token_frames:
-            needed = -(-2 * self.reach // self.token_frames)
+        needed = 2 * -(-self.reach // self.token_frames)
+        if self.overlap < needed:
             raise ValueError(
                 f"overlap must be {needed} tokens or more, so that windows of a long motion are decoded alike where "
-                f"they meet; got {self.overlap}"
+                f"they meet, in the middle of it; got {self.overlap}"
             )
         if 2 * self.overlap > self.tokens:
             raise ValueError(f"overlap must be at most half of the {self.tokens} tokens, got {self.overlap}")

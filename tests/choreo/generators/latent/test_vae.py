@@ -113,7 +113,7 @@ def test_windows_that_share_tokens_are_decoded_alike_away_from_their_ends() -> N
     ("changes", "says"),
     [
         ({"window": 250}, "window must be a multiple of 64"),
-        ({"overlap": 2}, "overlap must be 3 tokens or more"),
+        ({"overlap": 3}, "overlap must be 4 tokens or more"),
         ({"overlap": 9}, "overlap must be at most half of the 16 tokens"),
         ({"decoder": "mlp"}, "decoder: mlp is for a single token"),
         ({"tokens": 1, "overlap": 2}, "overlap must be 0 for a single token"),
