@@ -29,7 +29,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
     folder = tmp_path_factory.mktemp("latent")
     network = small_latent(small_config(small_latent_spec(text_dim=384)))
     save_generator(folder / "checkpoint", network.config, network.state_dict())
-    settings = Settings(model_repo=folder / "model_repo", phrases=folder / "none")
+    settings = Settings(model_repo=folder / "model_repo")
 
     async def made(pipeline: LocalPipeline, duration: float, **changes: object) -> Result:
         fields = {"text_prompt": "slow waltz", "duration": duration, "num_steps": 3, "seed": 3, "use_rag": False}
@@ -62,7 +62,7 @@ def test_a_motion_is_rigid_and_a_function_of_its_seed(results: dict[str, Result]
 @pytest.mark.slow
 def test_rows_of_all_three_graphs_are_counted(results: dict[str, Result]) -> None:
     assert results["short"].rows == {"encoder": 0, "denoiser": 6, "decoder": 1}
-    assert results["long"].rows == {"encoder": 0, "denoiser": 4 * 2 * 3, "decoder": 4}
+    assert results["long"].rows == {"encoder": 0, "denoiser": 3 * 2 * 3, "decoder": 3}
     assert results["started"].rows == {"encoder": 1, "denoiser": 2 * 2 * 3, "decoder": 2}
 
 
