@@ -363,6 +363,7 @@ def evaluate(
     up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
     split: Annotated[str, typer.Option(help="val, or test for final figures.")] = HELD_OUT,
     licences: Annotated[str, typer.Option(help="Recordings to compare with: all, or those that are cleared.")] = "all",
+    beside: Annotated[list[Path] | None, typer.Option(help="Checkpoint that is scored beside; repeatable.")] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for tables, plots and example clips.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -380,8 +381,9 @@ def evaluate(
     settings = Settings() if phrases is None else Settings(phrases=phrases)
     options = DanceOptions(preset, steps, guidance_scale, not no_rag, not raw)
     request = EvaluationRequest(
-        data, checkpoint, url, samples, replications, options, up=up, split=split, licences=licences
-    )
+        data, checkpoint, url, samples, replications, options, up=up, split=split, licences=licences,
+        beside=tuple(beside or ()),
+    )  # fmt: skip
     found = asyncio.run(run_evaluation(request, settings))
     if report is not None:
         write_report(found, report)
