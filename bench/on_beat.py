@@ -32,7 +32,9 @@ from choreo.music.song_beats import SongBeats
 from choreo.music.song_names import SUFFIXES
 from choreo.postprocess.on_beat import beat_warp
 from serving.pipeline.contracts import EncodedRequest, PhraseQuery, SampleScore, SamplingResult
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.finisher import finish_request
 from serving.stages.local import LocalPipeline

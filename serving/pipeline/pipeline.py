@@ -23,7 +23,8 @@ from serving.pipeline.contracts import (
     StepCounts,
 )
 from serving.pipeline.guidance import separate_guidance
-from serving.pipeline.request import MotionRequest, check_fits
+from serving.pipeline.length_checks import check_fits
+from serving.pipeline.request import MotionRequest
 from serving.util import logs
 from serving.util.tracing import note, span
 

@@ -21,7 +21,9 @@ from retrieval.library.embedding import Music, Query
 from retrieval.library.library import PhraseLibrary
 from retrieval.prior.prior import PRIOR_PHRASES
 from serving.pipeline.contracts import EncodedRequest, PhraseQuery, RetrievalResult
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages import retriever as stage
 from serving.stages.library_watch import BROKEN, MISSING

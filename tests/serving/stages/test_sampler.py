@@ -24,7 +24,9 @@ from serving.engines import leases
 from serving.engines.leases import LeaseBoard, Leases
 from serving.errors import ModelUnavailable
 from serving.pipeline.contracts import NO_STEPS, Prior, StepCounts
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.validation import validated_request
 from serving.sampling.runner import executor
 from serving.settings import Settings
 from serving.stages import sampler as stage

@@ -15,7 +15,9 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.npz import npz_bytes, read_performance
 from choreo.music.synth import synthesize_song, write_wav
 from serving.pipeline.contracts import Result
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.encoder import Encoder
 from serving.stages.local import LocalPipeline
