@@ -14,19 +14,11 @@ from choreo.generators.spec import GeneratorSpec
 from choreo.motion.performance import Performance
 from choreo.motion.skeleton import WINDOW
 from choreo.music.song_beats import NO_BEATS, SongBeats
-from serving.pipeline.contracts import (
-    EncodedRequest,
-    LibraryFacts,
-    MotionFile,
-    PhraseQuery,
-    Prior,
-    RetrievalResult,
-    SampleScore,
-    SamplingResult,
-    SearchResult,
-    Stages,
-)
+from serving.pipeline.contracts import Stages
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.phrases import LibraryFacts, PhraseQuery, Prior, RetrievalResult, SearchResult
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import MotionFile, SampleScore, SamplingResult
 
 FILE_BYTES: Final = 32 << 10
 """Of a motion of a second, about."""

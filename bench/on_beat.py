@@ -31,9 +31,11 @@ from choreo.motion.skeleton import WINDOW
 from choreo.music.song_beats import SongBeats
 from choreo.music.song_names import SUFFIXES
 from choreo.postprocess.on_beat import beat_warp
-from serving.pipeline.contracts import EncodedRequest, PhraseQuery, SampleScore, SamplingResult
+from serving.pipeline.encoded_request import EncodedRequest
 from serving.pipeline.fields import parse_fields
+from serving.pipeline.phrases import PhraseQuery
 from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import SampleScore, SamplingResult
 from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.finisher import finish_request

@@ -18,8 +18,9 @@ from prometheus_client.registry import Collector
 
 from serving.http.problems import Problem
 from serving.pipeline.admission import Admission
-from serving.pipeline.contracts import DeliveredFile, EncodeStage, Result
+from serving.pipeline.contracts import EncodeStage
 from serving.pipeline.request import MotionRequest, Priority
+from serving.pipeline.results import DeliveredFile, Result
 from serving.stages.remembered import RememberedEncoder
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)

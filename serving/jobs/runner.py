@@ -15,8 +15,8 @@ from serving.errors import Interrupted, Overloaded, StoreUnavailable
 from serving.jobs.records import Item, ItemResult, Key
 from serving.jobs.spool import FILES, INPUT, Spool
 from serving.pipeline.admission import Admission
-from serving.pipeline.contracts import DeliveredFile
 from serving.pipeline.request import Attachments, MotionRequest, Priority
+from serving.pipeline.results import DeliveredFile
 from serving.pipeline.runs import RunService
 from serving.settings import Settings
 from serving.util import logs, tracing

@@ -11,20 +11,13 @@ from choreo.errors import DeadlineExceeded, InvalidInput
 from choreo.generators.spec import GeneratorSpec
 from choreo.music.song_beats import SongBeats
 from serving.errors import ModelUnavailable
-from serving.pipeline.contracts import (
-    DeliveredFile,
-    EncodedRequest,
-    PhraseQuery,
-    Result,
-    RetrievalResult,
-    SamplingResult,
-    SearchResult,
-    Stages,
-    StepCounts,
-)
+from serving.pipeline.contracts import Stages
+from serving.pipeline.encoded_request import EncodedRequest
 from serving.pipeline.guidance import separate_guidance
 from serving.pipeline.length_checks import check_fits
+from serving.pipeline.phrases import PhraseQuery, RetrievalResult, SearchResult
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import DeliveredFile, Result, SamplingResult, StepCounts
 from serving.util import logs
 from serving.util.tracing import note, span
 

@@ -26,9 +26,9 @@ from choreo.music.song_beats import NO_BEATS, SongBeats
 from choreo.postprocess.finish import finish_performance
 from choreo.postprocess.options import FinishOptions
 from choreo.postprocess.pinned import Pinned
-from serving.pipeline.contracts import MotionFile, SampleScore, SamplingResult
 from serving.pipeline.pipeline import in_time
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import MotionFile, SampleScore, SamplingResult
 from serving.stages.large_jobs import LargeJobs
 from serving.stages.ranking import TextScores, choose, score
 from serving.util.threads import Threads

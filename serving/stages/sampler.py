@@ -14,10 +14,11 @@ from choreo.generators.spec import GeneratorSpec
 from choreo.motion.representation import representation
 from serving.engines.base import Engine
 from serving.engines.leases import Leases, Served
-from serving.pipeline.contracts import Prior, SamplingResult
 from serving.pipeline.figures import CacheFigures, StageFigures
+from serving.pipeline.phrases import Prior
 from serving.pipeline.pipeline import chosen
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import SamplingResult
 from serving.sampling.runner import MakeExecutor
 from serving.stages.context_cache import ContextCache
 from serving.util.threads import run_in_thread_unless_fast

@@ -27,19 +27,11 @@ from choreo.music.song_beats import NO_BEATS, SongBeats
 from retrieval.building.build import build_library
 from serving.http.audio_url import AudioFetcher
 from serving.http.ingress import create_app
-from serving.pipeline.contracts import (
-    EncodedRequest,
-    LibraryFacts,
-    MotionFile,
-    PhraseQuery,
-    Prior,
-    RetrievalResult,
-    SampleScore,
-    SamplingResult,
-    SearchResult,
-    Stages,
-)
+from serving.pipeline.contracts import Stages
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.phrases import LibraryFacts, PhraseQuery, Prior, RetrievalResult, SearchResult
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import MotionFile, SampleScore, SamplingResult
 from serving.settings import Settings
 
 SPEC = unet_spec("fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)

@@ -23,7 +23,7 @@ from choreo.generators.base import Conditioning, GenerationRequest, Tensors, run
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec, GraphSpec
 from choreo.generators.unet.graphs import unet_spec
-from serving.pipeline.contracts import StepCounts
+from serving.pipeline.results import StepCounts
 from serving.sampling.runner import BatchOptions, SeparateRequests, StepBatchRunner, executor
 from serving.sampling.step_buffer import StepBuffer
 from serving.settings import Settings

@@ -14,9 +14,9 @@ from waiting import wait_until
 
 from choreo.errors import BackendUnavailable, DeadlineExceeded, NonFiniteOutput
 from choreo.motion.formats.npz import read_npz
-from serving.pipeline.contracts import SampleScore, SamplingResult
 from serving.pipeline.fields import parse_fields
 from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import SampleScore, SamplingResult
 from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages import finisher

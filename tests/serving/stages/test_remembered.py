@@ -13,7 +13,7 @@ from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.graphs import unet_spec
 from choreo.motion.clip import Motion
 from choreo.music.rhythm import Rhythm
-from serving.pipeline.contracts import EncodedRequest
+from serving.pipeline.encoded_request import EncodedRequest
 from serving.pipeline.fields import parse_fields
 from serving.pipeline.request import Attachments, MotionRequest
 from serving.pipeline.validation import validated_request

@@ -23,9 +23,10 @@ from choreo.motion.kinematics import forward_kinematics
 from serving.engines import leases
 from serving.engines.leases import LeaseBoard, Leases
 from serving.errors import ModelUnavailable
-from serving.pipeline.contracts import NO_STEPS, Prior, StepCounts
 from serving.pipeline.fields import parse_fields
+from serving.pipeline.phrases import Prior
 from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import NO_STEPS, StepCounts
 from serving.pipeline.validation import validated_request
 from serving.sampling.runner import executor
 from serving.settings import Settings

@@ -14,9 +14,9 @@ from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
 from choreo.motion.formats.npz import npz_bytes, read_performance
 from choreo.music.synth import synthesize_song, write_wav
-from serving.pipeline.contracts import Result
 from serving.pipeline.fields import parse_fields
 from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import Result
 from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.encoder import Encoder
