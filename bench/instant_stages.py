@@ -79,7 +79,7 @@ class InstantSampler:
 
     async def samples(
         self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
-    ) -> list[SamplingResult]:
+    ) -> list[SamplingResult | None]:
         """As many of them."""
         return [await self.sample(request, conditioning, prior) for _ in request.seeds]
 
@@ -101,8 +101,8 @@ class InstantFinisher:
         raise InvalidInput("format", "only files are made")
 
     async def score(
-        self, request: MotionRequest, samples: Sequence[SamplingResult], beats: SongBeats = NO_BEATS
-    ) -> list[SampleScore]:
+        self, request: MotionRequest, samples: Sequence[SamplingResult | None], beats: SongBeats = NO_BEATS
+    ) -> list[SampleScore | None]:
         """The first one is chosen."""
         return [SampleScore(seed, None, 0.0, None, 0.0, 0.0, chosen=i == 0) for i, seed in enumerate(request.seeds)]
 

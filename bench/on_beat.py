@@ -124,7 +124,8 @@ async def _danced(songs: Sequence[Path], fields: dict[str, object], groups: int,
 
 async def _sampled(pipeline: LocalPipeline, request: MotionRequest, encoded: EncodedRequest) -> list[SamplingResult]:
     retrieved = await pipeline.stages.retriever.retrieve(PhraseQuery.of(request, encoded))
-    return await pipeline.stages.sampler.samples(request, encoded.conditioning, retrieved.prior)
+    sampled = await pipeline.stages.sampler.samples(request, encoded.conditioning, retrieved.prior)
+    return [sample for sample in sampled if sample is not None]
 
 
 def _cases(

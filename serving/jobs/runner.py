@@ -244,7 +244,7 @@ class Runner:
             "notes": list(done.notes),
         }
         if done.samples:
-            meta["samples"] = list(done.samples)
+            meta |= {"samples": list(done.samples), "samples_failed": done.samples_failed}
         return ItemResult(name, request.format.media_type, len(done.body), hashlib.sha256(done.body).hexdigest(), meta)
 
     async def _insist(self, work: Callable[..., T], *args: Any) -> T | None:

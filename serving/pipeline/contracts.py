@@ -86,8 +86,15 @@ class SampleStage(Protocol):
 
     async def samples(
         self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
-    ) -> list[SamplingResult]:
-        """`sample` for each of `request.seeds`, in their order and in the same step batches."""
+    ) -> list[SamplingResult | None]:
+        """`sample` for each of `request.seeds`, in their order and in the same step batches.
+
+        None stands for a sample in which the model produced NaN or infinity.
+
+        Raises:
+            NonFiniteOutput: it did so in all of them.
+            ChoreoError: any other error of one sample, as in `sample`; it ends all.
+        """
         ...
 
     async def warm_up(self) -> None:
@@ -105,12 +112,17 @@ class FinishStage(Protocol):
         ...
 
     async def score(
-        self, request: MotionRequest, samples: Sequence[SamplingResult], beats: SongBeats = NO_BEATS
-    ) -> list[SampleScore]:
+        self, request: MotionRequest, samples: Sequence[SamplingResult | None], beats: SongBeats = NO_BEATS
+    ) -> list[SampleScore | None]:
         """How good each of the samples of one request is when finished, in their order; one is `chosen`.
 
+        None stands for a sample that was not generated or cannot be finished, because of NaN or infinity.
+
+        Args:
+            samples: as `SampleStage.samples` gives them; at least one was generated.
+
         Raises:
-            NonFiniteOutput: the features of all hold NaN or infinity.
+            NonFiniteOutput: none of them can be finished.
         """
         ...
 

@@ -80,6 +80,7 @@ class Result:
 
     Attributes:
         before_locks: (N, T, 22, 3) positions before the foot lock, for comparisons between executors.
+        samples_failed: samples of the request that were left out because of NaN or infinity.
     """
 
     performance: Performance
@@ -91,6 +92,7 @@ class Result:
     rows: dict[str, int] = field(default_factory=dict)
     preset: str = ""
     steps: StepCounts = NO_STEPS
+    samples_failed: int = 0
 
     @property
     def num_frames(self) -> int:
@@ -126,7 +128,7 @@ class DeliveredFile:
     """A request that was answered by a file.
 
     Attributes:
-        notes, samples: those of its metadata, which not every format has.
+        notes, samples, samples_failed: those of its metadata, which not every format has.
     """
 
     body: bytes
@@ -139,3 +141,4 @@ class DeliveredFile:
     preset: str = ""
     steps: StepCounts = NO_STEPS
     samples: Sequence[Mapping[str, Any]] = ()
+    samples_failed: int = 0

@@ -91,7 +91,7 @@ class RememberedModels:
 
     async def samples(
         self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
-    ) -> list[SamplingResult]:
+    ) -> list[SamplingResult | None]:
         """The sampler's answer."""
         return await self._sampler.samples(request, conditioning, prior)
 
