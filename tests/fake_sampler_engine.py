@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.errors import BackendUnavailable
+from choreo.errors import BackendUnavailable, NonFiniteOutput
 from choreo.generators.base import Conditioning
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.graphs import unet_spec
@@ -28,12 +28,17 @@ SPEC = unet()
 
 
 class FakeEngine:
-    """Denoiser: x0 = 0.25 x + mean of the prior's mask + text presence; keeps what it was sent."""
+    """Denoiser: x0 = 0.25 x + mean of the prior's mask + text presence; keeps what it was sent.
+
+    Attributes:
+        nan_for: windows of x, (T, C) each, for which the denoiser produces NaN.
+    """
 
     def __init__(self, *specs: GeneratorSpec) -> None:
         self.specs = {spec.name: spec for spec in specs or (SPEC,)}
         self.calls: list[tuple[str, dict[str, NDArray[np.float32]]]] = []
         self.down = False
+        self.nan_for: list[NDArray[np.float32]] = []
         self.answered_at = -np.inf
 
     async def models(self) -> dict[str, GeneratorSpec]:
@@ -57,6 +62,8 @@ class FakeEngine:
             rows, dim = len(inputs["text"]), spec.graph(graph).output_shapes["context"][1]
             context = np.tile(inputs["has_text"][:, :, None], (1, 50, dim)).astype(np.float32)
             return {"context": context, "context_mask": np.ones((rows, 50), np.float32)}
+        if any(np.array_equal(row, spoilt) for row in inputs["x"] for spoilt in self.nan_for):
+            raise NonFiniteOutput("the denoiser produced NaN or infinity in 'x0'")
         bias = inputs["context"][:, :1, :1] + inputs["prior"][:, :, -1:]
         out = 0.25 * inputs["x"] + bias
         held = inputs["known_mask"]

@@ -131,6 +131,7 @@ def test_a_job_may_ask_for_several_samples(serve: Any, stages: Any, check_proble
             got = await server.client.get(line["response"]["files"][0]["url"])
             assert [each["seed"] for each in got.json()["meta"]["samples"]] == [5, 6, 7]
             assert line["response"]["meta"]["samples"] == got.json()["meta"]["samples"]
+            assert line["response"]["meta"]["samples_failed"] == got.json()["meta"]["samples_failed"] == 0
             refused = await server.submit({"requests": [TEXT, TEXT | {"num_samples": 0}]})
             assert check_problem(refused, 422, "requests[1].num_samples")
 

@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_sampler_engine import FakeEngine, conditioning, job, made
+from numpy.typing import NDArray
 
-from choreo.errors import BackendUnavailable
+from choreo.errors import BackendUnavailable, NonFiniteOutput
 from choreo.generators.spec import GeneratorSpec
+from serving.sampling.runner import executor
+from serving.settings import Settings
 from serving.stages.sampler import Sampler
 
 
@@ -29,7 +32,52 @@ def test_samples_of_one_request_have_their_seeds_and_share_step_batches() -> Non
         np.testing.assert_array_equal(one.features, other.features)
 
 
-def test_an_error_of_one_sample_ends_all() -> None:
+def first_windows(*seeds: int) -> list[NDArray[np.float32]]:
+    """What the denoiser sees at the first step of requests with these seeds."""
+
+    async def sampled(seed: int) -> NDArray[np.float32]:
+        engine = FakeEngine()
+        sampler = made(engine)
+        await sampler.sample(job(seed=seed, num_steps=1), conditioning(), None)
+        await sampler.close()
+        return engine.calls[1][1]["x"][0]
+
+    return [asyncio.run(sampled(seed)) for seed in seeds]
+
+
+@pytest.mark.parametrize("kind", ["step-batches", "requests"])
+def test_nan_in_a_sample_leaves_out_that_one_only(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def sampled() -> Any:
+        engine = FakeEngine()
+        engine.nan_for = first_windows_of_6
+        sampler = Sampler(engine, executor(Settings(executor=kind)))
+        several = await sampler.samples(job(num_samples=3, num_steps=4), conditioning(), None)
+        alone = [await sampler.sample(job(seed=seed, num_steps=4), conditioning(), None) for seed in (5, 7)]
+        await sampler.close()
+        return several, alone
+
+    first_windows_of_6 = first_windows(6)
+    (first, failed, last), alone = asyncio.run(sampled())
+    assert failed is None
+    assert "seed 6 failed: the denoiser produced NaN" in caplog.text
+    for one, other in zip((first, last), alone, strict=True):
+        np.testing.assert_array_equal(one.features, other.features)
+
+
+def test_nan_in_all_samples_fails_the_request() -> None:
+    async def sampled() -> None:
+        engine = FakeEngine()
+        engine.nan_for = windows
+        sampler = made(engine)
+        with pytest.raises(NonFiniteOutput, match="produced NaN or infinity in 'x0'"):
+            await sampler.samples(job(num_samples=3), conditioning(), None)
+        await sampler.close()
+
+    windows = first_windows(5, 6, 7)
+    asyncio.run(sampled())
+
+
+def test_any_other_error_of_one_sample_ends_all() -> None:
     async def sampled() -> None:
         engine = FakeEngine()
         engine.down = True
