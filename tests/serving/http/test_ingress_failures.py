@@ -72,8 +72,6 @@ def test_samples_that_fail_are_left_out_and_counted(ingress: Any, stages: Any, c
             check_problem(await connection.post("/v1/generate", json=several), 500)
             assert await count(connection, 'choreo_samples_failed_total{model="fake"}') == 3
             assert await count(connection, 'choreo_problems_total{kind="non-finite-output"}') == 1
-            legacy = await connection.post("/generate", json=several)
-            check_problem(legacy, 500)
 
     asyncio.run(run())
 

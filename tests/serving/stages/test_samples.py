@@ -111,7 +111,8 @@ def test_the_best_of_the_finite_samples_is_the_dance(dances: Dances, monkeypatch
     scores = done.motion.meta["samples"]
     assert [score["seed"] for score in scores] == left
     (chosen,) = [score for score in scores if score["chosen"]]
-    assert chosen["total"] == max(score["total"] for score in scores if score["admitted"])
+    admitted = [score for score in scores if score["admitted"]] or scores  # of two, neither may be near the median
+    assert chosen["total"] == max(score["total"] for score in admitted)
     np.testing.assert_allclose(done.motion.positions, alone[chosen["seed"]].motion.positions, atol=1e-5)
     assert done.motion.meta["samples_failed"] == done.samples_failed == 2
     assert (every.motion.meta["samples_failed"], every.samples_failed) == (0, 0)
