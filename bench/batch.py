@@ -49,7 +49,9 @@ from serving.batch.feed import Workers
 from serving.batch.progress import Silent
 from serving.batch.run import FINISHED, BatchOptions, run_batch
 from serving.engines.base import Engine
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.ray.session import RaySession
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline

@@ -29,7 +29,9 @@ from choreo.motion.representation import decode
 from choreo.motion.skeleton import WINDOW
 from choreo.music.song_names import SUFFIXES
 from choreo.postprocess.finish import finish
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 

@@ -31,8 +31,10 @@ from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.representation import Origin, decode
 from choreo.motion.skeleton import FPS
 from choreo.training.splits import read_splits
-from serving.pipeline.contracts import SamplingResult
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import SamplingResult
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.encoder import Encoder
 from serving.stages.finisher import finish_request

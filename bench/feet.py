@@ -28,7 +28,9 @@ from choreo.motion.skeleton import FPS, L_FOOT, R_FOOT, WINDOW
 from choreo.motion.travel import travel
 from choreo.music.synth import synthesize_song, write_wav
 from choreo.postprocess.finish import finish
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 

@@ -14,19 +14,11 @@ from choreo.generators.spec import GeneratorSpec
 from choreo.motion.performance import Performance
 from choreo.motion.skeleton import WINDOW
 from choreo.music.song_beats import NO_BEATS, SongBeats
-from serving.pipeline.contracts import (
-    EncodedRequest,
-    LibraryFacts,
-    MotionFile,
-    PhraseQuery,
-    Prior,
-    RetrievalResult,
-    SampleScore,
-    SamplingResult,
-    SearchResult,
-    Stages,
-)
+from serving.pipeline.contracts import Stages
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.phrases import LibraryFacts, PhraseQuery, Prior, RetrievalResult, SearchResult
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import MotionFile, SampleScore, SamplingResult
 
 FILE_BYTES: Final = 32 << 10
 """Of a motion of a second, about."""
@@ -87,7 +79,7 @@ class InstantSampler:
 
     async def samples(
         self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
-    ) -> list[SamplingResult]:
+    ) -> list[SamplingResult | None]:
         """As many of them."""
         return [await self.sample(request, conditioning, prior) for _ in request.seeds]
 
@@ -109,8 +101,8 @@ class InstantFinisher:
         raise InvalidInput("format", "only files are made")
 
     async def score(
-        self, request: MotionRequest, samples: Sequence[SamplingResult], beats: SongBeats = NO_BEATS
-    ) -> list[SampleScore]:
+        self, request: MotionRequest, samples: Sequence[SamplingResult | None], beats: SongBeats = NO_BEATS
+    ) -> list[SampleScore | None]:
         """The first one is chosen."""
         return [SampleScore(seed, None, 0.0, None, 0.0, 0.0, chosen=i == 0) for i, seed in enumerate(request.seeds)]
 

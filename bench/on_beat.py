@@ -31,8 +31,12 @@ from choreo.motion.skeleton import WINDOW
 from choreo.music.song_beats import SongBeats
 from choreo.music.song_names import SUFFIXES
 from choreo.postprocess.on_beat import beat_warp
-from serving.pipeline.contracts import EncodedRequest, PhraseQuery, SampleScore, SamplingResult
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.phrases import PhraseQuery
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import SampleScore, SamplingResult
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.finisher import finish_request
 from serving.stages.local import LocalPipeline
@@ -120,7 +124,8 @@ async def _danced(songs: Sequence[Path], fields: dict[str, object], groups: int,
 
 async def _sampled(pipeline: LocalPipeline, request: MotionRequest, encoded: EncodedRequest) -> list[SamplingResult]:
     retrieved = await pipeline.stages.retriever.retrieve(PhraseQuery.of(request, encoded))
-    return await pipeline.stages.sampler.samples(request, encoded.conditioning, retrieved.prior)
+    sampled = await pipeline.stages.sampler.samples(request, encoded.conditioning, retrieved.prior)
+    return [sample for sample in sampled if sample is not None]
 
 
 def _cases(

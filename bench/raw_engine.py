@@ -17,7 +17,9 @@ from choreo.generators.checkpoint import load_generator
 from choreo.generators.sample_inputs import sample_inputs
 from choreo.generators.spec import GraphSpec
 from export.engine_options import cores
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 

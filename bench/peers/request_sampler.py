@@ -18,8 +18,10 @@ from choreo.text.encoders import text_encoder
 from export.engine_options import EngineOptions
 from export.repository import read_configs, read_spec, served
 from export.sessions import open_session
-from serving.pipeline.contracts import SamplingResult
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import SamplingResult
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.finisher import finish_request
 

@@ -92,7 +92,7 @@ class JobResult:
         custom_id: the submitter's name of it.
         state: queued, running, succeeded, failed or cancelled.
         files: what it left.
-        meta: seed, model, frames, seconds, rows and notes, and of several samples their scores.
+        meta: seed, model, frames, seconds, rows and notes, and of several samples their scores and how many failed.
         error: what it ended in.
     """
 

@@ -9,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.data.synthetic.dances import MOVES, synthesize_dance
+from choreo.data.synthetic.songs import song_in_style
+from choreo.data.synthetic.step_dances.catalogue import STEP_DANCES
+from choreo.data.synthetic.step_dances.dancing import dance_steps
 from choreo.motion.skeleton import FPS
 from choreo.music.audio import Audio
 from choreo.music.features import dsp35
@@ -17,6 +20,8 @@ from choreo.text.encoders import TextEncoder, text_encoder
 from retrieval.building.build import BuildReport, PhraseSource, build_library
 
 TEMPOS: Final = (80.0, 90.0, 100.0, 110.0, 120.0, 130.0, 140.0, 150.0)
+STEP_DANCE_TEMPOS: Final = 3
+STEP_DANCE_SECONDS: Final = 10.0
 LICENCE: Final = "apache-2.0"
 SONG_SECONDS: Final = 16.0
 """Long enough for a song summary."""
@@ -28,6 +33,7 @@ README: Final = """# Bundled phrase library
 Motion phrases with their beats and captions, made by the program itself:
 
 * `synthetic/...`: {moves} moves of its choreographer (`choreo/data/synthetic/dances.py`) at {tempos} tempos;
+* `steps/...`: {dances} ballroom and Latin dances (`choreo/data/synthetic/step_dances`) at {each} tempos;
 * `model/...`: dances of the shipped checkpoint, generated without phrases (`serving/cli/bundle_phrases.py`).
 
 All of them are to songs by its own synthesiser (`choreo/music/synth.py`). No recorded motion or music is in it. What
@@ -37,16 +43,16 @@ again. Licence: Apache-2.0, like the program.
 
 
 def build_bundled(out: Path, encoder: TextEncoder | None = None, samples: Iterable[PhraseSource] = ()) -> BuildReport:
-    """Write the bundled library: one phrase for every move at every tempo, and the phrases of `samples`.
+    """Write the bundled library: a phrase for every move at every tempo, the step dances, and the phrases of `samples`.
 
     Args:
         out: folder to create.
         encoder: of captions; None: `minilm`.
         samples: dances of a model.
     """
-    readme = README.format(moves=len(MOVES), tempos=len(TEMPOS))
+    readme = README.format(moves=len(MOVES), tempos=len(TEMPOS), dances=len(STEP_DANCES), each=STEP_DANCE_TEMPOS)
     return build_library(
-        chain(synthetic_sources(), samples),
+        chain(synthetic_sources(), step_dance_sources(), samples),
         out,
         encoder or text_encoder("minilm"),
         extras={"README.md": readme.encode()},
@@ -74,6 +80,24 @@ def synthetic_sources() -> Iterator[PhraseSource]:
                 LICENCE,
                 songs[style, tempo],
                 meter=meter,
+            )
+
+
+def step_dance_sources() -> Iterator[PhraseSource]:
+    """Every step dance from its slowest to its fastest music; its feet are exactly still between steps."""
+    for i, (name, dance) in enumerate(STEP_DANCES.items()):
+        for j, tempo in enumerate(np.linspace(*dance.tempos, STEP_DANCE_TEMPOS).round()):
+            danced = dance_steps(name, float(tempo), STEP_DANCE_SECONDS, seed=1000 + 10 * i + j)
+            song = song_in_style(name, dance.music, float(tempo), SONG_SECONDS, seed=10 * i + j)
+            yield PhraseSource(
+                danced.motion,
+                danced.sentences[0].text,
+                dance.genre,
+                danced.beats,
+                f"steps/{name}-{tempo:.0f}",
+                LICENCE,
+                song.features,
+                meter=dance.music.beats_per_bar,
             )
 
 

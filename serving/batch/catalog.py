@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from choreo.errors import InvalidInput
 from serving.batch.storage import is_local, local_path, open_filesystem
-from serving.pipeline.request import GenerateFields
+from serving.pipeline.fields import GenerateFields
 
 CATALOG: Final = "catalog"
 ATTACHMENTS: Final = ("audio", "features", "start", "end", "clip")

@@ -11,7 +11,9 @@ from choreo.motion.formats.formats import Format
 from serving.batch.attachments import AttachmentReader
 from serving.batch.catalog import ATTACHMENTS, CatalogRow
 from serving.pipeline.directing import STRUCTURED, structured
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 
 SEED_BYTES: Final = 6

@@ -9,7 +9,7 @@ from serving.batch.catalog import CATALOG, COLUMNS, MAX_LINE_BYTES, CatalogRow, 
 from serving.batch.jsonl import numbered_lines
 from serving.batch.names import checked_id
 from serving.pipeline.directing import STRUCTURED
-from serving.pipeline.request import GenerateFields
+from serving.pipeline.fields import GenerateFields
 from serving.pipeline.text_values import field_kind, typed_text
 
 ROWS: Final = 1024

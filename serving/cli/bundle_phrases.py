@@ -11,8 +11,10 @@ from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.skeleton import FPS
 from retrieval.building.build import BuildReport, PhraseSource
 from retrieval.building.bundled import LICENCE, build_bundled, bundled_song
+from serving.pipeline.fields import parse_fields
 from serving.pipeline.pipeline import Pipeline
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 

@@ -20,7 +20,9 @@ from serving.cli.checkpoints import checkpoints
 from serving.cli.report import results_in
 from serving.cli.song_file import song_bytes
 from serving.evaluation.side_by_side import LABELS, Pair, figures, write_pair
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 

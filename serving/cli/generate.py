@@ -13,7 +13,9 @@ from choreo.files import atomic_write
 from choreo.motion.formats.formats import Format
 from serving.cli.report import file_names, report, results_in, write_files
 from serving.cli.song_file import song_bytes
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 from serving.versions import versions

@@ -14,7 +14,7 @@ from choreo.motion.formats.view import View
 from choreo.music.isolated import decode_soundtrack_isolated
 
 if TYPE_CHECKING:  # takes seconds, and needs what a client of a server has no use for
-    from serving.pipeline.contracts import Result
+    from serving.pipeline.results import Result
 
 
 def report(result: "Result", files: list[Path]) -> dict[str, Any]:

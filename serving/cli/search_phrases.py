@@ -12,8 +12,10 @@ from choreo.motion.skeleton import WINDOW
 from choreo.music.encoders import DSP35
 from serving.cli.song_file import song_bytes
 from serving.http.phrase_documents import found_document
-from serving.pipeline.contracts import PhraseQuery
-from serving.pipeline.request import Attachments, SearchFields, make_search, parse
+from serving.pipeline.fields import SearchFields, parse
+from serving.pipeline.phrases import PhraseQuery
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import make_search
 from serving.settings import Settings
 from serving.stages.encoder import Encoder
 from serving.stages.retriever import Retriever

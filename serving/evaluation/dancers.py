@@ -19,8 +19,10 @@ from choreo.motion.performance import Performance
 from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS, WINDOW
 from serving.evaluation.stretches import Positions, Stretch
+from serving.pipeline.fields import parse_fields
 from serving.pipeline.pipeline import Pipeline
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 

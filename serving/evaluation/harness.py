@@ -32,7 +32,7 @@ from choreo.training.splits import read_splits
 from serving.evaluation.dancers import Dance, DanceOptions, Dancer, in_process, server, untrained
 from serving.evaluation.replications import combined, seeds_apart
 from serving.evaluation.stretches import Positions, Stretch, held_out_stretches, windows
-from serving.evaluation.subjects import Judge, danced, real_and_controls, unit
+from serving.evaluation.subjects import GENERATED, Judge, danced, real_and_controls, unit
 from serving.evaluation.targets import Verdict, verdicts
 from serving.settings import Settings
 
@@ -57,6 +57,7 @@ class EvaluationRequest:
         up: the axis that points up in the data, see `choreo.motion.upright.find_up`.
         split: part that is danced to, `val` or `test`.
         licences: of the recordings that are compared with, see `choreo.data.licences.Licences`.
+        beside: checkpoints that dance to the same stretches with the same seeds, each a subject of its own.
     """
 
     data: Path
@@ -69,6 +70,7 @@ class EvaluationRequest:
     up: str = AUTO
     split: str = HELD_OUT
     licences: str = Licences.ALL
+    beside: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -100,7 +102,11 @@ class Evaluation:
     def document(self) -> dict[str, Any]:
         """JSON-serialisable form, without the motions."""
         checkpoint = self.request.checkpoint
-        paths = {"data": str(self.request.data), "checkpoint": None if checkpoint is None else str(checkpoint)}
+        paths = {
+            "data": str(self.request.data),
+            "checkpoint": None if checkpoint is None else str(checkpoint),
+            "beside": [str(folder) for folder in self.request.beside],
+        }
         results = {"stretches": len(self.stretches), "rows": self.rows, "verdicts": self.verdicts}
         return dataclasses.asdict(self.request) | paths | results
 
@@ -165,13 +171,16 @@ async def music_encoder_name(request: EvaluationRequest, settings: Settings) -> 
 async def evaluate(request: EvaluationRequest, settings: Settings) -> Evaluation:
     """Generate and score.
 
-    The subjects are those of `serving.evaluation.subjects`, and `untrained`: the same network before its training.
+    The subjects are those of `serving.evaluation.subjects`, `untrained`: the same network before its training, and
+    the checkpoints beside it by their names, each also heard with the music of another stretch.
 
     Raises:
-        InvalidInput: no data set, or no held-out clip that is long enough.
+        InvalidInput: no data set, no held-out clip that is long enough, or a checkpoint beside the first that hears
+            music by another encoder.
         ChoreoError: the songs cannot be encoded as the generator needs them, or generation failed.
     """
     encoder = training_encoder(await music_encoder_name(request, settings), settings.beat_tracker)
+    names = _names_beside(request, encoder)
     scene = await asyncio.to_thread(open_scene, request, settings, encoder)
     judge = scene.judge
     replications, untrained_dances = await _generate(request, judge.stretches, settings)
@@ -181,17 +190,32 @@ async def evaluate(request: EvaluationRequest, settings: Settings) -> Evaluation
     if untrained_dances:
         rows += score(next(danced(judge, untrained_dances, "untrained")), scene.reference)
     rows += rows_of_dances(scene, replications)
+    for name, folder in names.items():
+        async with in_process(folder, None, settings) as dancer:
+            rows += rows_of_dances(scene, await _replications(request, judge.stretches, dancer, name), name)
     return Evaluation(request, rows, verdicts(rows), list(judge.stretches), replications[0])
 
 
-def rows_of_dances(scene: Scene, replications: Sequence[Sequence[Dance]]) -> list[Row]:
+def _names_beside(request: EvaluationRequest, encoder: MusicEncoder) -> dict[str, Path]:
+    """Subject and folder of each checkpoint beside the first; names that several have are numbered."""
+    names: dict[str, Path] = {}
+    for folder in request.beside:
+        spec = read_config(folder).spec
+        if spec.music_encoder != encoder.name:
+            raise InvalidInput("beside", f"{folder} hears music by {spec.music_encoder}, not by {encoder.name}")
+        taken = sum(name.split(" (")[0] == spec.name for name in names)
+        names[f"{spec.name} ({taken + 1})" if taken else spec.name] = folder
+    return names
+
+
+def rows_of_dances(scene: Scene, replications: Sequence[Sequence[Dance]], name: str = GENERATED) -> list[Row]:
     """Rows of each subject of `serving.evaluation.subjects.danced` that all replications have."""
     rows: list[Row] = []
-    for subject in zip(*(danced(scene.judge, dances) for dances in replications), strict=False):
+    for subject in zip(*(danced(scene.judge, dances, name) for dances in replications), strict=False):
         found = combined([score(motions, scene.reference) for motions in subject])
         embeddings = [m.motion_embeddings for m in subject if m.motion_embeddings is not None]
-        if len(embeddings) > 1 and subject[0].name == "generated":
-            apart = seeds_apart([np.asarray(e) for e in embeddings], "generated")
+        if len(embeddings) > 1 and subject[0].name == name:
+            apart = seeds_apart([np.asarray(e) for e in embeddings], name)
             found = [row for row in found if row["metric"] != apart["metric"]] + [apart]
         rows += found
     return rows
@@ -229,21 +253,23 @@ async def all_dances(
     return [dance.result() for dance in dances]
 
 
+async def _replications(
+    request: EvaluationRequest, stretches: Sequence[Stretch], dancer: Dancer, name: str = "dancing"
+) -> list[list[Dance]]:
+    titles = [f"{name} {r + 1}/{request.replications}" for r in range(request.replications)]
+    return [await all_dances(dancer, stretches, request.options, r, title) for r, title in enumerate(titles)]
+
+
 async def _generate(
     request: EvaluationRequest, stretches: Sequence[Stretch], settings: Settings
 ) -> tuple[list[list[Dance]], list[Dance]]:
     """Dances of each replication, and of the untrained network."""
-
-    async def replications(dancer: Dancer) -> list[list[Dance]]:
-        titles = [f"dancing {r + 1}/{request.replications}" for r in range(request.replications)]
-        return [await all_dances(dancer, stretches, request.options, r, title) for r, title in enumerate(titles)]
-
     if request.url is not None:
         async with server(request.url) as remote:
-            return await replications(remote), []
+            return await _replications(request, stretches, remote), []
     checkpoint = request.checkpoint or settings.weights
     async with in_process(checkpoint, None, settings) as dancer:
-        made = await replications(dancer)
+        made = await _replications(request, stretches, dancer)
     if not request.controls:
         return made, []
     async with untrained(checkpoint, None, settings) as dancer:

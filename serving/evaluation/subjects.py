@@ -18,6 +18,9 @@ from serving.evaluation.stretches import Positions, Stretch
 NOISE_METRES: Final = 0.02
 """Standard deviation of the noise that the control `noise` adds to every joint of real motion."""
 
+GENERATED: Final = "generated"
+"""Subject of the dances of the generator that is evaluated."""
+
 Beats = NDArray[np.float64]
 
 
@@ -81,11 +84,18 @@ def real_and_controls(judge: Judge, seed: int = 0) -> Iterator[Motions]:
     yield judge.motions("frames_shuffled", solos([rng.permutation(p) for p in truth]), judge.beats)
 
 
-def danced(judge: Judge, dances: Sequence[Dance], name: str = "generated") -> Iterator[Motions]:
-    """The dances, the same with the music of another stretch, and, if all are known, their motion priors."""
+def danced(judge: Judge, dances: Sequence[Dance], name: str = GENERATED) -> Iterator[Motions]:
+    """The dances, the same with the music of another stretch, and, if all are known, their motion priors.
+
+    Args:
+        name: of the first subject; the second is `shuffled` for `generated`, and `NAME, shuffled` for other names. Only
+            the priors of `generated` are scored, because those of all generators come from one library.
+    """
     performances = [d.performance for d in dances]
     yield judge.motions(name, performances, judge.beats)
-    yield judge.motions("shuffled", performances, judge.foreign_beats)
+    yield judge.motions("shuffled" if name == GENERATED else f"{name}, shuffled", performances, judge.foreign_beats)
+    if name != GENERATED:
+        return
     priors = [d.prior for d in dances if d.prior is not None]
     if len(priors) == len(dances):
         yield judge.motions("retrieval", solos(priors), judge.beats)

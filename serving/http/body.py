@@ -12,7 +12,8 @@ from choreo.errors import InvalidInput
 from serving.http.json_body import ONE_REQUEST, JsonLimits, LongString, from_base64, parse_json
 from serving.http.multipart import WholeForm
 from serving.http.problems import HttpProblem
-from serving.pipeline.request import Attachments, DanceFields, GenerateFields, SearchFields
+from serving.pipeline.fields import DanceFields, GenerateFields, SearchFields
+from serving.pipeline.request import Attachments
 from serving.pipeline.text_values import typed_text
 from serving.util.threads import run_in_thread_unless_fast
 

@@ -32,20 +32,13 @@ from serving.http.readiness import Readiness
 from serving.http.stage_metrics import StageWatch
 from serving.http.uploads import BodyLimit, Uploads, slow_upload
 from serving.pipeline.admission import Admission
-from serving.pipeline.contracts import DeliveredFile, Result, Stages
+from serving.pipeline.contracts import Stages
+from serving.pipeline.fields import DanceFields, GenerateFields, SearchFields, parse, parse_fields
 from serving.pipeline.pipeline import Pipeline
-from serving.pipeline.request import (
-    Attachments,
-    DanceFields,
-    GenerateFields,
-    MotionRequest,
-    SearchFields,
-    make_search,
-    parse,
-    parse_fields,
-    validated_request,
-)
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import DeliveredFile, Result
 from serving.pipeline.runs import RunService
+from serving.pipeline.validation import make_search, validated_request
 from serving.settings import Settings
 from serving.util.threads import run_in_thread_unless_fast
 from serving.util.tracing import make_provider, use

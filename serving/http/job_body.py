@@ -22,7 +22,8 @@ from serving.http.json_body import MAX_SEPARATORS, MAX_STRINGS, PLAIN_BYTES, Jso
 from serving.http.problems import HttpProblem
 from serving.http.webhook_post import check_webhook
 from serving.jobs.records import NewItem, NewJob
-from serving.pipeline.request import Attachments, GenerateFields
+from serving.pipeline.fields import GenerateFields
+from serving.pipeline.request import Attachments
 from serving.settings import Settings
 from serving.util.threads import run_in_thread_unless_fast
 

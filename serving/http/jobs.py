@@ -28,9 +28,9 @@ from serving.jobs.runner import Prepare, Work
 from serving.jobs.service import Jobs
 from serving.jobs.submission import KeyConflict
 from serving.pipeline.admission import Admission
-from serving.pipeline.contracts import DeliveredFile
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import DeliveredFile
 from serving.pipeline.runs import RunService
 from serving.settings import Settings
 

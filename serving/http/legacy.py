@@ -15,7 +15,7 @@ from choreo.motion.skeleton import FPS, WINDOW
 from serving.http.notes import notes_header
 from serving.http.openapi import PROBLEMS, one_of, problems
 from serving.http.problems import HttpProblem
-from serving.pipeline.contracts import Result
+from serving.pipeline.results import Result
 
 ONE_WINDOW_S = 6.5
 """What the documents call the length of one window; 196 frames are a little more."""

@@ -18,8 +18,9 @@ from prometheus_client.registry import Collector
 
 from serving.http.problems import Problem
 from serving.pipeline.admission import Admission
-from serving.pipeline.contracts import DeliveredFile, EncodeStage, Result
+from serving.pipeline.contracts import EncodeStage
 from serving.pipeline.request import MotionRequest, Priority
+from serving.pipeline.results import DeliveredFile, Result
 from serving.stages.remembered import RememberedEncoder
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
@@ -57,6 +58,9 @@ class Metrics:
         self._rows = Counter("choreo_rows", "Rows evaluated by a graph.", ("model", "graph"), registry=r)
         self._frames = Counter("choreo_motion_frames", "Frames of motion delivered.", ("model",), registry=r)
         self._motions = Counter("choreo_motions", "Motions delivered.", ("model",), registry=r)
+        self._samples_failed = Counter(
+            "choreo_samples_failed", "Samples left out because of NaN or infinity.", ("model",), registry=r
+        )
         self._priors = Counter("choreo_priors", "Motions with and without a retrieved prior.", ("used",), registry=r)
         self._prior_cache = Counter("choreo_prior_cache", "Priors made and found made.", ("result",), registry=r)
         self._prior_cache_bytes = Gauge(
@@ -141,6 +145,7 @@ class Metrics:
             self._rows.labels(result.model, graph).inc(rows)
         self._frames.labels(result.model).inc(result.num_frames)
         self._motions.labels(result.model).inc()
+        self._samples_failed.labels(result.model).inc(result.samples_failed)
         self._motion_seconds.labels(result.model, result.preset).observe(sum(result.seconds.values()))
         self._batches.inc(result.steps.batches)
         self._batch_rows.inc(result.steps.rows)

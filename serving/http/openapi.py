@@ -10,7 +10,7 @@ from choreo.motion.skeleton import NUM_JOINTS
 from choreo.music.limits import FORMATS as SONG_FORMATS
 from serving.http.body import ATTACHMENTS, SEARCH_ATTACHMENTS
 from serving.http.problems import MEDIA_TYPE
-from serving.pipeline.request import DanceFields, GenerateFields, SearchFields
+from serving.pipeline.fields import DanceFields, GenerateFields, SearchFields
 
 DESCRIPTION = "Songs and text prompts in, 3-D dance motion out."
 PROBLEMS = (408, 413, 415, 422, 429, 500, 501, 503, 504, 507)

@@ -4,7 +4,8 @@ from dataclasses import asdict
 from typing import Any
 
 from retrieval.library.library import Hit
-from serving.pipeline.contracts import EncodedRequest, LibraryFacts, SearchResult
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.phrases import LibraryFacts, SearchResult
 from serving.pipeline.request import MotionRequest
 
 

@@ -15,8 +15,8 @@ from serving.errors import Interrupted, Overloaded, StoreUnavailable
 from serving.jobs.records import Item, ItemResult, Key
 from serving.jobs.spool import FILES, INPUT, Spool
 from serving.pipeline.admission import Admission
-from serving.pipeline.contracts import DeliveredFile
 from serving.pipeline.request import Attachments, MotionRequest, Priority
+from serving.pipeline.results import DeliveredFile
 from serving.pipeline.runs import RunService
 from serving.settings import Settings
 from serving.util import logs, tracing
@@ -244,7 +244,7 @@ class Runner:
             "notes": list(done.notes),
         }
         if done.samples:
-            meta["samples"] = list(done.samples)
+            meta |= {"samples": list(done.samples), "samples_failed": done.samples_failed}
         return ItemResult(name, request.format.media_type, len(done.body), hashlib.sha256(done.body).hexdigest(), meta)
 
     async def _insist(self, work: Callable[..., T], *args: Any) -> T | None:

@@ -11,19 +11,13 @@ from choreo.errors import DeadlineExceeded, InvalidInput
 from choreo.generators.spec import GeneratorSpec
 from choreo.music.song_beats import SongBeats
 from serving.errors import ModelUnavailable
-from serving.pipeline.contracts import (
-    DeliveredFile,
-    EncodedRequest,
-    PhraseQuery,
-    Result,
-    RetrievalResult,
-    SamplingResult,
-    SearchResult,
-    Stages,
-    StepCounts,
-)
+from serving.pipeline.contracts import Stages
+from serving.pipeline.encoded_request import EncodedRequest
 from serving.pipeline.guidance import separate_guidance
-from serving.pipeline.request import MotionRequest, check_fits
+from serving.pipeline.length_checks import check_fits
+from serving.pipeline.phrases import PhraseQuery, RetrievalResult, SearchResult
+from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import DeliveredFile, Result, SampleScore, SamplingResult, StepCounts
 from serving.util import logs
 from serving.util.tracing import note, span
 
@@ -79,6 +73,7 @@ class Pipeline:
             sampled.rows,
             request.preset,
             sampled.steps,
+            dance.meta.get("samples_failed", 0),
         )
 
     async def deliver(self, request: MotionRequest, about: dict[str, Any]) -> DeliveredFile:
@@ -108,6 +103,7 @@ class Pipeline:
             request.preset,
             sampled.steps,
             dance.meta.get("samples", ()),
+            dance.meta.get("samples_failed", 0),
         )
 
     async def search(self, request: MotionRequest, top_n: int) -> tuple[EncodedRequest, SearchResult]:
@@ -132,20 +128,22 @@ class Pipeline:
                 retrieved = await stages.retriever.retrieve(query) if request.use_rag else NOT_WANTED
             async with _timed("sample", seconds, request):
                 samples = await self._samples(light, encoded, retrieved)
-                sampled = merged(samples, 0)
+                generated = [sample for sample in samples if sample is not None]
+                sampled = merged(generated[0], generated)
                 _note_sampled(request, sampled)
             meta = provenance(light, encoded, retrieved, sampled)
             if len(samples) > 1:
                 async with _timed("rank", seconds, request):
                     scores = await stages.finisher.score(light, samples, encoded.beats)
-                sampled = merged(samples, next(i for i, score in enumerate(scores) if score.chosen))
-                meta["samples"] = [asdict(score) for score in scores]
+                sampled = merged(_best(samples, scores), generated)
+                ranked = [asdict(score) for score in scores if score is not None]
+                meta |= {"samples": ranked, "samples_failed": len(scores) - len(ranked)}
         return DanceResult(sampled, retrieved, meta, seconds, encoded.beats)
 
     async def _samples(
         self, request: MotionRequest, encoded: EncodedRequest, retrieved: RetrievalResult
-    ) -> list[SamplingResult]:
-        """The features of every sample of a request."""
+    ) -> list[SamplingResult | None]:
+        """The features of every sample of a request, as `SampleStage.samples` gives them."""
         sampler = self._stages.sampler
         if request.num_samples == 1:
             return [await sampler.sample(request, encoded.conditioning, retrieved.prior)]
@@ -160,14 +158,19 @@ class Pipeline:
         return chosen(await self.models(), model)
 
 
-def merged(samples: Sequence[SamplingResult], best: int) -> SamplingResult:
-    """One of the samples of a request, with the rows and step batches of all."""
+def merged(best: SamplingResult, samples: Sequence[SamplingResult]) -> SamplingResult:
+    """One of the samples of a request, with the rows and step batches of all that were generated."""
     rows: Counter[str] = Counter()
     for sample in samples:
         rows.update(sample.rows)
     steps = [sample.steps for sample in samples]
     total = StepCounts(*(sum(getattr(each, name) for each in steps) for name in ("batches", "rows", "capacity")))
-    return replace(samples[best], rows=dict(rows), steps=total)
+    return replace(best, rows=dict(rows), steps=total)
+
+
+def _best(samples: Sequence[SamplingResult | None], scores: Sequence[SampleScore | None]) -> SamplingResult:
+    pairs = zip(samples, scores, strict=True)
+    return next(sample for sample, score in pairs if sample is not None and score is not None and score.chosen)
 
 
 def chosen(models: dict[str, GeneratorSpec], name: str | None) -> GeneratorSpec:

@@ -6,7 +6,7 @@ from typing import Any, Final, get_args, get_origin
 
 from choreo.errors import InvalidInput
 from serving.pipeline.directing import STRUCTURED, structured
-from serving.pipeline.request import DanceFields, GenerateFields
+from serving.pipeline.fields import DanceFields, GenerateFields
 
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")

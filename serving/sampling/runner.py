@@ -17,7 +17,7 @@ from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded, Non
 from choreo.generators.base import Tensors, Trajectory
 from choreo.generators.spec import GeneratorSpec
 from serving.engines.base import Engine
-from serving.pipeline.contracts import NO_STEPS, StepCounts
+from serving.pipeline.results import NO_STEPS, StepCounts
 from serving.sampling.scheduler import ActiveRequest, BatchOptions, Slot, State, StepBatch, StepScheduler
 from serving.sampling.step_buffer import StepBuffer
 from serving.sampling.transports import BatchTransport, MakeTransport, message_transport, transport_for

@@ -18,9 +18,10 @@ from choreo.music.rhythm import Rhythm, with_rhythm_as_said
 from choreo.music.song_beats import SongBeats, given_beats, heard_beats
 from choreo.text.encoders import TextEncoder, text_encoder
 from retrieval.library.embedding import Query
-from serving.pipeline.contracts import EncodedRequest
+from serving.pipeline.encoded_request import EncodedRequest
 from serving.pipeline.figures import CacheFigures, StageFigures
-from serving.pipeline.request import MotionRequest, check_samples, check_start
+from serving.pipeline.length_checks import check_samples, check_start
+from serving.pipeline.request import MotionRequest
 from serving.settings import Settings
 from serving.stages.music_query import music_query
 from serving.stages.song_cache import EncodedSong, SongCache

@@ -1,5 +1,6 @@
 """The finishing stage: generated features to rigid motion on the floor, and to files."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from choreo.errors import NotSaved
+from choreo.errors import NonFiniteOutput, NotSaved
 from choreo.files import disk_is_full
 from choreo.generators.given_frames import GivenFrames, given_frames
 from choreo.motion.formats.formats import Format, encode
@@ -26,13 +27,15 @@ from choreo.music.song_beats import NO_BEATS, SongBeats
 from choreo.postprocess.finish import finish_performance
 from choreo.postprocess.options import FinishOptions
 from choreo.postprocess.pinned import Pinned
-from serving.pipeline.contracts import MotionFile, SampleScore, SamplingResult
 from serving.pipeline.pipeline import in_time
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import MotionFile, SampleScore, SamplingResult
 from serving.stages.large_jobs import LargeJobs
 from serving.stages.ranking import TextScores, choose, score
 from serving.util.threads import Threads
 from serving.util.tracing import past
+
+log = logging.getLogger(__name__)
 
 FRAME_S: Final = 1.2e-4
 """Time to finish one frame of one dancer and to write it, roughly."""
@@ -63,18 +66,31 @@ class Finisher:
         return await self._threads.run(finish_request, request, sampled, meta, beats)
 
     async def score(
-        self, request: MotionRequest, samples: Sequence[SamplingResult], beats: SongBeats = NO_BEATS
-    ) -> list[SampleScore]:
-        """Finish and measure each sample, one after the other, so that other requests come in between."""
-        scores = []
-        for seed, sampled in zip(request.seeds, samples, strict=True):
+        self, request: MotionRequest, samples: Sequence[SamplingResult | None], beats: SongBeats = NO_BEATS
+    ) -> list[SampleScore | None]:
+        """Finish and measure each sample, one after the other, so that other requests come in between.
+
+        Results and errors are as in `FinishStage.score`.
+        """
+        scores, errors = dict[int, SampleScore](), list[NonFiniteOutput]()
+        for i, (seed, sampled) in enumerate(zip(request.seeds, samples, strict=True)):
+            if sampled is None:
+                continue
             in_time("ranking", request)
-            arguments = replace(request, seed=seed), sampled, beats, self._texts
-            if (work_s := _finishing_s(sampled)) <= QUICK_S:
-                scores.append(await self._threads.run(score_request, *arguments))
-            else:
-                scores.append(await self._large.run(work_s, request.deadline, score_request, *arguments))
-        return choose(scores)
+            try:
+                scores[i] = await self._score(replace(request, seed=seed), sampled, beats)
+            except NonFiniteOutput as error:
+                log.warning("the sample of seed %d failed: %s", seed, error)
+                errors.append(error)
+        if not scores:
+            raise errors[0]
+        ranked = dict(zip(scores, choose(list(scores.values())), strict=True))
+        return [ranked.get(i) for i in range(len(samples))]
+
+    async def _score(self, request: MotionRequest, sampled: SamplingResult, beats: SongBeats) -> SampleScore:
+        if (work_s := _finishing_s(sampled)) <= QUICK_S:
+            return await self._threads.run(score_request, request, sampled, beats, self._texts)
+        return await self._large.run(work_s, request.deadline, score_request, request, sampled, beats, self._texts)
 
     async def deliver(
         self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS

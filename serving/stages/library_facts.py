@@ -2,7 +2,7 @@
 
 from choreo.motion.skeleton import FPS
 from retrieval.library.library import PhraseLibrary
-from serving.pipeline.contracts import LibraryFacts
+from serving.pipeline.phrases import LibraryFacts
 
 
 def facts(library: PhraseLibrary) -> LibraryFacts:

@@ -13,9 +13,10 @@ from choreo.generators.spec import GeneratorSpec
 from export.build import build_repository
 from serving.engines.base import Engine
 from serving.engines.local import LocalEngine
-from serving.pipeline.contracts import DeliveredFile, Result, Stages
+from serving.pipeline.contracts import Stages
 from serving.pipeline.pipeline import Pipeline
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import DeliveredFile, Result
 from serving.sampling.runner import executor
 from serving.settings import Settings
 from serving.stages.context_cache import ContextCache

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from retrieval.search.finder import PhraseFinder, PhraseRequest
-from serving.pipeline.contracts import Prior, RetrievalResult
+from serving.pipeline.phrases import Prior, RetrievalResult
 from serving.util.bounded_cache import BoundedCache
 
 OVERHEAD_BYTES = 2048

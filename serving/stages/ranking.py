@@ -19,7 +19,7 @@ from choreo.evaluation.kinematics import kinetic_energy
 from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.performance import Performance
 from choreo.motion.skeleton import FPS, WINDOW
-from serving.pipeline.contracts import SampleScore
+from serving.pipeline.results import SampleScore
 
 if TYPE_CHECKING:
     from choreo.evaluation.text_motion import TextMotionEncoder

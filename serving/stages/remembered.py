@@ -8,9 +8,12 @@ import numpy as np
 
 from choreo.generators.base import Conditioning
 from choreo.generators.spec import GeneratorSpec
-from serving.pipeline.contracts import EncodedRequest, EncodeStage, Prior, SampleStage, SamplingResult
+from serving.pipeline.contracts import EncodeStage, SampleStage
+from serving.pipeline.encoded_request import EncodedRequest
 from serving.pipeline.figures import StageFigures, figures_of
+from serving.pipeline.phrases import Prior
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import SamplingResult
 from serving.util.bounded_cache import BoundedCache
 
 MODELS_FOR_S = 1.0
@@ -88,7 +91,7 @@ class RememberedModels:
 
     async def samples(
         self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
-    ) -> list[SamplingResult]:
+    ) -> list[SamplingResult | None]:
         """The sampler's answer."""
         return await self._sampler.samples(request, conditioning, prior)
 

@@ -14,7 +14,7 @@ from choreo.motion.skeleton import FPS
 from retrieval.library.library import Hit, PhraseLibrary
 from retrieval.prior.prior import PRIOR_PHRASES, build_prior
 from retrieval.search.finder import PhraseFinder, PhraseRequest
-from serving.pipeline.contracts import (
+from serving.pipeline.phrases import (
     CacheStats,
     LibraryFacts,
     PhraseQuery,

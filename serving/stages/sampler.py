@@ -1,27 +1,31 @@
 """The sampling stage: a request becomes a trajectory, which an executor takes through the graphs of its generator."""
 
 import asyncio
+import logging
 import time
 from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from choreo.errors import DeadlineExceeded, InvalidInput
+from choreo.errors import DeadlineExceeded, InvalidInput, NonFiniteOutput
 from choreo.generators.base import Conditioning, GenerationRequest, Generator, NotForThisModel, zeros
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.representation import representation
 from serving.engines.base import Engine
 from serving.engines.leases import Leases, Served
-from serving.pipeline.contracts import Prior, SamplingResult
 from serving.pipeline.figures import CacheFigures, StageFigures
+from serving.pipeline.phrases import Prior
 from serving.pipeline.pipeline import chosen
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import SamplingResult
 from serving.sampling.runner import MakeExecutor
 from serving.stages.context_cache import ContextCache
 from serving.util.threads import run_in_thread_unless_fast
 from serving.util.turns import Turns
+
+log = logging.getLogger(__name__)
 
 CANARY_S = 5.0
 """Longest time that a canary inference may take."""
@@ -87,17 +91,31 @@ class Sampler:
 
     async def samples(
         self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
-    ) -> list[SamplingResult]:
-        """Generate features with each seed; the first error ends all, and errors are as in `SampleStage.sample`."""
+    ) -> list[SamplingResult | None]:
+        """Generate features with each seed; results and errors are as in `SampleStage.samples`."""
         owner = object()
         wanted = [replace(request, seed=seed) for seed in request.seeds]
-        tasks = [asyncio.ensure_future(self._sample(each, conditioning, prior, owner)) for each in wanted]
+        tasks = [asyncio.ensure_future(self._finite_sample(each, conditioning, prior, owner)) for each in wanted]
         try:
-            return list(await asyncio.gather(*tasks))
+            outcomes = await asyncio.gather(*tasks)
+            errors = [outcome for outcome in outcomes if isinstance(outcome, NonFiniteOutput)]
+            if len(errors) == len(outcomes):
+                raise errors[0]
+            return [None if isinstance(outcome, NonFiniteOutput) else outcome for outcome in outcomes]
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _finite_sample(
+        self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None, owner: object
+    ) -> SamplingResult | NonFiniteOutput:
+        """`_sample`, or the error of NaN and infinity, which does not end the other samples."""
+        try:
+            return await self._sample(request, conditioning, prior, owner)
+        except NonFiniteOutput as error:
+            log.warning("the sample of seed %d failed: %s", request.seed, error)
+            return error
 
     async def _sample(
         self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None, owner: object

@@ -7,7 +7,9 @@ from bench.batch import _items
 from serving.batch.attachments import AttachmentReader
 from serving.batch.catalog import CatalogRow
 from serving.batch.items import ItemDefaults, request_of
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from bench.on_beat import CASES, Dances, Found, bootstrap, main, rows
 from choreo.music.song_beats import given_beats
-from serving.pipeline.contracts import SampleScore
+from serving.pipeline.results import SampleScore
 
 FPS = 30
 

@@ -14,7 +14,9 @@ from bench.serving_figures import Findings, Round, metrics, ratios, rows_of, uni
 from bench.serving_load import FRACTIONS, Cell, Load, body, order, request, sweep, whole
 from loadtest.figures import figures
 from loadtest.samples import Outcome, Sample
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 
 AROUND = Speed(200.0, 0.008, 100.0)

@@ -21,8 +21,10 @@ from export.build import build_repository
 from serving.engines.base import Engine
 from serving.engines.local import LocalEngine
 from serving.engines.triton import TritonEngine
-from serving.pipeline.contracts import Result
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.results import Result
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 from serving.triton.launch import TritonSettings

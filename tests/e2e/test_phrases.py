@@ -20,7 +20,9 @@ from choreo.motion.formats.npz import npz_bytes, read_npz
 from choreo.music.synth import synthesize_song, write_wav
 from retrieval.library.library import PhraseLibrary
 from serving.engines.local import LocalEngine
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.ray.app import Server
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline

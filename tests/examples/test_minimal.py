@@ -20,7 +20,9 @@ from choreo.motion.formats.bvh import read_bvh
 from choreo.motion.formats.npz import read_npz
 from choreo.motion.representation import decode
 from choreo.music.synth import synthesize_song, write_wav
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 

@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from synthetic_phrases import WordEncoder, dance
 
+from choreo.errors import NonFiniteOutput
 from choreo.generators.base import Conditioning
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.graphs import unet_spec
@@ -27,19 +28,11 @@ from choreo.music.song_beats import NO_BEATS, SongBeats
 from retrieval.building.build import build_library
 from serving.http.audio_url import AudioFetcher
 from serving.http.ingress import create_app
-from serving.pipeline.contracts import (
-    EncodedRequest,
-    LibraryFacts,
-    MotionFile,
-    PhraseQuery,
-    Prior,
-    RetrievalResult,
-    SampleScore,
-    SamplingResult,
-    SearchResult,
-    Stages,
-)
+from serving.pipeline.contracts import Stages
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.phrases import LibraryFacts, PhraseQuery, Prior, RetrievalResult, SearchResult
 from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import MotionFile, SampleScore, SamplingResult
 from serving.settings import Settings
 
 SPEC = unet_spec("fake", context_dim=8, mean=(0.0,) * 66, std=(1.0,) * 66)
@@ -115,8 +108,17 @@ class FakeStages:
 
     async def samples(
         self, request: MotionRequest, conditioning: Conditioning, prior: Prior | None
-    ) -> list[SamplingResult]:
-        return [await self.sample(request, conditioning, prior) for _ in request.seeds]
+    ) -> list[SamplingResult | None]:
+        made: list[SamplingResult | None] = []
+        for seed in request.seeds:
+            try:
+                made.append(await self.sample(replace(request, seed=seed), conditioning, prior))
+            except NonFiniteOutput as error:
+                made.append(None)
+                failed = error
+        if not any(made):
+            raise failed
+        return made
 
     async def finish(
         self, request: MotionRequest, sampled: SamplingResult, meta: dict[str, Any], beats: SongBeats = NO_BEATS
@@ -130,12 +132,13 @@ class FakeStages:
         return Performance.solo(motion), positions[None]
 
     async def score(
-        self, request: MotionRequest, samples: Sequence[SamplingResult], beats: SongBeats = NO_BEATS
-    ) -> list[SampleScore]:
+        self, request: MotionRequest, samples: Sequence[SamplingResult | None], beats: SongBeats = NO_BEATS
+    ) -> list[SampleScore | None]:
         """The last one is the best."""
+        best = max(i for i, sample in enumerate(samples) if sample is not None)
         return [
-            SampleScore(seed, 0.5, 0.0, None, 1.0, float(i), chosen=i == len(samples) - 1)
-            for i, seed in enumerate(request.seeds)
+            None if sample is None else SampleScore(seed, 0.5, 0.0, None, 1.0, float(i), chosen=i == best)
+            for i, (seed, sample) in enumerate(zip(request.seeds, samples, strict=True))
         ]
 
     async def deliver(

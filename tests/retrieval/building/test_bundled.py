@@ -1,25 +1,50 @@
 from pathlib import Path
 
+import numpy as np
 from synthetic_phrases import WordEncoder
 
 from choreo.data.synthetic.dances import MOVES
+from choreo.data.synthetic.step_dances.catalogue import STEP_DANCES
+from choreo.motion.foot_skating import foot_skating_ratio
+from choreo.motion.representation import decode
+from choreo.motion.skeleton import FPS
 from choreo.text.encoders import text_encoder
-from retrieval.building.bundled import TEMPOS, build_bundled
+from retrieval.building.bundled import STEP_DANCE_TEMPOS, TEMPOS, build_bundled
 from retrieval.library.embedding import Music, Query
 from retrieval.library.library import PhraseLibrary
+from retrieval.library.phrases import Phrase
+
+
+def _phrases(library: PhraseLibrary, source: str) -> list[Phrase]:
+    return [library[i] for i in range(len(library)) if library[i].source.startswith(source)]
 
 
 def test_every_move_at_every_tempo_in_less_than_three_megabytes(tmp_path: Path) -> None:
     report = build_bundled(tmp_path / "lib", WordEncoder())
-    assert report.phrases == len(MOVES) * len(TEMPOS)
     assert report.skipped == []
-    assert 60 <= report.phrases <= 100
     assert sum(f.stat().st_size for f in (tmp_path / "lib").iterdir()) < 3e6
     library = PhraseLibrary.open(tmp_path / "lib")
-    tempos = {round(library[i].tempo / 10) * 10 for i in range(len(library))}
-    assert tempos == set(TEMPOS)
+    assert len(library) == report.phrases
+    moves = [
+        phrase for phrase in map(library.__getitem__, range(len(library))) if phrase.source.startswith("synthetic/")
+    ]
+    assert len(moves) == len(MOVES) * len(TEMPOS)
+    assert {round(phrase.tempo / 10) * 10 for phrase in moves} == set(TEMPOS)
     assert all(library[i].music is not None and library[i].beat_strength is not None for i in range(len(library)))
     assert (tmp_path / "lib" / "README.md").read_text().startswith("# Bundled phrase library\n")
+
+
+def test_every_step_dance_is_in_it_at_its_own_tempos_on_still_feet(tmp_path: Path) -> None:
+    build_bundled(tmp_path / "lib", WordEncoder())
+    library = PhraseLibrary.open(tmp_path / "lib")
+    phrases = _phrases(library, "steps/")
+    for name, dance in STEP_DANCES.items():
+        own = [phrase for phrase in phrases if phrase.source.startswith(f"steps/{name}-")]
+        assert len({phrase.source for phrase in own}) == STEP_DANCE_TEMPOS
+        assert {phrase.genre for phrase in own} == {dance.genre}
+        assert all(dance.tempos[0] - 2 <= phrase.tempo <= dance.tempos[1] + 2 for phrase in own)
+    skating = [foot_skating_ratio(decode(library.motion(phrase)), FPS) for phrase in phrases]
+    assert np.mean(skating) < 0.1
 
 
 def test_words_find_the_moves_that_they_name(tmp_path: Path) -> None:

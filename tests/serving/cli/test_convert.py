@@ -23,7 +23,7 @@ from choreo.motion.performance import Performance
 from choreo.motion.skeleton import NUM_JOINTS
 from choreo.motion.travel import travel
 from serving.cli.convert import ConvertOptions, convert_file
-from serving.cli.main import FORMATS_HELP
+from serving.cli.dance_commands import FORMATS_HELP
 
 MILLIMETRE = 1e-3
 FRAMES = 30

@@ -16,8 +16,10 @@ from choreo.motion.formats.formats import Format
 from serving.cli.main import app
 from serving.cli.report import file_names, report, write_files
 from serving.http.ingress import create_app
+from serving.pipeline.fields import parse_fields
 from serving.pipeline.pipeline import Pipeline
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.versions import versions
 

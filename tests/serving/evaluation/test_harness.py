@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
         (folder / f"dance_{i}.npz").write_bytes(npz_bytes(Motion(decode(clip.features).astype(np.float32))))
         (folder / f"dance_{i}.txt").write_text(clip.captions[0].text)
         np.save(folder / f"dance_{i}.dsp35.npy", clip.music)
-    request = EvaluationRequest(folder, samples=4, replications=2, options=DanceOptions(num_steps=2))
+    options, weights = DanceOptions(num_steps=2), Settings().weights
+    request = EvaluationRequest(folder, samples=4, replications=2, options=options, beside=(weights, weights))
     return asyncio.run(evaluate(request, Settings()))
 
 
@@ -33,6 +35,7 @@ def test_every_subject_is_scored_beside_real_motion(found: Evaluation) -> None:
     subjects = list(dict.fromkeys(row["subject"] for row in found.rows))
     assert subjects == [
         "gt", "gt_shuffled", "noise", "mean_pose", "frames_shuffled", "untrained", "generated", "shuffled", "retrieval",
+        "unet-small", "unet-small, shuffled", "unet-small (2)", "unet-small (2), shuffled",
     ]  # fmt: skip
     assert all(np.isfinite(row["value"]) for row in found.rows)
     values = {(row["subject"], row["metric"]): row["value"] for row in found.rows}
@@ -40,6 +43,22 @@ def test_every_subject_is_scored_beside_real_motion(found: Evaluation) -> None:
     assert values["frames_shuffled", "jerk_m_s3"] > values["noise", "jerk_m_s3"] > values["gt", "jerk_m_s3"]
     assert values["generated", "bone_length_deviation"] < 1e-5 < values["noise", "bone_length_deviation"]
     assert values["generated", "multimodality"] > 0
+
+
+def test_a_checkpoint_beside_the_first_dances_with_the_same_seeds(found: Evaluation) -> None:
+    values = {(row["subject"], row["metric"]): row["value"] for row in found.rows}
+    for metric in ("jerk_m_s3", "kinetic_energy_m2_s2", "multimodality"):
+        assert values["unet-small", metric] == pytest.approx(values["generated", metric], rel=1e-3)
+
+
+def test_a_checkpoint_that_hears_otherwise_is_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(Settings().weights, other)
+    config = json.loads((other / "config.json").read_text())
+    config["spec"]["music_encoder"] = "other"
+    (other / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InvalidInput, match=r"beside: .*by other, not by dsp35"):
+        asyncio.run(evaluate(EvaluationRequest(tmp_path, beside=(other,)), Settings()))
 
 
 def test_only_beat_paired_stretches_have_a_beat_score(found: Evaluation) -> None:

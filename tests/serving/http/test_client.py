@@ -40,8 +40,8 @@ from retrieval.library.library import Hit, PhraseLibrary
 from serving.http.ingress import create_app
 from serving.http.problems import HttpProblem, answer
 from serving.pipeline import directing, text_values
-from serving.pipeline import request as server_fields
-from serving.pipeline.contracts import LibraryFacts, SearchResult
+from serving.pipeline import fields as server_fields
+from serving.pipeline.phrases import LibraryFacts, SearchResult
 from serving.pipeline.request import MotionRequest
 from serving.pipeline.text_values import typed_text
 from serving.settings import Settings

@@ -49,6 +49,33 @@ def test_nan_is_never_sent(ingress: Any, stages: Any, check_problem: Any) -> Non
         check_problem(ingress.ask("POST", path, json=TEXT), 500)
 
 
+def test_samples_that_fail_are_left_out_and_counted(ingress: Any, stages: Any, check_problem: Any) -> None:
+    several = TEXT | {"seed": 4, "num_samples": 3, "duration": 1.0}
+    failed: set[int] = set()
+
+    async def fail(job: MotionRequest) -> None:
+        if job.seed in failed:
+            raise NonFiniteOutput("NaN")
+
+    async def run() -> None:
+        stages.action = fail
+        async with ingress.connect() as connection:
+            for failing, left in ((set(), [4, 5, 6]), ({5}, [4, 6]), ({4, 6}, [5])):
+                failed.clear()
+                failed.update(failing)
+                answer = await connection.post("/v1/generate", json=several)
+                assert answer.status_code == 200
+                meta = answer.json()["meta"]
+                assert [each["seed"] for each in meta["samples"]] == left
+                assert meta["samples_failed"] == len(failing)
+            failed.update({4, 5, 6})
+            check_problem(await connection.post("/v1/generate", json=several), 500)
+            assert await count(connection, 'choreo_samples_failed_total{model="fake"}') == 3
+            assert await count(connection, 'choreo_problems_total{kind="non-finite-output"}') == 1
+
+    asyncio.run(run())
+
+
 def test_the_deadline_ends_a_stage_that_hangs(ingress: Any, stages: Any, check_problem: Any) -> None:
     async def hang(job: MotionRequest) -> None:
         await asyncio.Event().wait()

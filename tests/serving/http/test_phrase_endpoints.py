@@ -16,7 +16,8 @@ from choreo.generators.base import Conditioning
 from choreo.motion.formats.npz import read_npz
 from retrieval.library.embedding import Query
 from retrieval.library.library import Hit, PhraseLibrary
-from serving.pipeline.contracts import CacheStats, EncodedRequest, Prior, RetrievalResult, SearchResult, UsedPhrase
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.phrases import CacheStats, Prior, RetrievalResult, SearchResult, UsedPhrase
 from serving.pipeline.request import MotionRequest
 from serving.stages.library_facts import facts
 from serving.stages.retriever import Retriever

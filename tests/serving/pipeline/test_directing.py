@@ -11,8 +11,10 @@ from choreo.generators.constraints import FREE
 from choreo.motion.clip import Motion
 from choreo.motion.formats.npz import npz_bytes
 from serving.pipeline.directing import MAX_SEPARATORS, Segment, structured
-from serving.pipeline.request import Attachments, GenerateFields, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import GenerateFields, parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
 from serving.pipeline.text_values import typed_text
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 
 POSE = [[0.0, j / 20, 0.1] for j in range(22)]

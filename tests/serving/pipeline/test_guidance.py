@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from choreo.errors import InvalidInput
+from serving.pipeline.fields import parse_fields
 from serving.pipeline.guidance import separate_guidance
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 
 SONG = Attachments(audio=b"RIFF")

@@ -11,8 +11,10 @@ import pytest
 from choreo.errors import BackendUnavailable, ChoreoError, DeadlineExceeded, InvalidInput
 from serving.pipeline import runs
 from serving.pipeline.admission import Admission
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
 from serving.pipeline.runs import Run, RunService, RunState
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 
 ORDER = list(RunState)

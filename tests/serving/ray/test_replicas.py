@@ -11,7 +11,7 @@ from tiny_generator import tiny_spec
 
 from choreo.errors import BackendUnavailable, InvalidArtifact
 from retrieval.library.embedding import Query
-from serving.pipeline.contracts import LibraryFacts, PhraseQuery, RetrievalResult, SearchResult
+from serving.pipeline.phrases import LibraryFacts, PhraseQuery, RetrievalResult, SearchResult
 from serving.ray.remote import Failed
 from serving.ray.replicas import EncoderReplica, FinisherReplica, RetrieverReplica, SamplerReplica
 from serving.settings import Settings

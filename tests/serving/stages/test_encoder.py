@@ -24,9 +24,13 @@ from choreo.music.encoded import MusicFeatures, precomputed
 from choreo.music.features import BEAT
 from choreo.music.rhythm import AS_HEARD, Rhythm, said
 from choreo.music.synth import synthesize_song, write_wav
-from serving.pipeline.contracts import EncodedRequest, PhraseQuery, RetrievalResult, SamplingResult
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.phrases import PhraseQuery, RetrievalResult
 from serving.pipeline.pipeline import provenance
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import SamplingResult
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.encoder import Encoder
 

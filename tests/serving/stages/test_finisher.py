@@ -23,8 +23,10 @@ from choreo.motion.rotations import yaw
 from choreo.music.synth import synthesize_song, write_wav
 from choreo.postprocess.finish import finish
 from choreo.postprocess.options import FinishOptions
-from serving.pipeline.contracts import SamplingResult
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import SamplingResult
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.finisher import Finisher, deliver_request, finish_dancers, finish_request, render
 from serving.util import tracing

@@ -14,8 +14,10 @@ from waiting import wait_until
 
 from choreo.errors import BackendUnavailable, DeadlineExceeded, NonFiniteOutput
 from choreo.motion.formats.npz import read_npz
-from serving.pipeline.contracts import SampleScore, SamplingResult
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import SampleScore, SamplingResult
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages import finisher
 from serving.stages.finisher import Finisher
@@ -159,7 +161,7 @@ def test_long_samples_are_measured_in_processes_of_their_own(monkeypatch: pytest
     request = replace(wanted("npz"), num_samples=2)
     samples = [features(60), replace(features(60), features=0.5 * features(60).features)]
 
-    async def run() -> tuple[list[SampleScore], list[SampleScore]]:
+    async def run() -> tuple[list[SampleScore | None], list[SampleScore | None]]:
         stage = Finisher()
         here = await stage.score(request, samples)
         monkeypatch.setattr(finisher, "QUICK_S", 0.0)
@@ -169,5 +171,26 @@ def test_long_samples_are_measured_in_processes_of_their_own(monkeypatch: pytest
 
     here, there = asyncio.run(run())
     assert here == there
-    assert [each.seed for each in here] == request.seeds
+    assert [each and each.seed for each in here] == request.seeds
     assert children() == []
+
+
+@pytest.mark.parametrize("quick_s", [1.0, 0.0], ids=["threads", "processes"])
+def test_samples_that_are_not_finite_have_no_score(monkeypatch: pytest.MonkeyPatch, quick_s: float) -> None:
+    monkeypatch.setattr(finisher, "QUICK_S", quick_s)
+    request = replace(wanted("npz"), num_samples=4)
+    good = features(60)
+    broken = replace(good, features=good.features * np.nan)
+
+    async def run() -> list[SampleScore | None]:
+        stage = Finisher()
+        try:
+            with pytest.raises(NonFiniteOutput, match="decoded motion holds NaN"):
+                await stage.score(request, [None, broken, broken, None])
+            return await stage.score(request, [None, good, broken, good])
+        finally:
+            stage.close()
+
+    scores = asyncio.run(run())
+    assert [each and each.seed for each in scores] == [None, request.seeds[1], None, request.seeds[3]]
+    assert [each.chosen for each in scores if each] == [True, False]  # the first of equals

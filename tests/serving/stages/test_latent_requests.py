@@ -13,8 +13,10 @@ from choreo.generators.constraints import Constraints, key_pose
 from choreo.motion.clip import Motion
 from choreo.motion.kinematics import forward_kinematics
 from choreo.motion.skeleton import BONE_LENGTHS, FPS, PARENTS
-from serving.pipeline.contracts import Result
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments
+from serving.pipeline.results import Result
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.local import LocalPipeline
 

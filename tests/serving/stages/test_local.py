@@ -14,8 +14,10 @@ from choreo.errors import ChoreoError, InvalidInput, MissingDependency
 from export.build import Built
 from export.repository import read_spec
 from serving.engines.local import LocalEngine
+from serving.pipeline.fields import parse_fields
 from serving.pipeline.pipeline import Pipeline
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.sampling.runner import StepBatchRunner
 from serving.settings import Settings
 from serving.stages import local

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from retrieval.library.embedding import Music, Query
 from retrieval.library.filters import PhraseFilter
 from retrieval.search.finder import PhraseRequest
-from serving.pipeline.contracts import Prior, RetrievalResult
+from serving.pipeline.phrases import Prior, RetrievalResult
 from serving.stages.prior_cache import OVERHEAD_BYTES, PriorCache, prior_key, size_of
 
 

@@ -12,7 +12,7 @@ from choreo.evaluation.text_motion import TextMotionEncoder
 from choreo.models.tmr import save_text_motion
 from choreo.motion.clip import Motion
 from choreo.motion.performance import Performance
-from serving.pipeline.contracts import SampleScore
+from serving.pipeline.results import SampleScore
 from serving.stages.ranking import TextScores, choose, score
 
 NO_TEXT = TextScores(None)

@@ -13,8 +13,10 @@ from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.graphs import unet_spec
 from choreo.motion.clip import Motion
 from choreo.music.rhythm import Rhythm
-from serving.pipeline.contracts import EncodedRequest
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages import remembered
 from serving.stages.remembered import OVERHEAD_BYTES, RememberedEncoder, RememberedModels, encoding_key, size_of

@@ -20,8 +20,11 @@ from choreo.motion.clip import Motion
 from retrieval.library.embedding import Music, Query
 from retrieval.library.library import PhraseLibrary
 from retrieval.prior.prior import PRIOR_PHRASES
-from serving.pipeline.contracts import EncodedRequest, PhraseQuery, RetrievalResult
-from serving.pipeline.request import Attachments, parse_fields, validated_request
+from serving.pipeline.encoded_request import EncodedRequest
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.phrases import PhraseQuery, RetrievalResult
+from serving.pipeline.request import Attachments
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages import retriever as stage
 from serving.stages.library_watch import BROKEN, MISSING

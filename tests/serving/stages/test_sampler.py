@@ -3,14 +3,12 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from fake_sampler_engine import SPEC, FakeEngine, conditioning, job, made, unet
 
 from choreo.diffusion.schedule import Prediction
 from choreo.diffusion.trajectory import OVERLAP
@@ -18,84 +16,14 @@ from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidInput
 from choreo.generators.base import Conditioning
 from choreo.generators.latent.graphs import LatentScale, latent_spec
 from choreo.generators.spec import GeneratorSpec
-from choreo.generators.unet.graphs import unet_spec
 from choreo.motion.clip import Motion
 from choreo.motion.kinematics import forward_kinematics
-from serving.engines import leases
-from serving.engines.leases import LeaseBoard, Leases
-from serving.errors import ModelUnavailable
-from serving.pipeline.contracts import NO_STEPS, Prior, StepCounts
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
-from serving.sampling.runner import executor
-from serving.settings import Settings
+from serving.pipeline.phrases import Prior
+from serving.pipeline.request import MotionRequest
+from serving.pipeline.results import NO_STEPS, StepCounts
 from serving.stages import sampler as stage
 from serving.stages.context_cache import ContextCache
 from serving.stages.sampler import Sampler
-
-
-def unet(name: str = "fake", **changes: Any) -> GeneratorSpec:
-    return unet_spec(name, **({"context_dim": 4, "mean": (0.5,) * 66, "std": (2.0,) * 66} | changes))
-
-
-SPEC = unet()
-
-
-class FakeEngine:
-    """Denoiser: x0 = 0.25 x + mean of the prior's mask + text presence; keeps what it was sent."""
-
-    def __init__(self, *specs: GeneratorSpec) -> None:
-        self.specs = {spec.name: spec for spec in specs or (SPEC,)}
-        self.calls: list[tuple[str, dict[str, NDArray[np.float32]]]] = []
-        self.down = False
-        self.answered_at = -np.inf
-
-    async def models(self) -> dict[str, GeneratorSpec]:
-        if not self.specs:
-            raise BackendUnavailable("no server named its models")
-        return dict(self.specs)
-
-    async def instances(self, graph: str) -> int:
-        return 1
-
-    async def infer(
-        self, graph: str, inputs: Mapping[str, NDArray[np.float32]], *, deadline: float | None = None
-    ) -> dict[str, NDArray[np.float32]]:
-        if self.down:
-            raise BackendUnavailable("down")
-        name, _, graph = graph.rpartition(".")
-        self.calls.append((graph, {name: values.copy() for name, values in inputs.items()}))
-        self.answered_at = time.monotonic()
-        spec = self.specs[name]
-        if graph == "conditioner":
-            rows, dim = len(inputs["text"]), spec.graph(graph).output_shapes["context"][1]
-            context = np.tile(inputs["has_text"][:, :, None], (1, 50, dim)).astype(np.float32)
-            return {"context": context, "context_mask": np.ones((rows, 50), np.float32)}
-        bias = inputs["context"][:, :1, :1] + inputs["prior"][:, :, -1:]
-        out = 0.25 * inputs["x"] + bias
-        held = inputs["known_mask"]
-        (output,) = spec.graph(graph).output_shapes
-        return {output: (held * inputs["known"] + (1 - held) * out).astype(np.float32)}
-
-    async def close(self) -> None: ...
-
-    async def statistics(self) -> dict[str, int]:
-        return {}
-
-    @property
-    def graphs(self) -> list[str]:
-        return [graph for graph, _ in self.calls]
-
-
-def job(**fields: Any) -> MotionRequest:
-    return validated_request(parse_fields({"text_prompt": "waltz", "seed": 5, **fields}), Attachments(), Settings())
-
-
-def conditioning(num_frames: int = 196, **changes: Any) -> Conditioning:
-    return replace(Conditioning(num_frames, text=np.ones(384, np.float32)), **changes)
-
-
-def made(engine: FakeEngine, **options: Any) -> Sampler:
-    return Sampler(engine, executor(Settings()), **options)
 
 
 def run(engine: FakeEngine, request: MotionRequest, condition: Conditioning, prior: Prior | None = None) -> Any:
@@ -300,82 +228,6 @@ def test_a_few_are_sampled_at_a_time_and_canaries_do_not_wait() -> None:
     asyncio.run(sampled())
 
 
-# Samples
-
-
-def test_samples_of_one_request_have_their_seeds_and_share_step_batches() -> None:
-    async def sampled() -> Any:
-        engine = FakeEngine()
-        sampler = made(engine)
-        several = await sampler.samples(job(num_samples=3, num_steps=4), conditioning(), None)
-        calls = engine.graphs.count("denoiser")
-        alone = [await sampler.sample(job(seed=seed, num_steps=4), conditioning(), None) for seed in (5, 6, 7)]
-        await sampler.close()
-        return several, calls, alone
-
-    several, calls, alone = asyncio.run(sampled())
-    assert calls == 4
-    assert len(several) == 3
-    for one, other in zip(several, alone, strict=True):
-        np.testing.assert_array_equal(one.features, other.features)
-
-
-def test_an_error_of_one_sample_ends_all() -> None:
-    async def sampled() -> None:
-        engine = FakeEngine()
-        engine.down = True
-        sampler = made(engine)
-        with pytest.raises(BackendUnavailable):
-            await sampler.samples(job(num_samples=3), conditioning(), None)
-        assert len(asyncio.all_tasks()) <= 2  # this one, and the sampler's own
-        await sampler.close()
-
-    asyncio.run(sampled())
-
-
-def test_many_samples_of_one_request_do_not_hold_up_another() -> None:
-    async def sampled() -> None:
-        ended: list[str] = []
-        sampler = made(FakeEngine(), concurrency=2)
-
-        async def ending(name: str, work: Any) -> None:
-            await work
-            ended.append(name)
-
-        many = sampler.samples(job(num_samples=8, num_steps=6), conditioning(), None)
-        first = asyncio.ensure_future(ending("many", many))
-        await asyncio.sleep(0)
-        one = asyncio.ensure_future(ending("one", sampler.sample(job(num_steps=6), conditioning(), None)))
-        await asyncio.gather(first, one)
-        assert ended == ["one", "many"]
-        await sampler.close()
-
-    asyncio.run(sampled())
-
-
-def test_each_sample_has_its_share_of_one_requests_weight() -> None:
-    weights: list[float] = []
-
-    class FakeExecutor:
-        """Notes the weight of what it is given."""
-
-        async def run(self, trajectory: Any, spec: GeneratorSpec) -> None:
-            weights.append(trajectory.weight)
-            raise BackendUnavailable("it was only noted")
-
-    async def sampled() -> None:
-        sampler = Sampler(FakeEngine(), lambda _: FakeExecutor())  # type: ignore[arg-type,return-value]
-        with pytest.raises(BackendUnavailable):
-            await sampler.samples(job(num_samples=4), conditioning(), None)
-
-    asyncio.run(sampled())
-    assert weights
-    assert set(weights) == {1 / 4}
-
-
-# Canaries
-
-
 def test_the_canary_goes_through_all_graphs_of_all_generators() -> None:
     engine = FakeEngine(SPEC, unet("other"))
     asyncio.run(made(engine).warm_up())
@@ -414,108 +266,3 @@ def test_real_work_is_a_canary_itself() -> None:
         await sampler.close()
 
     asyncio.run(asked())
-
-
-# Generators that come, go and change
-
-
-@pytest.fixture
-def board(tmp_path: Path) -> LeaseBoard:
-    board = LeaseBoard(tmp_path / "leases")
-    board.publish(["fake", "other"])
-    return board
-
-
-def test_only_what_the_supervisor_serves_is_listed_in_its_order(board: LeaseBoard, tmp_path: Path) -> None:
-    async def listed() -> None:
-        sampler = made(FakeEngine(unet("third"), SPEC, unet("other")), leases=Leases(tmp_path / "leases"))
-        assert list(await sampler.models()) == ["fake", "other"]
-        board.publish(["other", "third", "unheard-of"])
-        assert list(await sampler.models()) == ["other", "third"]
-        board.publish([])
-        assert await sampler.models() == {}
-        for model in (None, "fake"):
-            with pytest.raises(ModelUnavailable, match="no model is served"):
-                await sampler.sample(job(model=model), conditioning(), None)
-
-    asyncio.run(listed())
-
-
-def test_a_request_waits_for_a_reload_and_uses_what_was_loaded(
-    board: LeaseBoard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(leases, "POLL_S", 0)
-
-    async def reloaded() -> None:
-        engine = FakeEngine(SPEC)
-        board.publish(["fake"])
-        sampler = made(engine, leases=Leases(tmp_path / "leases"))
-        before = await sampler.sample(job(num_steps=2), conditioning(), None)
-        board.publish(["fake"], ["fake"])
-        engine.specs = {}  # there is nothing on the server at this moment
-        waiting = asyncio.create_task(sampler.sample(job(num_steps=2), conditioning(), None))
-        for _ in range(20):
-            await asyncio.sleep(0)
-        assert list(await sampler.models()) == ["fake"]
-        assert not waiting.done()
-        engine.specs = {"fake": unet(std=(4.0,) * 66, context_dim=6)}
-        board.publish(["fake"])
-        after = await asyncio.wait_for(waiting, 10)
-        np.testing.assert_allclose((before.features - 0.5) * 2, after.features - 0.5, rtol=1e-5, atol=1e-5)
-        await sampler.close()
-
-    asyncio.run(reloaded())
-
-
-def test_rows_that_were_made_before_a_reload_are_made_again(board: LeaseBoard, tmp_path: Path) -> None:
-    """The weights may be other ones, and the spec is the same."""
-
-    async def reloaded() -> None:
-        engine = FakeEngine()
-        sampler = made(engine, cache=ContextCache(1 << 20), leases=Leases(tmp_path / "leases"))
-        for expected in (1, 1):
-            await sampler.sample(job(num_steps=1), conditioning(), None)
-            assert engine.graphs.count("conditioner") == expected
-        board.publish(["fake", "other"], ["fake"])
-        board.publish(["fake", "other"])
-        await sampler.sample(job(num_steps=1), conditioning(), None)
-        assert engine.graphs.count("conditioner") == 2
-        await sampler.close()
-
-    asyncio.run(reloaded())
-
-
-def test_what_is_kept_for_a_generator_is_given_back_when_its_requests_have_ended(
-    board: LeaseBoard, tmp_path: Path
-) -> None:
-    released: list[str] = []
-    go = asyncio.Event()
-
-    class FakeExecutor:
-        async def run(self, trajectory: Any, spec: GeneratorSpec) -> None:
-            await go.wait()
-            raise BackendUnavailable("it was only held")
-
-        async def release(self, model: str) -> None:
-            released.append(model)
-
-        def take_counts(self) -> StepCounts:
-            return NO_STEPS
-
-        async def close(self) -> None: ...
-
-    async def removed() -> None:
-        engine = FakeEngine(SPEC, unet("other"))
-        sampler = Sampler(engine, lambda _: FakeExecutor(), leases=Leases(tmp_path / "leases"))
-        under_way = asyncio.create_task(sampler.sample(job(model="other"), conditioning(), None))
-        await asyncio.sleep(0)
-        board.publish(["fake"])
-        assert list(await sampler.models()) == ["fake"]
-        assert released == []
-        go.set()
-        await asyncio.wait([under_way])
-        await sampler.models()
-        await sampler.models()
-        assert released == ["other"]
-
-    asyncio.run(removed())

@@ -1,7 +1,7 @@
 """Several samples of a request, and pauses on its beats, through the whole pipeline with a small network."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,18 @@ import numpy as np
 import pytest
 from small_network import save_small
 
-from choreo.errors import InvalidInput
+from choreo.errors import InvalidInput, NonFiniteOutput
 from choreo.motion.clip import Motion
 from choreo.motion.formats.npz import npz_bytes, read_performance
 from choreo.music.synth import synthesize_song, write_wav
-from serving.pipeline.contracts import Result
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.results import Result, SamplingResult
+from serving.pipeline.validation import validated_request
 from serving.settings import Settings
 from serving.stages.encoder import Encoder
 from serving.stages.local import LocalPipeline
+from serving.stages.sampler import Sampler
 
 SMALL: dict[str, Any] = {"seed": 7, "num_steps": 4, "use_rag": False, "duration": 8.0}
 PLAIN: dict[str, Any] = {"smooth": False, "bone_lengths": False, "foot_lock": False}
@@ -76,10 +79,70 @@ def test_the_best_of_several_is_the_dance_of_its_seed(dances: Dances, monkeypatc
     assert all(score["beats"] is not None and score["text"] is None for score in scores)
     alone = dances.run(seed=chosen["seed"])
     np.testing.assert_allclose(best.motion.positions, alone.motion.positions, atol=1e-5)
-    assert "samples" not in alone.motion.meta
+    assert not {"samples", "samples_failed"} & alone.motion.meta.keys()
     assert best.rows["denoiser"] == 4 * alone.rows["denoiser"]
     assert best.steps.batches < 4 * alone.steps.batches  # they shared them
     assert best.seconds["rank"] > 0
+
+
+def fail(
+    monkeypatch: pytest.MonkeyPatch, in_the_network: Collection[int] = (), in_the_features: Collection[int] = ()
+) -> None:
+    """Have samples of some seeds fail in the sampling stage, and those of others in the finishing stage."""
+    sample = Sampler._sample
+
+    async def failing(self: Sampler, request: MotionRequest, *more: Any) -> SamplingResult:
+        done = await sample(self, request, *more)
+        if request.seed in in_the_network:
+            raise NonFiniteOutput("the denoiser produced NaN or infinity in 'x0'")
+        return replace(done, features=done.features * np.nan) if request.seed in in_the_features else done
+
+    monkeypatch.setattr(Sampler, "_sample", failing)
+
+
+def test_the_best_of_the_finite_samples_is_the_dance(dances: Dances, monkeypatch: pytest.MonkeyPatch) -> None:
+    every = dances.run(num_samples=4)
+    (best,) = [score["seed"] for score in every.motion.meta["samples"] if score["chosen"]]
+    spoilt = next(seed for seed in (7, 8, 9, 10) if seed != best)
+    left = [seed for seed in (7, 8, 9, 10) if seed not in (best, spoilt)]
+    alone = {seed: dances.run(seed=seed) for seed in left}
+    fail(monkeypatch, in_the_network={best}, in_the_features={spoilt})
+    done = dances.run(num_samples=4)
+    scores = done.motion.meta["samples"]
+    assert [score["seed"] for score in scores] == left
+    (chosen,) = [score for score in scores if score["chosen"]]
+    admitted = [score for score in scores if score["admitted"]] or scores  # of two, neither may be near the median
+    assert chosen["total"] == max(score["total"] for score in admitted)
+    np.testing.assert_allclose(done.motion.positions, alone[chosen["seed"]].motion.positions, atol=1e-5)
+    assert done.motion.meta["samples_failed"] == done.samples_failed == 2
+    assert (every.motion.meta["samples_failed"], every.samples_failed) == (0, 0)
+    assert done.rows["denoiser"] == 3 * alone[left[0]].rows["denoiser"]
+
+
+def test_one_finite_sample_is_enough_and_a_file_says_so(dances: Dances, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = dances.run(seed=9)
+    fail(monkeypatch, in_the_network={7}, in_the_features={8})
+    file = dances.runner.run(dances.pipeline.deliver(dances.request(num_samples=3, format="npz"), {}))
+    motion = read_performance(file.body, "file").single()
+    np.testing.assert_allclose(motion.positions, alone.motion.positions, atol=1e-5)
+    assert [(score["seed"], score["chosen"]) for score in motion.meta["samples"]] == [(9, True)]
+    assert motion.meta["samples_failed"] == file.samples_failed == 2
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ({"in_the_network": {7, 8, 9}}, "the denoiser produced NaN"),
+        ({"in_the_features": {7, 8, 9}}, "decoded motion holds NaN"),
+        ({"in_the_network": {7}, "in_the_features": {8, 9}}, "decoded motion holds NaN"),
+    ],
+)
+def test_a_request_fails_where_all_of_its_samples_do(
+    dances: Dances, monkeypatch: pytest.MonkeyPatch, seeds: dict[str, set[int]], said: str
+) -> None:
+    fail(monkeypatch, **seeds)
+    with pytest.raises(NonFiniteOutput, match=said):
+        dances.run(num_samples=3)
 
 
 def test_the_same_request_gives_the_same_dance(dances: Dances) -> None:

@@ -28,7 +28,9 @@ from serving.engines.leases import Leases
 from serving.engines.local import LocalEngine
 from serving.engines.triton import TritonEngine
 from serving.errors import ModelUnavailable
-from serving.pipeline.request import Attachments, MotionRequest, parse_fields, validated_request
+from serving.pipeline.fields import parse_fields
+from serving.pipeline.request import Attachments, MotionRequest
+from serving.pipeline.validation import validated_request
 from serving.sampling.runner import executor
 from serving.settings import Settings
 from serving.stages.context_cache import ContextCache
