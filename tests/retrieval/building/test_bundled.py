@@ -6,7 +6,6 @@ from synthetic_phrases import WordEncoder
 from choreo.data.synthetic.dances import MOVES
 from choreo.data.synthetic.step_dances.catalogue import STEP_DANCES
 from choreo.motion.foot_skating import foot_skating_ratio
-from choreo.motion.representation import decode
 from choreo.motion.skeleton import FPS
 from choreo.text.encoders import text_encoder
 from retrieval.building.bundled import STEP_DANCE_TEMPOS, TEMPOS, build_bundled
@@ -43,7 +42,7 @@ def test_every_step_dance_is_in_it_at_its_own_tempos_on_still_feet(tmp_path: Pat
         assert len({phrase.source for phrase in own}) == STEP_DANCE_TEMPOS
         assert {phrase.genre for phrase in own} == {dance.genre}
         assert all(dance.tempos[0] - 2 <= phrase.tempo <= dance.tempos[1] + 2 for phrase in own)
-    skating = [foot_skating_ratio(decode(library.motion(phrase)), FPS) for phrase in phrases]
+    skating = [foot_skating_ratio(library.motion(phrase), FPS) for phrase in phrases]
     assert np.mean(skating) < 0.1
 
 
@@ -54,6 +53,7 @@ def test_words_find_the_moves_that_they_name(tmp_path: Path) -> None:
     wanted = {"kicking": "kick", "a slow waltz": "box", "jumping jacks": "jacks", "spinning around": "turn",
               "swaying gently with arms up": "sway", "hip hop bounce": "bounce"}  # fmt: skip
     for text, vector in zip(wanted, encoder.encode(list(wanted)), strict=True):
-        hit = library.search(Query(vector, Music(120.0)), 1)[0]
+        hits = library.search(Query(vector, Music(120.0)), 5)
+        hit = next(hit for hit in hits if hit.phrase.source.startswith("synthetic/"))
         assert hit.phrase.source.startswith(f"synthetic/{wanted[text]}-")
         assert abs(hit.phrase.tempo - 120) <= 10
