@@ -125,9 +125,11 @@ def test_rotary_scores_depend_on_distance_only() -> None:
 
 
 @every_family
-def test_exported_graphs_agree_with_torch(family: str, tmp_path: Path) -> None:
+def test_exported_graphs_agree_with_torch(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("export.onnx_graphs.PARITY_BATCHES", (1, 2, 5, 32))
     network = small(family)
     for graph in export_graphs(network, tmp_path):
+        assert set(graph.parity) == {1, 2, 5, 32}
         assert max(graph.parity.values()) <= TOLERANCE["float32"]
 
 
