@@ -31,11 +31,11 @@ class HalfConv2d(nn.Module):
         self.weight = nn.Parameter(layer.weight.detach().half(), requires_grad=False)
         bias = torch.zeros(layer.out_channels) if layer.bias is None else layer.bias.detach()
         self.bias = nn.Parameter(bias.half(), requires_grad=False)
-        self.stride, self.padding = layer.stride, layer.padding
+        self.stride, self.padding, self.dilation = layer.stride, layer.padding, layer.dilation
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, 1, T) float32 -> (B, C', 1, T') float32."""
-        return F.conv2d(x.half(), self.weight, self.bias, self.stride, self.padding).float()
+        return F.conv2d(x.half(), self.weight, self.bias, self.stride, self.padding, self.dilation).float()
 
 
 def half_copy(module: nn.Module) -> nn.Module:

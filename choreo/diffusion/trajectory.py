@@ -82,6 +82,7 @@ class ReverseProcess:
             window that has its text only, and one null row at the end.
         timelines: all other inputs, each (length, C).
         adjust: what a request makes of every prediction (length, C) of the whole timeline, in the network's units.
+        overlap: frames that neighbouring windows share.
         x: (length, C) the timeline as it is now.
         index: of the step that is next, or under way.
         guided: whether this step has rows other than conditional ones.
@@ -96,6 +97,7 @@ class ReverseProcess:
     encoded: Mapping[str, Array]
     timelines: Mapping[str, Array]
     adjust: Callable[[Array], Array] | None = None
+    overlap: int = OVERLAP
     index: int = 0
     guided: bool = field(init=False)
     rows: int = field(init=False)
@@ -126,7 +128,7 @@ class ReverseProcess:
         self._schedule, self._pairs, self._weights = _steps(sampler, self._parameters, self.plan.num_steps)
         self._output = next(iter(self.denoiser.output_shapes))
         self._unconditional = {t.name: t.null for t in self.denoiser.inputs if t.name in self.timelines}
-        self._shares = shares(self.starts, self.spec.window, OVERLAP)
+        self._shares = shares(self.starts, self.spec.window, self.overlap)
         self._row_weights = self.plan.row_weights
         self._rounded = len(self.starts) > 1 or len(self._row_weights) > 2
         self._total = np.zeros((self.length, self.spec.channels), np.float64 if self._rounded else np.float32)

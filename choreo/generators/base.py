@@ -8,11 +8,13 @@ loads none of it.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.errors import InvalidInput
 from choreo.generators.constraints import FREE, Constraints
 from choreo.generators.spec import GeneratorSpec, GraphSpec
 from choreo.generators.text_segments import TextSegment
@@ -30,6 +32,10 @@ Tensors = dict[str, Array]
 """Arrays by tensor name, (rows, *shape), float32."""
 Row = dict[str, Array]
 """One row of each output of a graph, by tensor name."""
+
+
+class NotForThisModel(InvalidInput):
+    """A field of a request that this generator cannot do; another one may."""
 
 
 @dataclass(frozen=True)
@@ -173,6 +179,21 @@ class Trajectory(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One part of a training run.
+
+    Attributes:
+        folder: name of its folder in that of the run; empty for the last stage, which is trained in the run's own.
+        steps: optimiser steps of it.
+        task: what it does, given the folder of the run with what the stages before it have made.
+    """
+
+    folder: str
+    steps: int
+    task: "Callable[[Path], Task]"
+
+
 class Generator(ABC):
     """One generator, as its spec describes it.
 
@@ -206,6 +227,11 @@ class Generator(ABC):
     @abstractmethod
     def task(cls, recipe: Any, data: "TrainingData") -> "Task":
         """What a training run does, for a recipe of the family's type."""
+
+    @classmethod
+    def stages(cls, recipe: Any, data: "TrainingData") -> Sequence[Stage]:
+        """The parts of a training run, in order: for most families there is one, `task`."""
+        return [Stage("", recipe.train.max_steps, lambda folder: cls.task(recipe, data))]
 
     @classmethod
     @abstractmethod

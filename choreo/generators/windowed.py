@@ -20,22 +20,28 @@ from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.samplers import sampler
 from choreo.diffusion.trajectory import OVERLAP, Plan, ReverseProcess
 from choreo.diffusion.windows import timeline_length, window_starts
-from choreo.errors import InvalidArtifact, InvalidInput
+from choreo.errors import InvalidArtifact
 from choreo.generators.base import (
     Conditioning,
     GenerationRequest,
     Generator,
+    NotForThisModel,
     Row,
     RowCache,
     Tensors,
     Trajectory,
 )
-from choreo.generators.given_frames import GivenFrames, given_frames, known_frames, led
+from choreo.generators.given_frames import GivenFrames, given_frames
 from choreo.generators.spec import GeneratorSpec, GraphSpec, Null, Shapes
-from choreo.generators.text_segments import segment_of
-from choreo.motion.representation import ROOT_VELOCITY_66, converted, representation
+from choreo.generators.timelines import (
+    arriving,
+    extended,
+    normalized_known,
+    normalized_prior,
+    window_text,
+    with_given,
+)
 from choreo.music.beats import RHYTHM_CHANNELS, RHYTHM_WIDTHS, beat_phase_channels
-from choreo.postprocess.inertialization import eased_around
 
 FULL_BONES_BELOW: Final = 0.3
 """Noise up to which predictions have bones of full length (`Plan.full_bones_below`)."""
@@ -95,23 +101,15 @@ class WindowedDiffusion(Generator):
         """How the request is denoised.
 
         Raises:
-            InvalidInput: unknown sampler; or separate guidance of a distilled generator.
+            InvalidInput: unknown sampler.
+            NotForThisModel: separate guidance of a distilled generator.
         """
         for name in ("text_guidance", "music_guidance"):
             if getattr(request, name) is not None and self.spec.parameters.get(DISTILLED):
-                raise InvalidInput(name, f"is not for the model {self.spec.name}, whose guidance is within its weights")
-        return Plan(
-            sampler=sampler(request.sampler),
-            num_steps=request.num_steps,
-            guidance_scale=request.guidance_scale,
-            text_guidance=request.text_guidance,
-            music_guidance=request.music_guidance,
-            guidance_interval=request.guidance_interval,
-            seed=request.seed,
-            deadline=request.deadline,
-            weight=request.weight,
-            full_bones_below=FULL_BONES_BELOW,
-        )
+                raise NotForThisModel(
+                    name, f"is not for the model {self.spec.name}, whose guidance is within its weights"
+                )
+        return plan_of(request, FULL_BONES_BELOW)
 
     def conditioner_inputs(self, conditioning: Conditioning, starts: Sequence[int], text_only: bool = False) -> Tensors:
         """Inputs of a row per window, with `text_only` of one more per window without music, and of the null row.
@@ -121,7 +119,7 @@ class WindowedDiffusion(Generator):
         """
         spec, count = self.spec, len(starts)
         windows = [_window_music(conditioning, start, spec) for start in starts]
-        texts = [_window_text(conditioning, start, spec) for start in starts]
+        texts = [window_text(conditioning, start, spec) for start in starts]
         nothing = np.zeros(spec.text_dim, np.float32)
         inputs = {
             "music": np.stack([music for music, _ in windows]),
@@ -140,23 +138,24 @@ class WindowedDiffusion(Generator):
         """The frames that a request gives.
 
         Raises:
-            InvalidInput: see `given_frames`; or this generator takes none.
+            InvalidInput: see `given_frames`.
+            NotForThisModel: this generator takes none.
         """
         if request.constraints and not {"known", "known_mask"} <= self.denoiser.input_shapes.keys():
-            raise InvalidInput("constraints", f"are not for the model {self.spec.name}, which takes no given frames")
+            raise NotForThisModel("constraints", f"are not for the model {self.spec.name}, which takes no given frames")
         return given_frames(request.start, request.constraints, num_frames, self.spec.fps)
 
     def timelines(self, request: GenerationRequest, conditioning: Conditioning, length: int) -> Tensors:
         """Inputs of the denoiser that are cut from the timeline, each (length, channels)."""
-        known, known_mask = _known_frames(self.given(request, conditioning.num_frames), length, self.spec)
+        known, known_mask = normalized_known(self.given(request, conditioning.num_frames), length, self.spec)
         rhythm = beat_phase_channels(
             conditioning.beats, conditioning.onset, conditioning.num_frames, self.spec.fps, conditioning.downbeats
         )
         every = {
-            "prior": _normalized_prior(request, length, self.spec),
+            "prior": normalized_prior(request, length, self.spec),
             "known": known,
             "known_mask": known_mask,
-            "rhythm": _extended(rhythm[:, : self.rhythm_channels], length),
+            "rhythm": extended(rhythm[:, : self.rhythm_channels], length),
             "frame_mask": np.ones(length, np.float32),
         }
         return {name: values for name, values in every.items() if name in self.denoiser.input_shapes}
@@ -262,8 +261,7 @@ class ConditionedTrajectory:
         x: NDArray[np.floating] = self._process.result()[: self._num_frames]
         if "known" in self._timelines:
             known, mask = (self._timelines[name][: self._num_frames] for name in ("known", "known_mask"))
-            x = eased_around(np.where(mask > 0, known, x), self._given.posed)
-            x = np.where(mask > 0, known, x)
+            x = with_given(x, known, mask, self._given)
         x = self._led(x) if self._constrained else x
         return self._generator.spec.denormalize(x).astype(np.float32)
 
@@ -274,10 +272,8 @@ class ConditionedTrajectory:
 
     def _led(self, x: NDArray[np.floating]) -> Array:
         """Predictions (length, C), normalised, whose root arrives where it is given; see `given_frames.led`."""
-        spec = self._generator.spec
-        moved = led(spec.denormalize(x), self._given, representation(spec.representation))
-        known = self._timelines["known"][: len(x)], self._timelines["known_mask"][: len(x)] > 0
-        return np.where(known[1], known[0], spec.normalize(moved)).astype(np.float32)
+        known, mask = (self._timelines[name][: len(x)] for name in ("known", "known_mask"))
+        return arriving(x, known, mask, self._given, self._generator.spec)
 
     def _denoise(self) -> None:
         """Begin the reverse process; the null row is there where guidance needs it."""
@@ -287,6 +283,26 @@ class ConditionedTrajectory:
         spec, denoiser = self._generator.spec, self._generator.denoiser
         adjust = self._led if self._constrained else None
         self._process = ReverseProcess(spec, denoiser, self._plan, self._starts, encoded, self._timelines, adjust)
+
+
+def plan_of(request: GenerationRequest, full_bones_below: float = 0.0) -> Plan:
+    """How a request is denoised.
+
+    Raises:
+        InvalidInput: unknown sampler.
+    """
+    return Plan(
+        sampler=sampler(request.sampler),
+        num_steps=request.num_steps,
+        guidance_scale=request.guidance_scale,
+        text_guidance=request.text_guidance,
+        music_guidance=request.music_guidance,
+        guidance_interval=request.guidance_interval,
+        seed=request.seed,
+        deadline=request.deadline,
+        weight=request.weight,
+        full_bones_below=full_bones_below,
+    )
 
 
 def _timeline_shapes(spec: GeneratorSpec, rhythm_channels: int = RHYTHM_CHANNELS) -> Shapes:
@@ -344,37 +360,3 @@ def _window_music(conditioning: Conditioning, start: int, spec: GeneratorSpec) -
     features[: len(part)] = part
     mask[: len(part)] = 1
     return features, mask
-
-
-def _window_text(conditioning: Conditioning, start: int, spec: GeneratorSpec) -> Array | None:
-    """The sentence (E,) that a window follows: of the segment that most of it lies in, or of the whole motion."""
-    spans = [(segment.first, segment.stop) for segment in conditioning.segments]
-    found = segment_of(start, spec.window, conditioning.num_frames, spans)
-    return conditioning.text if found is None else conditioning.segments[found].text
-
-
-def _extended(values: Array, length: int) -> Array:
-    out = np.zeros((length, values.shape[1]), np.float32)
-    out[: len(values)] = values[:length]
-    return out
-
-
-def _normalized_prior(request: GenerationRequest, length: int, spec: GeneratorSpec) -> Array:
-    out = np.zeros((length, spec.channels + 1), np.float32)
-    if request.prior is not None and request.prior_mask is not None:
-        count = min(len(request.prior), length)
-        mask = request.prior_mask[:count, None]
-        prior: NDArray[np.floating] = request.prior[:count]
-        if prior.shape[1] != spec.channels:  # libraries hold motion in the default representation
-            prior = converted(prior, ROOT_VELOCITY_66, representation(spec.representation))
-        out[:count, :-1] = spec.normalize(prior) * mask
-        out[:count, -1:] = mask
-    return out
-
-
-def _known_frames(given: GivenFrames, length: int, spec: GeneratorSpec) -> tuple[Array, Array]:
-    """Given frames in the network's units and their mask, both (length, C)."""
-    if not given.in_world:
-        return np.zeros((length, spec.channels), np.float32), np.zeros((length, spec.channels), np.float32)
-    known, mask = known_frames(given, length, representation(spec.representation))
-    return (spec.normalize(known) * mask).astype(np.float32), mask.astype(np.float32)

@@ -121,7 +121,7 @@ class GeneratorTask(Task):
 
     def _initialise(self) -> None:
         """Take from the windows what is not learned by gradients."""
-        self.network.fit(_whole_windows(self.windows, self.config.spec))
+        self.network.fit(whole_windows(self.windows, self.config.spec))
 
     def _make_objective(self, noising: Noising, loss: MotionLoss, ema: Ema) -> Objective:
         """What is asked of a batch."""
@@ -134,7 +134,7 @@ class GeneratorTask(Task):
         return loss.to(self._accelerator.device)
 
 
-def _whole_windows(windows: Dataset, spec: GeneratorSpec) -> NDArray[np.float32]:
+def whole_windows(windows: Dataset, spec: GeneratorSpec) -> NDArray[np.float32]:
     """Normalised motion (N, T, C) of the first windows, without those that are padded if possible."""
     count = min(FITTED_WINDOWS, len(windows))  # type: ignore[arg-type]
     first = [windows[i] for i in range(count)]

@@ -1,6 +1,6 @@
 """Checks before a run resumes from a checkpoint, and the step it stops at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,13 @@ TOLERANCE: Final = 1e-3
 """Statistics of one data set agree to this on every machine; those of two data sets do not."""
 
 
-def refuse_another_run(state: Mapping[str, Any], recipe: GeneratorRecipe, config: GeneratorConfig, path: Path) -> None:
+def refuse_another_run(
+    state: Mapping[str, Any],
+    recipe: GeneratorRecipe,
+    config: GeneratorConfig,
+    path: Path,
+    decisive: Sequence[str] | None = None,
+) -> None:
     """Check that a checkpoint is of this model and was trained on this data.
 
     Args:
@@ -23,6 +29,7 @@ def refuse_another_run(state: Mapping[str, Any], recipe: GeneratorRecipe, config
         recipe: of the run that would resume.
         config: with the statistics of its data.
         path: of the checkpoint.
+        decisive: fields of the recipe that the weights depend on; None: the recipe's.
 
     Raises:
         InvalidArtifact: it is not, or does not state its recipe.
@@ -32,7 +39,7 @@ def refuse_another_run(state: Mapping[str, Any], recipe: GeneratorRecipe, config
         before = type(config).model_validate_json(state["config"]) if "config" in state else None
     except (KeyError, ValidationError) as error:
         raise InvalidArtifact(f"{path} is not a checkpoint of a generator: {error}") from error
-    for field in recipe.decisive:
+    for field in recipe.decisive if decisive is None else decisive:
         if getattr(saved, field) != getattr(recipe, field):
             raise InvalidArtifact(f"{path} was trained with another {field}; choose another --out")
     if before is None:

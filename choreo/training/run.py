@@ -20,15 +20,17 @@ from choreo.data.synthetic.songs import HELD_OUT_SEED, BeatSong, loops, synthesi
 from choreo.data.windows.windows import caption_table
 from choreo.errors import InvalidInput
 from choreo.files import atomic_write
+from choreo.generators.base import Stage
 from choreo.generators.registry import generator_class
 from choreo.motion.representation import representation
 from choreo.motion.upright import AUTO
 from choreo.music.encoders import DSP35, MusicEncoder
 from choreo.music.feature_cache import training_encoder
 from choreo.text.encoders import TextEncoder, text_encoder
-from choreo.training.loop import TrainingRun
+from choreo.training.loop import MODEL, TrainingRun
 from choreo.training.options import DataConfig
 from choreo.training.recipe import GeneratorRecipe, TextMotionRecipe, check_widths
+from choreo.training.resuming import last_step
 from choreo.training.splits import Splits, check_clips, read_splits
 from choreo.training.tmr import train_text_motion
 from choreo.training.windowed import TrainingData
@@ -76,10 +78,35 @@ def train(
     splits = Splits([], []) if data is None else read_splits(data, recipe.data.most_recordings, songs, up)
     splits = _prepared(splits, recipe, data, songs, with_priors)
     texts = _embeddings([*splits.training, *splits.held_out], sentences)
-    task = generator_class(recipe.architecture).task(recipe, TrainingData(splits.training, splits.held_out, texts))
-    run = TrainingRun(task, folder)
-    _write_summary(folder, splits)
-    return run.run(until)
+    stages = generator_class(recipe.architecture).stages(recipe, TrainingData(splits.training, splits.held_out, texts))
+    return train_stages(stages, folder, until, lambda: _write_summary(folder, splits))
+
+
+def train_stages(stages: Sequence[Stage], folder: Path, until: int | None, opened: Callable[[], None]) -> Path:
+    """Train what a run consists of, one stage after the other; returns the folder of the averaged model.
+
+    Args:
+        stages: of the run; those that were trained already are passed over.
+        folder: of the run.
+        until: step to stop after; steps of all stages count on.
+        opened: called where a run has been found to fit its folder.
+
+    Raises:
+        InvalidInput: `until` lies before the step that the run is at.
+        InvalidArtifact: the folder holds another run.
+    """
+    total, before = sum(stage.steps for stage in stages), 0
+    for stage in stages:
+        run = TrainingRun(stage.task(folder), folder / stage.folder)
+        opened()
+        stop = last_step(until, before + run.step, total) - before
+        model = run.folder / MODEL
+        if run.step < stage.steps or stage is stages[-1]:
+            model = run.run(None if until is None else min(stop, stage.steps))
+        if stop <= stage.steps:
+            break
+        before += stage.steps
+    return model
 
 
 def _prepared(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -44,7 +45,10 @@ class WindowSets:
 
 
 def cut_windows(
-    recipe: GeneratorRecipe, spec: GeneratorSpec, data: TrainingData, options: WindowOptions | None = None
+    recipe: GeneratorRecipe,
+    spec: GeneratorSpec,
+    data: TrainingData,
+    options: WindowOptions | None = None,
 ) -> WindowSets:
     """Cut the windows of a run.
 
@@ -54,19 +58,18 @@ def cut_windows(
     Raises:
         InvalidInput: the recipe's validation has no such sampler, or more steps than the generator is trained on.
     """
-    train, music_dim, texts, rhythm = recipe.train, recipe.music_dim, data.texts, rhythm_channels(spec)
+    train, texts = recipe.train, data.texts
+    cut = partial(Windows, music_dim=recipe.music_dim, window=recipe.window, rhythm_channels=rhythm_channels(spec))
     options = replace(options or WindowOptions(), masks=recipe.data.masks)
-    training = Windows(data.training, texts, num_windows(train), train.seed, options, music_dim, rhythm_channels=rhythm)
+    training = cut(data.training, texts, num_windows(train), train.seed, options)
     validation = dances = None
     if data.held_out:
-        validation = Windows(
-            data.held_out, texts, VALIDATION_WINDOWS, train.seed + 1, music_dim=music_dim, rhythm_channels=rhythm
-        )
+        validation = cut(data.held_out, texts, VALIDATION_WINDOWS, train.seed + 1)
     if data.held_out and train.validation_dances:
         length = max(VALIDATION_WINDOWS, train.validation_dances)
         dances = HeldOutDances.of(
             spec,
-            Windows(data.held_out, texts, length, train.seed + 2, CONDITIONS, music_dim, rhythm_channels=rhythm),
+            cut(data.held_out, texts, length, train.seed + 2, CONDITIONS),
             length,
             train.validation_dances,
             Preset(train.validation_sampler, train.validation_num_steps),

@@ -51,7 +51,7 @@ def export(
 
 
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe file, or a shipped one: cleared, everything, lcm, tmr-small.")],
+    recipe: Annotated[Path, typer.Argument(help="Recipe file, or a shipped one: cleared, latent, lcm, tmr-small, ...")],
     out: Annotated[Path, typer.Option(help="Run folder; an unfinished run in it is resumed.")],
     data: Annotated[Path | None, typer.Option(help="Data set; omitted: synthetic dances only.")] = None,
     phrases: Annotated[Path | None, typer.Option(help="Library that priors are retrieved from.")] = None,

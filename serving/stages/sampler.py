@@ -8,8 +8,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from choreo.errors import DeadlineExceeded, NonFiniteOutput
-from choreo.generators.base import Conditioning, GenerationRequest, Generator, zeros
+from choreo.errors import DeadlineExceeded, InvalidInput, NonFiniteOutput
+from choreo.generators.base import Conditioning, GenerationRequest, Generator, NotForThisModel, zeros
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.representation import representation
@@ -129,7 +129,12 @@ class Sampler:
             cache = self._cache.revision(0 if self._seen is None else self._seen.revision)
             wanted = _generation(request, prior)
             quick = request.start is None and not request.constraints
-            trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
+            try:
+                trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
+            except NotForThisModel as error:
+                able = await self._able(spec, wanted, conditioning)
+                instead = f"models that can: {', '.join(able)}" if able else "no model that is served can"
+                raise InvalidInput(error.field, f"{error.message}; {instead}") from error
             await self._executor.run(trajectory, spec)
         steps = self._executor.take_counts()
         features = trajectory.result()
@@ -168,6 +173,19 @@ class Sampler:
         """Fail what is under way. The engine is closed by its owner."""
         await self._executor.close()
 
+    async def _able(self, spec: GeneratorSpec, request: GenerationRequest, conditioning: Conditioning) -> list[str]:
+        """Names of the other served generators of the same encoders that do what a request asks for."""
+        encoders, able = _encoders(spec), []
+        for name, other in (await self.models()).items():
+            if name == spec.name or _encoders(other) != encoders:
+                continue
+            try:
+                await run_in_thread_unless_fast(False, (await self._generator(other)).begin, request, conditioning)
+            except InvalidInput:
+                continue
+            able.append(name)
+        return able
+
     async def _generator(self, spec: GeneratorSpec) -> Generator:
         known = self._generators.get(spec.name)
         if known is not None and known.spec == spec:
@@ -182,6 +200,11 @@ class Sampler:
         for name in [n for n in self._generators if n not in served.names and not self._leases.held(n)]:
             del self._generators[name]
             await self._executor.release(name)
+
+
+def _encoders(spec: GeneratorSpec) -> tuple[object, ...]:
+    """What song and prompt are encoded by."""
+    return spec.music_encoder, spec.music_dim, spec.text_encoder, spec.text_dim, spec.fps
 
 
 def _generation(request: MotionRequest, prior: Prior | None) -> GenerationRequest:

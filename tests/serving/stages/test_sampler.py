@@ -14,6 +14,7 @@ from choreo.diffusion.schedule import Prediction
 from choreo.diffusion.trajectory import OVERLAP
 from choreo.errors import BackendUnavailable, DeadlineExceeded, InvalidInput
 from choreo.generators.base import Conditioning
+from choreo.generators.latent.graphs import LatentScale, latent_spec
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.clip import Motion
 from choreo.motion.kinematics import forward_kinematics
@@ -62,6 +63,28 @@ def test_separate_guidance_has_three_rows_and_is_refused_by_distilled_models() -
     with pytest.raises(InvalidInput, match="within its weights") as error:
         run(FakeEngine(distilled), wanted, music)
     assert error.value.field == "text_guidance"
+
+
+def test_a_field_that_a_model_cannot_do_is_refused_with_the_models_that_can() -> None:
+    wanted = replace(job(num_steps=4), text_guidance=2.5, music_guidance=4.0)
+    distilled = SPEC.model_copy(update={"parameters": SPEC.parameters | {"distilled": True}})
+    with pytest.raises(InvalidInput, match="within its weights; no model that is served can"):
+        run(FakeEngine(distilled), wanted, conditioning())
+    others = (unet("able"), unet("other-encoder", text_encoder="t5"), unet("wide", music_dim=4800))
+    with pytest.raises(InvalidInput, match=r"within its weights; models that can: able$") as error:
+        run(FakeEngine(distilled, *others), wanted, conditioning())
+    assert error.value.field == "text_guidance"
+
+
+def test_a_motion_longer_than_a_latent_is_refused_with_the_models_that_make_it() -> None:
+    scale = LatentScale(latent_mean=(0.0,) * 256, latent_std=(1.0,) * 256)
+    of = {"mean": (0.0,) * 66, "std": (1.0,) * 66, "scale": scale}
+    single = latent_spec("single", window=200, tokens=1, channels=256, **of)
+    engine = FakeEngine(single, SPEC, unet("short", window=196))
+    with pytest.raises(InvalidInput, match=r"at most 6\.67 s for the model.*; models that can: fake, short$") as error:
+        run(engine, replace(job(), model="single"), conditioning(300))
+    assert error.value.field == "duration"
+    assert engine.calls == []
 
 
 def test_the_null_row_drops_text_music_rhythm_and_prior_together() -> None:

@@ -1,0 +1,1 @@
+"""Latent diffusion: a motion VAE whose latent tokens are what is denoised."""
