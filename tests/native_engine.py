@@ -14,9 +14,9 @@ from choreo.errors import MissingDependency
 from choreo.generators.sample_inputs import sample_inputs
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.config import UNetConfig
-from choreo.generators.unet.denoiser import Denoiser
 from choreo.generators.unet.graphs import unet_spec
 from choreo.generators.unet.network import MotionUNet
+from choreo.generators.windowed_denoiser import Denoiser
 from export.native.compiling import find_compiler
 from export.native.package import NativePackage, build_native
 

@@ -15,6 +15,9 @@ from choreo.generators.spec import GeneratorSpec
 GROUP: Final = "choreo.generators"
 BUILT_IN: Final = {
     "unet": "choreo.generators.unet.generator:UNetGenerator",
+    "dit-adaln": "choreo.generators.dit.generator:AdaLNGenerator",
+    "dit-crossattn": "choreo.generators.dit.generator:CrossAttentionGenerator",
+    "dit-incontext": "choreo.generators.dit.generator:InContextGenerator",
     "latent": "choreo.generators.latent.generator:LatentGenerator",
 }
 

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from choreo.generators.unet.config import UNetGeneratorConfig
-from choreo.generators.unet.denoiser import Denoiser
 from choreo.generators.unet.network import MotionUNet
+from choreo.generators.windowed_denoiser import Denoiser
 from choreo.generators.windowed_network import WindowedNetwork
 from choreo.models.conditioner import Conditioner
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from choreo.diffusion.schedule import Prediction
-from choreo.generators.unet.denoiser import Denoiser
 from choreo.generators.unet.network import AttentionBlock, Downsample, MotionUNet, ResBlock, Stage, Upsample
+from choreo.generators.windowed_denoiser import Denoiser
 from choreo.models.conditioner import token_frames
 from choreo.models.layers import Attention, sinusoid
 from export.native.blocks import (

@@ -3,9 +3,9 @@ import torch
 
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.unet.config import UNetConfig
-from choreo.generators.unet.denoiser import Denoiser
 from choreo.generators.unet.graphs import unet_spec
 from choreo.generators.unet.network import MotionUNet
+from choreo.generators.windowed_denoiser import Denoiser
 
 SMALL = UNetConfig(
     model_channels=16, channel_mult=(1, 2, 4, 4), num_res_blocks=2, attention_resolutions=(4, 2, 1), num_heads=2,

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from choreo.diffusion.schedule import Prediction
-from choreo.generators.unet.denoiser import Denoiser, _reflected
-from choreo.generators.unet.gaussian import MIN_VARIANCE, GaussianModel
+from choreo.generators.gaussian import MIN_VARIANCE, GaussianModel
 from choreo.generators.unet.graphs import unet_spec
+from choreo.generators.windowed_denoiser import Denoiser, _reflected
 
 FRAMES, CHANNELS = 24, 5
 

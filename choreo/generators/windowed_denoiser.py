@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.schedule import Prediction
+from choreo.generators.gaussian import GaussianModel
 from choreo.generators.spec import GeneratorSpec
-from choreo.generators.unet.gaussian import GaussianModel
 from choreo.motion.representation import representation
 
 
@@ -44,7 +44,7 @@ class Denoiser(nn.Module):
         rhythm: Tensor,
         frame_mask: Tensor,
     ) -> Tensor:
-        """Shapes as in `unet_spec` with a batch axis; known frames come out as they went in, masked ones as zero.
+        """Shapes as in `windowed_spec` with a batch axis; known frames come out as they went in, masked ones as zero.
 
         Known frames replace x_t, without noise, and their mask is an input of its own (CondMDI, Cohan et al. 2024).
         """

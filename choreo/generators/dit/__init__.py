@@ -1,0 +1,1 @@
+"""Diffusion transformers over windows of motion, conditioned in three ways."""
