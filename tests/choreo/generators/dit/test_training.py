@@ -1,0 +1,28 @@
+"""A short training run of each diffusion transformer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from choreo.generators.checkpoint import load_generator
+from choreo.generators.dit.config import DiTGeneratorConfig
+from choreo.generators.dit.recipe import DiTRecipe
+from choreo.training.recipe import load_recipe
+from choreo.training.run import train
+
+RECIPES = Path(__file__).parents[4] / "recipes"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dit-adaln", "dit-crossattn", "dit-incontext"])
+def test_the_smoke_variant_trains_the_shipped_recipe_without_any_data(name: str, tmp_path: Path) -> None:
+    shipped = load_recipe(RECIPES / f"{name}.yaml")
+    assert isinstance(shipped, DiTRecipe)
+    smoke = shipped.smoke()
+    assert (smoke.denoiser, smoke.losses) == (shipped.denoiser, shipped.losses)
+    network = load_generator(train(smoke, None, tmp_path / "run"))
+    assert isinstance(network.config, DiTGeneratorConfig)
+    assert network.config.spec.family == name
+    assert network.config.denoiser == shipped.denoiser
+    assert all(np.isfinite(value.numpy()).all() for value in network.state_dict().values())
