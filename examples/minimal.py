@@ -7,7 +7,7 @@ seed the result is that of `choreo generate --no-rag`: the servers run this algo
 each call of the denoiser, other samplers next to DDIM, and a motion prior from retrieved phrases where this page has
 zeros.
 
-Letters in shapes: T frames of the motion, W frames of a window (196), N windows, C channels of a frame (66).
+Letters in shapes: T frames of the motion, W frames of a window (196), N windows, C channels of a frame (70).
 """
 
 import argparse
@@ -56,7 +56,7 @@ class Encoded:
 
     Attributes:
         music: (T, 35) signal-processing features, a row per frame of the motion (30 a second).
-        rhythm: (T, 4) sine and cosine of the beat phase, onset strength, and 1 where music plays.
+        rhythm: (T, 8) phase of the beat, onset strength, 1 where music plays; phase of the bar and nearness of a beat.
         text: (384,) embedding of the prompt.
     """
 
@@ -189,15 +189,16 @@ def denoise(
 
 
 def joints(features: Array, fps: float) -> NDArray[np.float64]:
-    """Features (T, 66) to positions of 22 joints (T, 22, 3), metres, y up.
+    """Features (T, C) to positions of 22 joints (T, 22, 3), metres, y up.
 
-    Channels: the root's velocity along x and z (m/s), its height (m), and the 21 other joints relative to the root.
+    Channels: the root's velocity along x and z (m/s), its height (m), the 21 other joints relative to the root, and
+    contacts.
     """
     values = features.astype(np.float64)
     root = np.zeros((len(values), 3))
     root[:, [0, 2]] = np.cumsum(values[:, :2], axis=0) / fps
     root[:, 1] = values[:, 2]
-    others = root[:, None] + values[:, 3:].reshape(len(values), 21, 3)
+    others = root[:, None] + values[:, 3:66].reshape(len(values), 21, 3)
     return np.concatenate([root[:, None], others], axis=1)
 
 
@@ -207,12 +208,17 @@ def placed(positions: NDArray[np.float64]) -> NDArray[np.float64]:
     return (positions - (x, 0.0, z)) @ yaw(-float(heading(positions[:1])[0])).T
 
 
-def finished(positions: NDArray[np.float64], fps: float) -> Finished:
+def contacts(features: Array) -> NDArray[np.float64]:
+    """Features (T, 70) to how sure it is that ankles and toes, left and right of each, are planted: (T, 4), 0 to 1."""
+    return np.clip(features[:, 66:].astype(np.float64), 0, 1)
+
+
+def finished(features: Array, fps: float) -> Finished:
     """One rotation per joint on a body of fixed bone lengths, smoothed, on the floor, with planted feet held still.
 
     Everything that is written out is the forward kinematics of that body. The steps are in `choreo.postprocess`.
     """
-    return finish(placed(positions), fps)
+    return finish(placed(joints(features, fps)), fps, contacts=contacts(features))
 
 
 # 5. All of it.
@@ -241,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     starts = window_starts(num_frames, generator.spec.window)
     constant = condition(generator, encoded, starts)
     features = denoise(generator, constant, starts, args.steps, args.seed, GUIDANCE_SCALE)[:num_frames]
-    done = finished(joints(features, generator.spec.fps), generator.spec.fps)
+    done = finished(features, generator.spec.fps)
 
     motion = replace(done.motion, meta=done.motion.meta | {"seed": args.seed, "prompt": args.prompt})
     write_bvh(motion, args.out / "motion.bvh")

@@ -79,8 +79,9 @@ def by_page(song: Path) -> Dance:
     starts = minimal.window_starts(len(encoded.music), generator.spec.window)
     constant = minimal.condition(generator, encoded, starts)
     features = minimal.denoise(generator, constant, starts, STEPS, SEED, minimal.GUIDANCE_SCALE)
-    decoded = minimal.joints(features[: len(encoded.music)], generator.spec.fps)
-    return Dance(decoded, minimal.finished(decoded, generator.spec.fps).before_lock)
+    features = features[: len(encoded.music)]
+    decoded = minimal.joints(features, generator.spec.fps)
+    return Dance(decoded, minimal.finished(features, generator.spec.fps).before_lock)
 
 
 @pytest.mark.parametrize("seconds", [196 / 30, 4.0, 14.0], ids=["one window", "part of a window", "three windows"])
