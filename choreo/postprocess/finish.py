@@ -23,6 +23,7 @@ from choreo.postprocess.on_beat import beat_warp
 from choreo.postprocess.options import FinishOptions
 from choreo.postprocess.pinned import Pinned, put_back, put_back_positions
 from choreo.postprocess.root_follow import follow_support
+from choreo.postprocess.settling import settled
 from choreo.postprocess.smoothing import smooth, smooth_pose
 from choreo.postprocess.support import support
 from choreo.postprocess.swing import swing_lift
@@ -97,7 +98,7 @@ def finish(
     contacts: NDArray[np.floating] | None = None,
     pinned: Pinned | None = None,
 ) -> Finished:
-    """Rigid fit, smoothing, floor, supporting feet, the root that follows them, foot lock, and given poses put back.
+    """Rigid fit, smoothing, floor, feet that the body settles on and follows, foot lock, and given poses put back.
 
     Commutes with rotation about y and with horizontal translation.
 
@@ -128,7 +129,8 @@ def finish(
     given, held = (None, None) if pinned is None else (pinned.frames, pinned.held)
     if options.foot_lock:
         feet = support(grounded, fps, contacts)
-        followed = grounded + follow_support(grounded, feet, fps, held)[:, None]
+        standing = _shifted_up(grounded, -settled(grounded, feet, fps, given))
+        followed = standing + follow_support(standing, feet, fps, held)[:, None]
         touching = detect_contacts(followed, fps, feet)
         final = lock_feet(followed, touching, fps, swing_lift(followed, feet, fps, given), given)
     else:
