@@ -1,7 +1,7 @@
 """A body that hovers is let down onto the foot that carries it.
 
-Networks leave feet some centimetres above the floor while one of them carries the body. The lock holds such a foot still,
-but in the air. Here the whole body sinks until the carrying foot is at its height in a flat foot; poses stay as they are.
+Networks leave feet some centimetres above the floor while one of them carries the body. The lock holds such a foot
+still, but in the air. Here the whole body sinks until the carrying foot is near to the floor; its pose stays.
 """
 
 from typing import Final
@@ -16,6 +16,8 @@ from choreo.postprocess.floor import BODY, RESTING_HEIGHTS, smooth_envelope
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+TOLERANCE: Final = 0.02
+"""A foot this close to the floor is left to the lock, which reaches it by the leg, metres."""
 SECONDS: Final = 0.25
 """Time over which a body sinks and rises again."""
 
@@ -39,7 +41,7 @@ def settled(positions: Array, support: Bools, fps: float = FPS, given: Bools | N
         return np.zeros(len(positions))
     hover = np.where(support, feet, np.inf).min(axis=1)[carried]
     room = np.minimum(feet.min(axis=1), (positions[:, BODY, 1] - RESTING_HEIGHTS[list(BODY)]).min(axis=1))
-    need = np.minimum(np.interp(np.arange(len(positions)), carried, hover), room).clip(min=0)
+    need = np.minimum(np.interp(np.arange(len(positions)), carried, hover) - TOLERANCE, room).clip(min=0)
     if given is not None:
         need = np.where(given, 0.0, need)
     return -smooth_envelope(-need, SECONDS, fps)

@@ -44,9 +44,6 @@ CHANGE: Final = 1.0
 """Cost of every change of state."""
 SHORTEST_SECONDS: Final = 0.13
 """Shortest time that a state lasts."""
-SLACK: Final = 1.3
-SLACK_SECONDS: Final = 0.1
-"""A jump may last so many times as long as a free fall from its height and back, and seconds more: legs are drawn up."""
 ON_BODY: Final = 0.03
 """A body part this close to the floor carries the body, so that no foot has to, metres."""
 
@@ -98,19 +95,8 @@ def _airborne(p: Array, lower: Array, fps: float) -> Array:
     fall = np.clip(-np.gradient(np.gradient(pelvis)) * fps**2 / FREE_FALL, 0, 1)
     low, high = JUMP_HEIGHT
     jump = np.clip((lower + BALLISTIC * fall - low) / (high - low), 0, 1)
-    jump[_hovering(lower, fps)] = 0
     body = (p[:, BODY, 1] - RESTING_HEIGHTS[list(BODY)]).min(axis=1)
     return np.maximum(jump, body < ON_BODY)
-
-
-def _hovering(lower: Array, fps: float) -> Bools:
-    """Frames (T,) in which both feet are up for longer than a body that jumps as high stays in the air."""
-    up = lower > JUMP_HEIGHT[0]
-    out = np.zeros(len(lower), bool)
-    for start, end in np.flatnonzero(np.diff(up, prepend=False, append=False)).reshape(-1, 2).tolist():
-        airtime = 2 * np.sqrt(2 * lower[start:end].max() / FREE_FALL)
-        out[start:end] = (end - start) / fps > SLACK * airtime + SLACK_SECONDS
-    return out
 
 
 def _cheapest(cost: Array, shortest: int) -> NDArray[np.int64]:
