@@ -128,9 +128,10 @@ def test_motion_stays_where_it_was_and_on_the_floor(pack: str) -> None:
 
 @pytest.mark.parametrize("pack", CLIPS)
 def test_clean_recordings_are_nearly_left_alone(pack: str) -> None:
+    """Those of waltzes, whose feet were recorded too high, are let down by centimetres."""
     for c in cases(pack):
         assert moved(c.finished_clean.motion.positions, c.clean) < 0.025, c.key
-    assert mean([moved(c.finished_clean.motion.positions, c.clean) for c in cases(pack)]) < 0.014
+    assert mean([moved(c.finished_clean.motion.positions, c.clean) for c in cases(pack)]) < 0.018
 
 
 @pytest.mark.parametrize("pack", CLIPS)
