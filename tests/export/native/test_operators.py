@@ -216,8 +216,8 @@ class TestAttention:
         there = np.pad(mask, ((0, 0), (0, stride)))[:, : frames * stride : stride]
         bias = torch.from_numpy((1 - there) * -1e4)[:, None, None]
         expected = F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=1.0).transpose(1, 2).flatten(2)
-        # The exponents of the softmax grow with the scale, and their rounding with them. Where no frame is there, all of
-        # them are near -1e4, where single precision is 1e-3.
+        # The exponents of the softmax grow with the scale, and their rounding with them. Where no frame is there, all
+        # are near -1e4, where single precision is 1e-3.
         rounding = 1e-4 if there.any(axis=1).all() else 1e-3
         close(run(build, (frames, heads * d), x=x, m=mask), expected.numpy(), rounding * max(1.0, scale / 4))
 
