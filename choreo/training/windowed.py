@@ -3,20 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.data.clip import Clip
-from choreo.data.windows.windows import WindowOptions, Windows
+from choreo.data.windows.windows import WindowOptions, Windows, feature_statistics
 from choreo.diffusion.presets import Preset
 from choreo.generators.spec import GeneratorSpec
 from choreo.generators.windowed import DENOISER
+from choreo.generators.windowed_config import DenoiserSizes
+from choreo.generators.windowed_spec import windowed_spec
 from choreo.music.beats import RHYTHM_CHANNELS
 from choreo.training.held_out_dances import CONDITIONS, HeldOutDances
 from choreo.training.loop import num_windows
 from choreo.training.recipe import GeneratorRecipe
+from choreo.training.windowed_recipe import WindowedRecipe
 
 VALIDATION_WINDOWS: Final = 128
 
@@ -33,6 +36,39 @@ class TrainingData:
     training: Sequence[Clip]
     held_out: Sequence[Clip]
     texts: Mapping[str, NDArray[np.float32]]
+
+
+def config_fields(recipe: WindowedRecipe, denoiser: DenoiserSizes, clips: Sequence[Clip]) -> dict[str, Any]:
+    """Fields of a `WindowedConfig`: sizes from the recipe, statistics from the training clips."""
+    conditioner = recipe.conditioner
+    mean, std = feature_statistics(clips)
+    music = [c.music for c in clips if c.music is not None]
+    heard = np.concatenate(music) if music else np.zeros((1, conditioner.music_dim))
+    spec = windowed_spec(
+        recipe.name,
+        family=recipe.architecture,
+        window=conditioner.window,
+        context_tokens=conditioner.context_tokens,
+        context_dim=conditioner.context_dim,
+        music_encoder=recipe.music_encoder,
+        music_dim=conditioner.music_dim,
+        text_encoder=recipe.text_encoder,
+        text_dim=conditioner.text_dim,
+        rhythm_channels=denoiser.rhythm_channels,
+        prediction=recipe.prediction,
+        schedule=recipe.schedule,
+        num_train_timesteps=recipe.num_train_timesteps,
+        representation=recipe.representation,
+        mean=np.round(mean, 6).tolist(),
+        std=np.round(std, 6).tolist(),
+    )
+    return {
+        "conditioner": conditioner,
+        "denoiser": denoiser,
+        "spec": spec,
+        "music_mean": tuple(np.round(heard.mean(0), 6).tolist()),
+        "music_std": tuple(np.round(np.maximum(heard.std(0), 0.05), 6).tolist()),
+    }
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,8 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from choreo.diffusion.parameters import DiffusionParameters
-from choreo.generators.config import GeneratorConfig
-from choreo.generators.spec import GraphSpec
 from choreo.generators.unet.graphs import unet_spec
-from choreo.models.conditioner_config import ConditionerConfig
+from choreo.generators.windowed_config import WindowedConfig, check_networks
 
 
 class UNetConfig(BaseModel):
@@ -41,17 +38,10 @@ class UNetConfig(BaseModel):
         return self.patch_frames * 2 ** (len(self.channel_mult) - 1)
 
 
-class UNetGeneratorConfig(GeneratorConfig):
+class UNetGeneratorConfig(WindowedConfig):
     """A U-Net with its conditioner, and the statistics of the music that the conditioner normalises by."""
 
-    conditioner: ConditionerConfig
     denoiser: UNetConfig
-    music_mean: tuple[float, ...]
-    music_std: tuple[float, ...]
-
-    def statistics(self) -> dict[str, tuple[float, ...]]:
-        """Those of the motion and of the music."""
-        return super().statistics() | {"music_mean": self.music_mean, "music_std": self.music_std}
 
     @model_validator(mode="before")
     @classmethod
@@ -65,45 +55,5 @@ class UNetGeneratorConfig(GeneratorConfig):
 
     @model_validator(mode="after")
     def _spec_fits(self) -> Self:
-        """The graphs of the spec are those of the networks, tensor by tensor and in the same order."""
-        spec, conditioner, unet = self.spec, self.conditioner, self.denoiser
-        if spec.channels != unet.channels:
-            raise ValueError(f"the spec has {spec.channels} channels, its network {unet.channels}")
-        if spec.window != conditioner.window:
-            raise ValueError(f"the spec has a window of {spec.window} frames, its network of {conditioner.window}")
-        if unet.context_dim != conditioner.context_dim:
-            raise ValueError(
-                f"context_dim is {conditioner.context_dim} in one network, {unet.context_dim} in the other"
-            )
-        found = {graph.name: _tensors(graph) for graph in spec.graphs}
-        for graph in self._graphs():
-            if found.get(graph.name) != _tensors(graph):
-                raise ValueError(
-                    f"the spec gives the {graph.name} {found.get(graph.name)}, its network has {_tensors(graph)}"
-                )
-        if not len(self.music_mean) == len(self.music_std) == conditioner.music_dim:
-            raise ValueError(f"music_mean and music_std must have {conditioner.music_dim} entries")
+        check_networks(self, self.denoiser)
         return self
-
-    def _graphs(self) -> tuple[GraphSpec, ...]:
-        """The graphs of these networks."""
-        parameters = DiffusionParameters.of(self.spec)
-        return unet_spec(
-            self.spec.name,
-            mean=self.spec.mean,
-            std=self.spec.std,
-            window=self.conditioner.window,
-            context_dim=self.conditioner.context_dim,
-            context_tokens=self.conditioner.context_tokens,
-            music_dim=self.conditioner.music_dim,
-            text_dim=self.conditioner.text_dim,
-            rhythm_channels=self.denoiser.rhythm_channels,
-            prediction=parameters.prediction,
-            schedule=parameters.schedule,
-            num_train_timesteps=parameters.num_train_timesteps,
-        ).graphs
-
-
-def _tensors(graph: GraphSpec) -> list[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of a graph's tensors in order, inputs before outputs."""
-    return [(tensor.name, tensor.shape) for tensor in (*graph.inputs, *graph.outputs)]

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from choreo.data.clip import Clip
-from choreo.data.windows.windows import WindowOptions, feature_statistics
+from choreo.data.windows.windows import WindowOptions
 from choreo.generators.checkpoint import load_generator
 from choreo.generators.config import Distilled
 from choreo.generators.network import GeneratorNetwork
 from choreo.generators.unet.config import UNetGeneratorConfig
-from choreo.generators.unet.graphs import unet_spec
 from choreo.generators.unet.recipe import UNetRecipe
 from choreo.generators.windowed import DISTILLED
 from choreo.training.distillation import DistillationTask
 from choreo.training.generator import GeneratorTask
-from choreo.training.windowed import TrainingData, cut_windows
+from choreo.training.windowed import TrainingData, config_fields, cut_windows
 
 
 def unet_task(recipe: UNetRecipe, data: TrainingData) -> GeneratorTask:
@@ -38,33 +35,7 @@ def unet_task(recipe: UNetRecipe, data: TrainingData) -> GeneratorTask:
 
 def generator_config(recipe: UNetRecipe, clips: Sequence[Clip]) -> UNetGeneratorConfig:
     """Architecture from the recipe, statistics from the training clips."""
-    mean, std = feature_statistics(clips)
-    music = [c.music for c in clips if c.music is not None]
-    heard = np.concatenate(music) if music else np.zeros((1, recipe.conditioner.music_dim))
-    spec = unet_spec(
-        recipe.name,
-        window=recipe.conditioner.window,
-        context_tokens=recipe.conditioner.context_tokens,
-        context_dim=recipe.conditioner.context_dim,
-        music_encoder=recipe.music_encoder,
-        music_dim=recipe.conditioner.music_dim,
-        text_encoder=recipe.text_encoder,
-        text_dim=recipe.conditioner.text_dim,
-        rhythm_channels=recipe.denoiser.rhythm_channels,
-        prediction=recipe.prediction,
-        schedule=recipe.schedule,
-        num_train_timesteps=recipe.num_train_timesteps,
-        representation=recipe.representation,
-        mean=np.round(mean, 6).tolist(),
-        std=np.round(std, 6).tolist(),
-    )
-    return UNetGeneratorConfig(
-        conditioner=recipe.conditioner,
-        denoiser=recipe.denoiser,
-        spec=spec,
-        music_mean=tuple(np.round(heard.mean(0), 6).tolist()),
-        music_std=tuple(np.round(np.maximum(heard.std(0), 0.05), 6).tolist()),
-    )
+    return UNetGeneratorConfig(**config_fields(recipe, recipe.denoiser, clips))
 
 
 def student_config(recipe: UNetRecipe, teacher: GeneratorNetwork) -> UNetGeneratorConfig:

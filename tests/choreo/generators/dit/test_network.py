@@ -138,3 +138,10 @@ def test_the_registry_and_the_recipe_know_the_family(family: str) -> None:
     assert isinstance(generator(small(family).spec), generator_class(family))
     recipe = load_recipe(Path(__file__).parents[4] / "recipes" / f"{family}.yaml")
     assert recipe.name == recipe.architecture == family
+
+
+def test_a_checkpoint_of_another_family_is_refused() -> None:
+    document = small("dit-adaln").config.model_dump(mode="json")
+    document["spec"]["family"] = "unet"
+    with pytest.raises(ValueError, match="the family 'unet' is none of the transformers'"):
+        DiTGeneratorConfig.model_validate(document)

@@ -14,11 +14,16 @@ from choreo.training.run import train
 RECIPES = Path(__file__).parents[4] / "recipes"
 
 
+def _shipped(name: str) -> DiTRecipe:
+    recipe = load_recipe(RECIPES / f"{name}.yaml")
+    assert isinstance(recipe, DiTRecipe)
+    return recipe
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["dit-adaln", "dit-crossattn", "dit-incontext"])
 def test_the_smoke_variant_trains_the_shipped_recipe_without_any_data(name: str, tmp_path: Path) -> None:
-    shipped = load_recipe(RECIPES / f"{name}.yaml")
-    assert isinstance(shipped, DiTRecipe)
+    shipped = _shipped(name)
     smoke = shipped.smoke()
     assert (smoke.denoiser, smoke.losses) == (shipped.denoiser, shipped.losses)
     network = load_generator(train(smoke, None, tmp_path / "run"))
