@@ -46,6 +46,7 @@ class Clip:
         captions: sentences about the clip or parts of it.
         priors: motion that retrieval proposes for the whole clip, each of its length.
         representation: of the features.
+        synthetic: whether it was made by the synthetic choreographer.
     """
 
     key: str
@@ -60,6 +61,7 @@ class Clip:
     captions: tuple[Caption, ...] = field(default=())
     priors: tuple[Track, ...] = field(default=())
     representation: Representation = ROOT_VELOCITY_66
+    synthetic: bool = False
 
     @property
     def num_frames(self) -> int:
