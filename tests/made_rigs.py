@@ -139,7 +139,11 @@ def glb_rig(
     rng = np.random.default_rng(axes_seed)
     count = len(made.names)
     yaw = Rotation.from_euler("y", turned, degrees=True).as_matrix()
-    world = Rotation.random(count, random_state=rng).as_matrix() if axes_seed is not None else np.tile(np.eye(3), (count, 1, 1))
+    world = (
+        Rotation.random(count, random_state=rng).as_matrix()
+        if axes_seed is not None
+        else np.tile(np.eye(3), (count, 1, 1))
+    )
     world, places = yaw @ world, made.positions @ yaw.T
     base, scale = Rotation.from_quat(armature[0]).as_matrix(), armature[1]
     nodes: list[dict[str, Any]] = []
@@ -174,14 +178,17 @@ def glb_rig(
     for part in parts:
         views.append({"buffer": 0, "byteOffset": at, "byteLength": len(part)})
         at += len(part)
-    bounds = {"min": places.astype(np.float32).min(axis=0).tolist(), "max": places.astype(np.float32).max(axis=0).tolist()}
+    bounds = {
+        "min": places.astype(np.float32).min(axis=0).tolist(),
+        "max": places.astype(np.float32).max(axis=0).tolist(),
+    }
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "made by a test"},
         "scene": 0,
         "scenes": [{"nodes": [count, count + 1]}],
         "nodes": nodes,
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "JOINTS_0": 1, "WEIGHTS_0": 2}, "mode": 0, "material": 0}]}],
-        "materials": [{"name": "Haut", "pbrMetallicRoughness": {"baseColorFactor": [0.1, 0.2, 0.30000000000000004, 1]}}],
+        "meshes": [{"primitives": [{"attributes": attributes, "mode": 0, "material": 0}]}],
+        "materials": [{"name": "Haut", "pbrMetallicRoughness": {"baseColorFactor": skin_colour}}],
         "images": [{"bufferView": 4, "mimeType": "image/png"}],
         "skins": [{"joints": list(range(count)), "inverseBindMatrices": 3}],
         "accessors": [

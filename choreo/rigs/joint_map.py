@@ -14,6 +14,7 @@ import numpy as np
 from choreo.errors import InvalidInput
 from choreo.motion.formats.bvh_mapping import find_joints
 from choreo.motion.formats.bvh_parser import Bvh
+from choreo.rigs.blender_names import readings
 from choreo.rigs.rig import Rig
 
 LIMBS: Final = tuple(
@@ -70,11 +71,22 @@ def map_joints(rig: Rig, given: GivenMap = GivenMap(), fieldname: str = "rig") -
             `map` where the user named what there is not.
     """
     said = {part: tuple(_named(rig, name, part) for name in names) for part, names in given.names.items()}
+    first: InvalidInput | None = None
+    for names in readings(rig.names, rig.parents):
+        try:
+            return _mapped(rig, names, said, fieldname)
+        except InvalidInput as error:
+            first = first or error
+    assert first is not None
+    raise first
+
+
+def _mapped(rig: Rig, names: tuple[str, ...], said: dict[str, tuple[int, ...]], fieldname: str) -> JointMap:
     found, notes = dict(rig.told), tuple[str, ...]()
     error: InvalidInput | None = None
     try:
         if not set(REQUIRED) <= {*found, *said}:
-            guessed = find_joints(_as_bvh(rig), fieldname)
+            guessed = find_joints(_as_bvh(rig, names), fieldname)
             taken, notes = set(found.values()), tuple(guessed.notes)
             found |= {name: j for name, j in guessed.index.items() if name not in found and j not in taken}
     except InvalidInput as cause:
@@ -139,7 +151,7 @@ def _named(rig: Rig, name: str, part: str) -> int:
     return places[0]
 
 
-def _as_bvh(rig: Rig) -> Bvh:
+def _as_bvh(rig: Rig, names: tuple[str, ...]) -> Bvh:
     """The rest pose with world axes for all joints, for what finds joints by names and by shape."""
     offsets = rig.positions.copy()
     for joint, parent in enumerate(rig.parents):
@@ -147,4 +159,4 @@ def _as_bvh(rig: Rig) -> Bvh:
             offsets[joint] -= rig.positions[parent]
     count = len(rig.names)
     channels = (("Zrotation", "Xrotation", "Yrotation"),) * count
-    return Bvh(rig.names, rig.parents, offsets, channels, np.zeros((1, 3 * count)), 1.0)
+    return Bvh(names, rig.parents, offsets, channels, np.zeros((1, 3 * count)), 1.0)
