@@ -17,13 +17,6 @@ from choreo.postprocess.finish import finish
 
 Array = NDArray[np.float64]
 
-MIXAMO = dict(zip(JOINT_NAMES, (
-    "mixamorig:Hips", "mixamorig:LeftUpLeg", "mixamorig:RightUpLeg", "mixamorig:Spine", "mixamorig:LeftLeg",
-    "mixamorig:RightLeg", "mixamorig:Spine1", "mixamorig:LeftFoot", "mixamorig:RightFoot", "mixamorig:Spine2",
-    "mixamorig:LeftToeBase", "mixamorig:RightToeBase", "mixamorig:Neck", "mixamorig:LeftShoulder",
-    "mixamorig:RightShoulder", "mixamorig:Head", "mixamorig:LeftArm", "mixamorig:RightArm", "mixamorig:LeftForeArm",
-    "mixamorig:RightForeArm", "mixamorig:LeftHand", "mixamorig:RightHand",
-), strict=True))  # fmt: skip
 ARM_JOINTS = {side: [f"{side}_{part}" for part in ("shoulder", "elbow", "wrist")] for side in ("left", "right")}
 LEG_JOINTS = {side: [f"{side}_{part}" for part in ("hip", "knee", "ankle")] for side in ("left", "right")}
 
@@ -182,6 +175,8 @@ def glb_rig(
         "min": places.astype(np.float32).min(axis=0).tolist(),
         "max": places.astype(np.float32).max(axis=0).tolist(),
     }
+    attributes = {"POSITION": 0, "JOINTS_0": 1, "WEIGHTS_0": 2}
+    skin_colour = [0.1, 0.2, 0.30000000000000004, 1]
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "made by a test"},
         "scene": 0,

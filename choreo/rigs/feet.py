@@ -34,6 +34,10 @@ MAX_SHIFT: Final = 0.15
 MAX_SINK: Final = 0.08
 """Most that the body sinks where a leg would not reach, metres."""
 SINK_SECONDS: Final = 0.3
+SUNK: Final = 0.01
+"""Most that a foot sinks into the floor, metres: finished dances have feet that roll as far."""
+STRAIGHT: Final = 0.005
+"""A knee closer than this to the line from hip to ankle hardly shows which way it bends, metres."""
 
 _HIPS, _KNEES, _ANKLES, _TOES = (list(joints) for joints in zip(*LEGS, strict=True))
 
@@ -71,7 +75,8 @@ def ground(source: Array, legs: Legs, fps: float) -> Grounded:
         legs: of the rig in the same pose, with its hips where the source's are.
         fps: frames per second.
     """
-    height = _over_floor(source[:, _ANKLES], source[:, _TOES], FLAT_HEIGHTS.reshape(2, 2).T)
+    # A recording may sink into the floor; the rig does not.
+    height = np.maximum(_over_floor(source[:, _ANKLES], source[:, _TOES], FLAT_HEIGHTS.reshape(2, 2).T), -SUNK)
     rise = height - _over_floor(legs.ankle, legs.toe, legs.flat)
     slide = _slides(source, legs, fps)
     carries = np.exp(-(height - height.min(axis=1, keepdims=True)) / CARRIES)
@@ -90,9 +95,16 @@ def ground(source: Array, legs: Legs, fps: float) -> Grounded:
     for joint in (shift[:, None], hip, knee, ankle):
         joint[..., 1] -= sink[:, None]
     goal[..., 1] -= (1 - down) * sink[:, None]
-    forward = knee_forward(source, source[:, _ANKLES], source[:, _TOES])
-    knee, ankle = two_bone_ik.solve(hip, knee, ankle, goal, forward, fps)
+    knee, ankle = two_bone_ik.solve(hip, knee, ankle, goal, _bends_towards(source), fps)
     return Grounded(shift, knee, ankle)
+
+
+def _bends_towards(source: Array) -> Array:
+    """Where knees point (T, 2, 3): where the source's do, and forward where those are too straight to say."""
+    hip, knee, ankle = (source[:, joints] for joints in (_HIPS, _KNEES, _ANKLES))
+    axis, thigh = rot.normalize(ankle - hip), knee - hip
+    pole = thigh - rot.dot(thigh, axis)[..., None] * axis
+    return pole + STRAIGHT * rot.normalize(knee_forward(source, ankle, source[:, _TOES]))
 
 
 def _over_floor(ankle: Array, toe: Array, flat: Array) -> Array:
