@@ -28,10 +28,13 @@ class GlbScene:
         assert size % 4 == 0
         self.buffer = data[28 + length :]
         assert len(self.buffer) == size == self.json["buffers"][0]["byteLength"]
+        self._values: dict[int, NDArray[Any]] = {}
         self.parents = {child: i for i, node in enumerate(self.json["nodes"]) for child in node.get("children", ())}
 
     def accessor(self, number: int) -> NDArray[Any]:
         """Values of an accessor; matrices have their columns first, as in the file."""
+        if number in self._values:
+            return self._values[number]
         found = self.json["accessors"][number]
         view = self.json["bufferViews"][found["bufferView"]]
         dtype, shape = np.dtype(DTYPES[found["componentType"]]), SHAPES[found["type"]]
@@ -43,6 +46,7 @@ class GlbScene:
         for name, extreme in (("min", values.min(axis=0)), ("max", values.max(axis=0))):
             if name in found:
                 np.testing.assert_array_equal(np.float32(found[name]), np.atleast_1d(extreme))
+        self._values[number] = values
         return values
 
     def world(self, time: float | None, animation: int = 0) -> Array:
