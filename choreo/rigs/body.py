@@ -4,6 +4,7 @@ Everything here is in the axes of the canonical skeleton (y up, facing +z, left 
 what makes the rig's legs as long as the canonical ones. Distances that were chosen for that skeleton then hold for all.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,7 +27,7 @@ from choreo.motion.skeleton import (
     TOE_HEIGHT,
 )
 from choreo.motion.upright import rest_up
-from choreo.rigs.joint_map import JointMap
+from choreo.rigs.joint_map import LIMBS, JointMap
 from choreo.rigs.rig import Rig
 
 Array = NDArray[np.float64]
@@ -35,6 +36,8 @@ STANDS: Final = (-0.03, 0.15)
 """Heights of the lowest joint of the feet over the file's origin at which the rig stands on it, canonical metres."""
 SNAP: Final = np.cos(np.radians(10.0))
 """A rig that faces an axis within 10 degrees faces it."""
+STRAIGHT: Final = 0.9
+"""Least distance between the ends of a limb of a T or A pose, as a share of the length along it."""
 SIDES: Final = ("left", "right")
 _UPS: Final = {f"{sign}{axis}": n * np.eye(3)[i] for sign, n in (("", 1), ("-", -1)) for i, axis in enumerate("xyz")}
 _ARM: Final = (("shoulder", "elbow"), ("elbow", "wrist"))
@@ -85,6 +88,8 @@ def body_of(rig: Rig, mapped: JointMap, field: str = "rig") -> Body:
     toes, notes = _toes(rest, mapped)
     if (toes - rest[[mapped.joints[f"{side}_ankle"] for side in SIDES]])[:, 2].sum() < 0:
         notes.append("has toes that point backwards: its left and right may be exchanged")
+    if not all(_is_straight(rest, mapped, limb) for limb in LIMBS):
+        notes.append("has a rest pose with bent limbs, no T or A pose: spine, feet and hands may be turned too far")
     lowest = _lowest(rig, mapped, rest)
     floor = 0.0 if STANDS[0] <= lowest <= STANDS[1] else lowest
     return Body(axes, scale, rest, toes, floor, _to_t_pose(rest, toes, mapped), tuple(notes))
@@ -129,6 +134,12 @@ def _toes(rest: Array, mapped: JointMap) -> tuple[Array, list[str]]:
         elif not notes:
             notes.append("has no toes: they are estimated")
     return toes, notes
+
+
+def _is_straight(rest: Array, mapped: JointMap, limb: Sequence[str]) -> bool:
+    places = rest[[mapped.joints[name] for name in limb]]
+    along = float(np.linalg.norm(np.diff(places, axis=0), axis=1).sum())
+    return float(np.linalg.norm(places[-1] - places[0])) >= STRAIGHT * along
 
 
 def _lowest(rig: Rig, mapped: JointMap, rest: Array) -> float:

@@ -90,7 +90,6 @@ def test_several_dancers_do_not_fit(dance: Motion) -> None:
         (GOOD[:-40], "cut off or damaged"),
         (GOOD.replace(b"OFFSET ", b"OFFSET nan ", 1), "OFFSET must be a finite"),
         (bvh_rig(skeleton(Shape(), ONE_ARM)), "no joint for 'left_elbow'"),
-        (b"HIERARCHY\n" + b"ROOT a { OFFSET 0 0 0\n" * 1_000_000, "too long"),
     ],
 )
 def test_what_is_wrong_is_said(data: bytes, says: str) -> None:
@@ -98,6 +97,11 @@ def test_what_is_wrong_is_said(data: bytes, says: str) -> None:
         character_of(data, ".bvh")
     assert error.value.field == "rig"
     assert says in error.value.message
+
+
+def test_a_million_joints_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="too long"):
+        character_of(b"HIERARCHY\n" + b"ROOT a { OFFSET 0 0 0\n" * 1_000_000, ".bvh")
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,14 @@ def test_rigify_bones_that_hang_on_others() -> None:
     assert character_of(glb_rig(made), ".glb").mapping["left_knee"] == "ORG-shin.L"
 
 
+def test_a_rest_pose_in_the_middle_of_a_dance_is_noted() -> None:
+    made = skeleton(Shape(), MIXAMO)
+    places = made.positions.copy()
+    places[made.index["left_wrist"]] = places[made.index["left_shoulder"]] + (0.1, 0, 0.1)
+    (note,) = character_of(glb_rig(Skeleton(made.names, made.parents, places)), ".glb").notes
+    assert "no T or A pose" in note
+
+
 def test_a_rest_pose_that_lies_is_refused() -> None:
     made = skeleton(Shape(), NAMELESS)
     bones = {"extensions": {"VRMC_vrm": {"humanoid": {"humanBones": vrm_bones(made.index)}}}}
