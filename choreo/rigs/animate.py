@@ -1,5 +1,7 @@
 """A performance on the character of a file: read, map, retarget, and write the same file again."""
 
+import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -25,12 +27,14 @@ class Character:
         mapping: part of the body to the names of its joints, as a map file has them.
         scale: file units that a metre of the dance becomes.
         notes: what was guessed.
+        digest: SHA-256 of the file and the mapping, 64 hex digits.
     """
 
     suffix: str
     mapping: dict[str, Any]
     scale: float
     notes: tuple[str, ...]
+    digest: str
     _file: GlbRig | BvhRig
     _joints: JointMap
     _body: Body
@@ -82,5 +86,7 @@ def character_of(data: bytes, suffix: str, given: GivenMap = GivenMap(), field: 
         posed = BvhRig(data, field, first_frame=True)
         file = posed if stands_along(posed.rig, joints) else file
     body = body_of(file.rig, joints, field)
-    notes = (*file.notes, *joints.notes, *body.notes)
-    return Character(suffix, joints.document(file.rig), body.scale, tuple(dict.fromkeys(notes)), file, joints, body)
+    notes = tuple(dict.fromkeys((*file.notes, *joints.notes, *body.notes)))
+    mapping = joints.document(file.rig)
+    digest = hashlib.sha256(data + json.dumps(mapping, sort_keys=True).encode()).hexdigest()
+    return Character(suffix, mapping, body.scale, notes, digest, file, joints, body)

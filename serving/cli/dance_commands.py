@@ -134,12 +134,15 @@ def batch(
     url: Annotated[str | None, typer.Option(help="Running server that dances; CHOREO_API_KEY has its key.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Try at most so many items now.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try items again that failed.")] = False,
+    rig: Annotated[Path | None, typer.Option(help=RIG_HELP)] = None,
+    map: Annotated[Path | None, typer.Option(help=MAP_HELP)] = None,
     as_json: Json = False,
 ) -> None:
     """Dance a catalog of songs and prompts; the same command continues a run that was interrupted."""
     require(*(("serve",) if url is not None else ("cpu", "serve")))
     from serving.batch.run import BatchOptions
     from serving.cli.batch import dance_catalog, refuse_with_url
+    from serving.cli.own_rig import given_character
 
     given: dict[str, Any] = {"ray_address": ray_address, "phrases": phrases}
     given["triton_url"] = tuple(triton_url) if triton_url else None
@@ -151,5 +154,6 @@ def batch(
         from serving.cli.checkpoints import checkpoints
 
         models = tuple(checkpoints(model))
-    options = BatchOptions(catalog, out, tuple(format or ()), preset, limit, retry_failed, models, url)
+    formats, character = tuple(format or ()), given_character(rig, map)
+    options = BatchOptions(catalog, out, formats, preset, limit, retry_failed, models, url, character)
     raise typer.Exit(dance_catalog(options, settings, Console(stderr=True), as_json))
