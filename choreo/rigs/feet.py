@@ -29,8 +29,8 @@ FREE: Final = (0.15, 0.4)
 """Heights over which a foot comes to move with the body and no longer with the floor, metres."""
 ROOT_SECONDS: Final = 0.08
 """Standard deviation of the time over which the body takes over a correction."""
-MAX_SHIFT: Final = 0.15
-"""Largest sideways correction of a foot, metres."""
+MAX_SHIFT: Final = 0.08
+"""Largest sideways correction of a foot, metres; the foot lock of finished dances has the same."""
 MAX_SINK: Final = 0.08
 """Most that the body sinks where a leg would not reach, metres."""
 SINK_SECONDS: Final = 0.3
