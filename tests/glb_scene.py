@@ -28,10 +28,13 @@ class GlbScene:
         assert size % 4 == 0
         self.buffer = data[28 + length :]
         assert len(self.buffer) == size == self.json["buffers"][0]["byteLength"]
+        self._values: dict[int, NDArray[Any]] = {}
         self.parents = {child: i for i, node in enumerate(self.json["nodes"]) for child in node.get("children", ())}
 
     def accessor(self, number: int) -> NDArray[Any]:
         """Values of an accessor; matrices have their columns first, as in the file."""
+        if number in self._values:
+            return self._values[number]
         found = self.json["accessors"][number]
         view = self.json["bufferViews"][found["bufferView"]]
         dtype, shape = np.dtype(DTYPES[found["componentType"]]), SHAPES[found["type"]]
@@ -43,29 +46,38 @@ class GlbScene:
         for name, extreme in (("min", values.min(axis=0)), ("max", values.max(axis=0))):
             if name in found:
                 np.testing.assert_array_equal(np.float32(found[name]), np.atleast_1d(extreme))
+        self._values[number] = values
         return values
 
-    def world(self, time: float | None) -> Array:
-        """World matrices (N, 4, 4) of all nodes at a time of the animation; None: at rest."""
+    def world(self, time: float | None, animation: int = 0) -> Array:
+        """World matrices (N, 4, 4) of all nodes at a time of an animation; None: at rest."""
         nodes = self.json["nodes"]
         local = np.tile(np.eye(4), (len(nodes), 1, 1))
         for i, node in enumerate(nodes):
+            if "matrix" in node:
+                local[i] = np.reshape(node["matrix"], (4, 4)).T
+                continue
             local[i, :3, 3] = node.get("translation", (0, 0, 0))
+            turn = Rotation.from_quat(node.get("rotation", (0, 0, 0, 1))).as_matrix()
+            local[i, :3, :3] = turn * np.array(node.get("scale", (1, 1, 1)))
         if time is not None:
-            self._pose(local, time)
+            self._pose(local, time, self.json["animations"][animation])
         return self._placed(local)
 
-    def _pose(self, local: Array, time: float) -> None:
-        for channel in self.json["animations"][0]["channels"]:
-            node, sampler = channel["target"]["node"], self.json["animations"][0]["samplers"][channel["sampler"]]
+    def _pose(self, local: Array, time: float, animation: dict[str, Any]) -> None:
+        for channel in animation["channels"]:
+            node, sampler = channel["target"]["node"], animation["samplers"][channel["sampler"]]
+            assert "matrix" not in self.json["nodes"][node]
             assert sampler["interpolation"] == "LINEAR"
             keys, values = self.accessor(sampler["input"]).astype(float), self.accessor(sampler["output"]).astype(float)
             if channel["target"]["path"] == "translation":
                 local[node, :3, 3] = [np.interp(time, keys, column) for column in values.T]
-            elif len(keys) > 1:
-                local[node, :3, :3] = Slerp(keys, Rotation.from_quat(values))(np.clip(time, 0, keys[-1])).as_matrix()
+                continue
+            if len(keys) > 1:
+                turn = Slerp(keys, Rotation.from_quat(values))(np.clip(time, 0, keys[-1])).as_matrix()
             else:
-                local[node, :3, :3] = Rotation.from_quat(values[0]).as_matrix()
+                turn = Rotation.from_quat(values[0]).as_matrix()
+            local[node, :3, :3] = turn * np.array(self.json["nodes"][node].get("scale", (1, 1, 1)))
 
     def _placed(self, local: Array) -> Array:
         world = np.empty_like(local)

@@ -28,12 +28,21 @@ HERE, SERVER = None, "a server"
 
 
 def configuration(
-    settings: Settings, found: Survey, formats: Sequence[str], preset: str | None, checkpoints: Sequence[Path]
+    settings: Settings,
+    found: Survey,
+    formats: Sequence[str],
+    preset: str | None,
+    checkpoints: Sequence[Path],
+    rig: str | None = None,
 ) -> dict[str, Any]:
-    """Everything that the results of a run depend on, by the name of the option that it comes from."""
+    """Everything that the results of a run depend on, by the name of the option that it comes from.
+
+    Args:
+        rig: hash of the user's own character, if there is one.
+    """
     return {
         "url": HERE,
-        **_asked(found, formats, preset),
+        **_asked(found, formats, preset, rig),
         "triton_url": "Triton" if settings.triton_url else "in this process",
         "model": settings.default_model if settings.triton_url else [_checkpoint(path) for path in checkpoints],
         "phrases": _library(settings.phrases),
@@ -42,10 +51,15 @@ def configuration(
 
 
 def remote_configuration(
-    settings: Settings, found: Survey, formats: Sequence[str], preset: str | None, server: ServerFacts
+    settings: Settings,
+    found: Survey,
+    formats: Sequence[str],
+    preset: str | None,
+    server: ServerFacts,
+    rig: str | None = None,
 ) -> dict[str, Any]:
     """The same where a server makes the motions, as far as it tells. Which address it has does not matter."""
-    asked = _asked(found, formats, preset)
+    asked = _asked(found, formats, preset, rig)
     return {"url": SERVER, **asked, **server.configuration(), **_values(settings, CHECKS)}
 
 
@@ -85,9 +99,9 @@ def write(store: Store, document: dict[str, Any]) -> None:
     store.write(RUN, json.dumps(document, indent=1).encode() + b"\n")
 
 
-def _asked(found: Survey, formats: Sequence[str], preset: str | None) -> dict[str, Any]:
+def _asked(found: Survey, formats: Sequence[str], preset: str | None, rig: str | None) -> dict[str, Any]:
     catalog = {"sha256": found.digest, "items": found.items}
-    return {"catalog": catalog, "format": list(formats) or None, "preset": preset}
+    return {"catalog": catalog, "format": list(formats) or None, "preset": preset, "rig": rig}
 
 
 def _values(settings: Settings, names: Sequence[str]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from serving.batch.feed import Done
 from serving.batch.items import SONGS, Item, item_of, names_files
 from serving.batch.names import file_name
 from serving.batch.outcome import Outcome, RunStopped, failure, stops_run, success
+from serving.batch.rig_format import with_rig
 from serving.batch.server_facts import ServerFacts, facts_of
 from serving.util.threads import Threads
 
@@ -91,6 +92,7 @@ class RemoteWorker:
         try:
             async with self._songs if names_files(row) else nullcontext():
                 item = await self._threads.run(item_of, row, config.defaults, config.reader, config.settings)
+                item = replace(item, formats=with_rig(item.formats, config.character))
                 files, meta = await self._files(item)
         except (RunStopped, ConnectionLost):
             raise

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from choreo.diffusion.presets import preset
 from choreo.errors import ChoreoError, InvalidInput
 from choreo.motion.formats.formats import Format
+from choreo.rigs.animate import Character
 from serving.batch import manifest
 from serving.batch.attachments import AttachmentReader
 from serving.batch.catalog import Catalog, CatalogRow, open_catalog
@@ -53,6 +54,7 @@ class BatchOptions:
         retry_failed: whether items that failed are tried again.
         checkpoints: of generators, the default one first; empty: those of the settings.
         url: of a running server that dances; None: workers of this command do.
+        character: the user's own, which dances every item, too.
     """
 
     catalog: str
@@ -63,6 +65,7 @@ class BatchOptions:
     retry_failed: bool = False
     checkpoints: tuple[Path, ...] = ()
     url: str | None = None
+    character: Character | None = None
 
 
 def run_batch(
@@ -95,13 +98,14 @@ def run_batch(
     store = open_store(options.out)
     found = survey(catalog)
     checkpoints = options.checkpoints or settings.models or (settings.weights,)
+    rig = None if options.character is None else options.character.digest
     if options.url is None:
-        wanted = manifest.configuration(settings, found, names, options.preset, checkpoints)
+        wanted = manifest.configuration(settings, found, names, options.preset, checkpoints, rig)
         document, workers = manifest.claim(store, wanted), start_workers or _ray_workers
     else:
         watcher.stage("asking the server")
         server = ask(options.url, settings.batch_patience_s, found.models)
-        wanted = manifest.remote_configuration(settings, found, names, options.preset, server)
+        wanted = manifest.remote_configuration(settings, found, names, options.preset, server, rig)
         document = manifest.claim(store, wanted) | {"server": server.document(options.url)}
         workers = start_workers or partial(RemoteWorkers, url=options.url, facts=server)
     with Journal(store, found.items) as journal:
@@ -109,7 +113,7 @@ def run_batch(
             catalog.base, catalog.follows_links, settings.catalog_protocols, settings.max_body_bytes
         )
         defaults = ItemDefaults(names, options.preset)
-        config = WorkerConfig(settings, store, reader, defaults, tuple(checkpoints))
+        config = WorkerConfig(settings, store, reader, defaults, tuple(checkpoints), options.character)
         return _Run(options, store, catalog, found, journal, watcher).go(document, config, workers)
 
 

@@ -15,6 +15,7 @@ from serving.batch.config import WorkerConfig
 from serving.batch.items import SONGS, names_files, request_of
 from serving.batch.names import file_name
 from serving.batch.outcome import Outcome, RunStopped, failure, stops_run, success
+from serving.batch.rig_format import with_rig
 from serving.engines.base import Engine
 from serving.errors import ModelUnavailable
 from serving.pipeline.contracts import Stages
@@ -161,6 +162,7 @@ class Worker:
         config = self._config
         async with self._songs if names_files(row) else nullcontext():
             request, formats = await self._threads.run(request_of, row, config.defaults, config.reader, config.settings)
+            formats = with_rig(formats, config.character)
             made = await self._pipeline.files(request, formats, self._threads)
         names = {}
         for fmt in formats:

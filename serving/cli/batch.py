@@ -11,6 +11,7 @@ from choreo.errors import InvalidInput
 from serving.batch.progress import shown
 from serving.batch.run import INTERRUPTED, STOPPED, BatchOptions, run_batch
 from serving.cli.output import print_document
+from serving.cli.own_rig import character_document
 from serving.settings import Settings
 
 INTERRUPTED_CODE: Final = 128 + signal.SIGINT
@@ -54,6 +55,8 @@ def dance_catalog(options: BatchOptions, settings: Settings, console: Console, a
         return INTERRUPTED_CODE
     finally:
         signal.signal(signal.SIGTERM, previous)
+    if options.character is not None:
+        summary |= character_document(options.character)
     print_document(summary, as_json)
     if summary["state"] == STOPPED:
         message = f"choreo: {summary['reason']}; {GO_ON}"

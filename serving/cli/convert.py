@@ -18,6 +18,7 @@ from choreo.motion.in_place import in_place
 from choreo.motion.performance import Performance
 from choreo.motion.rigid_pose import on_canonical_skeleton
 from choreo.motion.upright import AUTO, check_up
+from serving.cli.own_rig import character_document, given_character
 
 WITH_PROFILES: Final[dict[Format, Callable[[Performance, JointProfile], bytes]]] = {
     Format.BVH: bvh_bytes,
@@ -37,12 +38,16 @@ class ConvertOptions:
         fps: frames per second; None: those of the file.
         in_place: whether the travel is taken out.
         up: the axis that points up in the file.
+        rig: the user's own character, which is written with the dance in it; None: a new file.
+        mapping: file that says which joint of it is which.
     """
 
     skeleton: str | None = None
     fps: float | None = None
     in_place: bool = False
     up: str = AUTO
+    rig: Path | None = None
+    mapping: Path | None = None
 
 
 def convert_file(source: Path, out: Path, options: ConvertOptions) -> dict[str, Any]:
@@ -51,13 +56,11 @@ def convert_file(source: Path, out: Path, options: ConvertOptions) -> dict[str, 
     Every dancer is fitted to the canonical skeleton, retargeted if the bones have other lengths.
 
     Raises:
-        InvalidInput: a file or an option is unusable; the field is `in`, `out`, `skeleton`, `fps` or `up`.
+        InvalidInput: a file or an option is unusable; the field is `in`, `out`, `skeleton`, `fps`, `up`,
+            `rig` or `map`.
         ChoreoError: as the writer of the format does.
     """
-    fmt = format_of_file(out.name)
-    profile = SMPL if options.skeleton is None else profile_named(options.skeleton)
-    if options.skeleton is not None and fmt not in WITH_PROFILES:
-        raise InvalidInput("skeleton", f"is for bvh and glb; {fmt} has the joints of SMPL")
+    target = _target(out, options)
     if options.fps is not None:
         check_rate(options.fps)
     read = _read(source, check_up(options.up))
@@ -65,24 +68,52 @@ def convert_file(source: Path, out: Path, options: ConvertOptions) -> dict[str, 
     residual = max(distance for _, distance in fitted)
     dancers = tuple(_changed(dancer, options) for dancer, _ in fitted)
     performance = replace(read.performance, dancers=dancers)
-    data = WITH_PROFILES[fmt](performance, profile) if fmt in WITH_PROFILES else encode(performance, fmt)
+    data = target.encode(performance)
     try:
         atomic_write(out, data)
     except OSError as error:
         raise InvalidInput("out", f"{out} cannot be written: {error.strerror}") from error
-    notes = list(read.notes)
+    notes = [*read.notes, *target.notes]
     if residual >= NOTED_RESIDUAL:
         notes.append(f"joints moved by {100 * residual:.1f} cm on average to fit the canonical skeleton")
     return {
         "files": [str(out)],
-        "format": fmt.name,
-        "skeleton": profile.name,
+        **target.facts,
         "dancers": list(performance.names),
         "num_frames": performance.num_frames,
         "fps": performance.fps,
         "residual": round(residual, 6),
         "notes": notes,
     }
+
+
+@dataclass(frozen=True)
+class _Target:
+    """How the file is written, and what is told of it."""
+
+    encode: Callable[[Performance], bytes]
+    facts: dict[str, Any]
+    notes: tuple[str, ...] = ()
+
+
+def _target(out: Path, options: ConvertOptions) -> _Target:
+    character = given_character(options.rig, options.mapping)
+    if character is not None:
+        if options.skeleton is not None:
+            raise InvalidInput("skeleton", "is for new files; a rig has its own joints")
+        if out.suffix.lower() != character.suffix:
+            raise InvalidInput("out", f"must end with {character.suffix}, as the rig does, got {out.name[-32:]!r}")
+        facts = {"format": character.suffix.removeprefix("."), "skeleton": "rig"} | character_document(character)
+        return _Target(character.dancing, facts, character.notes)
+    fmt = format_of_file(out.name)
+    profile = SMPL if options.skeleton is None else profile_named(options.skeleton)
+    if options.skeleton is not None and fmt not in WITH_PROFILES:
+        raise InvalidInput("skeleton", f"is for bvh and glb; {fmt} has the joints of SMPL")
+
+    def encoded(performance: Performance) -> bytes:
+        return WITH_PROFILES[fmt](performance, profile) if fmt in WITH_PROFILES else encode(performance, fmt)
+
+    return _Target(encoded, {"format": fmt.name, "skeleton": profile.name})
 
 
 def _read(source: Path, up: str) -> PerformanceFile:

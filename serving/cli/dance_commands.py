@@ -14,6 +14,7 @@ from serving.cli.extras import require
 from serving.cli.given_beats import BEATS_HELP, DOWNBEATS_HELP, given_beats
 from serving.cli.given_json import CONSTRAINTS_HELP, SEGMENTS_HELP, given_json
 from serving.cli.output import Json, print_document
+from serving.cli.rig_help import MAP_HELP, RIG_HELP
 from serving.settings import Settings
 
 FORMATS_HELP = "json, npz, bvh, mp4, glb, amass, csv; may be repeated."
@@ -67,6 +68,8 @@ def generate(
         bool | None, typer.Option(help="Move pauses to the beats; omitted: where the beats are sure.")
     ] = None,
     num_samples: Annotated[int, typer.Option(help="Make so many dances and keep the best one.")] = 1,
+    rig: Annotated[Path | None, typer.Option(help=RIG_HELP)] = None,
+    map: Annotated[Path | None, typer.Option(help=MAP_HELP)] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out"),
     as_json: Json = False,
 ) -> None:
@@ -89,11 +92,18 @@ def generate(
     }  # fmt: skip
     motions = {name: path for name, path in (("start", start), ("end", end), ("clip", clip)) if path is not None}
     formats = format or ["npz", "bvh"]
+    character = None
+    if rig is not None or map is not None:
+        from serving.cli.own_rig import given_character
+
+        character = given_character(rig, map)
     if url is not None:
         from serving.cli.generate_remote import generate_files_from
 
-        given = fields | {"model": model}
-        document = generate_files_from(url, given, song, features, motions, formats, timeout, out, Console(stderr=True))
+        given, console = fields | {"model": model}, Console(stderr=True)
+        document = generate_files_from(
+            url, given, song, features, motions, formats, timeout, out, console, character=character
+        )
         print_document(document, as_json)
         return
     require("cpu")
@@ -103,7 +113,9 @@ def generate(
     settings = Settings()
     models = [] if model is None else checkpoints([model])
     document = asyncio.run(
-        generate_files(fields, song, features, motions, formats, phrases, models, out, settings, Console(stderr=True))
+        generate_files(
+            fields, song, features, motions, formats, phrases, models, out, settings, Console(stderr=True), character
+        )
     )
     print_document(document, as_json)
 
@@ -122,12 +134,15 @@ def batch(
     url: Annotated[str | None, typer.Option(help="Running server that dances; CHOREO_API_KEY has its key.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Try at most so many items now.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try items again that failed.")] = False,
+    rig: Annotated[Path | None, typer.Option(help=RIG_HELP)] = None,
+    map: Annotated[Path | None, typer.Option(help=MAP_HELP)] = None,
     as_json: Json = False,
 ) -> None:
     """Dance a catalog of songs and prompts; the same command continues a run that was interrupted."""
     require(*(("serve",) if url is not None else ("cpu", "serve")))
     from serving.batch.run import BatchOptions
     from serving.cli.batch import dance_catalog, refuse_with_url
+    from serving.cli.own_rig import given_character
 
     given: dict[str, Any] = {"ray_address": ray_address, "phrases": phrases}
     given["triton_url"] = tuple(triton_url) if triton_url else None
@@ -139,5 +154,6 @@ def batch(
         from serving.cli.checkpoints import checkpoints
 
         models = tuple(checkpoints(model))
-    options = BatchOptions(catalog, out, tuple(format or ()), preset, limit, retry_failed, models, url)
+    formats, character = tuple(format or ()), given_character(rig, map)
+    options = BatchOptions(catalog, out, formats, preset, limit, retry_failed, models, url, character)
     raise typer.Exit(dance_catalog(options, settings, Console(stderr=True), as_json))

@@ -9,6 +9,7 @@ from rich.console import Console
 from choreo.motion.upright import AUTO, UP_HELP
 from choreo.music.limits import FORMATS
 from serving.cli.output import Json, print_document
+from serving.cli.rig_help import MAP_HELP, RIG_HELP
 from serving.settings import Settings
 
 
@@ -21,12 +22,14 @@ def convert(
     fps: Annotated[float | None, typer.Option(help="Frames per second, 1 to 120; omitted: those of IN.")] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Take the travel over the floor out.")] = False,
     up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
+    rig: Annotated[Path | None, typer.Option(help=RIG_HELP)] = None,
+    map: Annotated[Path | None, typer.Option(help=MAP_HELP)] = None,
     as_json: Json = False,
 ) -> None:
     """Write a motion file in another format, with other joint names, or at another frame rate."""
     from serving.cli.convert import ConvertOptions, convert_file
 
-    print_document(convert_file(source, out, ConvertOptions(skeleton, fps, in_place, up)), as_json)
+    print_document(convert_file(source, out, ConvertOptions(skeleton, fps, in_place, up, rig, map)), as_json)
 
 
 def beats(

@@ -11,6 +11,8 @@ from rich.console import Console
 
 from choreo.files import atomic_write
 from choreo.motion.formats.formats import Format
+from choreo.rigs.animate import Character
+from serving.cli.own_rig import with_own_rig, write_own_rig
 from serving.cli.report import file_names, report, results_in, write_files
 from serving.cli.song_file import song_bytes
 from serving.pipeline.fields import parse_fields
@@ -32,11 +34,13 @@ async def generate_files(
     out: Path,
     settings: Settings,
     console: Console,
+    character: Character | None = None,
 ) -> dict[str, Any]:
     """Generate once and write the files and `report.json`; returns the report without versions.
 
     Args:
         motions: files of start, end and clip, those that there are.
+        character: the user's own, whose file is written with the dance in it.
 
     Raises:
         ChoreoError: nothing was written.
@@ -59,9 +63,11 @@ async def generate_files(
         began = time.perf_counter()
         with console.status("writing"):
             write_files(result.motion, part, names, audio, request.text or "", request.view)
+            own = write_own_rig(character, result.motion, part)
         result.seconds["write"] = round(time.perf_counter() - began, 4)
         result.seconds["start"] = round(startup, 4)
         document = report(result, [out / name for name in names])
+        document = with_own_rig(document, character, [out / name for name in own])
         full = document | {"rows": result.rows, "versions": versions(), "triton": None, "meta": result.motion.meta}
         atomic_write(part / "report.json", json.dumps(full, indent=1).encode())
     return document

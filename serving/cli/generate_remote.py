@@ -13,6 +13,8 @@ from choreo.errors import NotFound
 from choreo.files import atomic_write
 from choreo.motion.formats.formats import Format
 from choreo.motion.formats.view import View
+from choreo.rigs.animate import Character
+from serving.cli.own_rig import with_own_rig, write_own_rig
 from serving.cli.report import file_names, results_in, write_files
 
 
@@ -26,6 +28,7 @@ def generate_files_from(
     timeout_s: float | None,
     out: Path,
     console: Console,
+    character: Character | None = None,
 ) -> dict[str, Any]:
     """Have a server generate once and write the files and `report.json`; returns the report without versions.
 
@@ -34,6 +37,7 @@ def generate_files_from(
         fields: of the request, as `choreo.client.GenerateFields`, with `text_prompt` and `seed`.
         motions: files of start, end and clip, those that there are.
         timeout_s: seconds until the dance is of no use; None: the client's default.
+        character: the user's own, whose file is written with the dance in it.
 
     Raises:
         ChoreoError: nothing was written.
@@ -58,8 +62,10 @@ def generate_files_from(
             motion = replace(dance.motion, meta=dance.meta | {"notes": list(dance.notes)})
             sound = song.read_bytes() if song and any(fmt.needs_audio for fmt in names.values()) else None
             write_files(motion, part, names, sound, text or "", view)
+            own = write_own_rig(character, motion, part)
         seconds = {"write": round(time.perf_counter() - began, 4), "request": round(asked, 4)}
         document = _report(dance, [out / name for name in names], seconds)
+        document = with_own_rig(document, character, [out / name for name in own])
         more = {"rows": dance.meta.get("rows"), "versions": _versions(client), "triton": None, "meta": motion.meta}
         atomic_write(part / "report.json", json.dumps(document | more, indent=1).encode())
     return document

@@ -24,5 +24,9 @@ def print_document(document: dict[str, Any], as_json: bool) -> None:
         elif name == "notes":
             for note in value:
                 console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        elif name == "mapping":
+            for part, joint in value.items():
+                found = ", ".join(joint) if isinstance(joint, list) else joint
+                console.print(f"  {part}: {found}", highlight=False, markup=False, soft_wrap=True)
         elif name not in ("phrases", "prior", "versions", "triton"):
             console.print(f"{name}: {value}", highlight=False)
