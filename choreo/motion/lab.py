@@ -1,10 +1,10 @@
 """The representation of the text-to-motion lab: root, rotations and joints together.
 
-The document writes a frame as x = [r_z, r'_x, r'_y, a', theta, j]: height and planar velocity of the root, angular velocity
-of the body's heading, pose parameters, joint positions (section 1.2; its z is up, here y is). The pose parameters are
-six-dimensional rotations (Zhou et al. 2019), as in the sources that the lab is built on. Velocities, the pelvis' rotation
-and joints are along the axes given to `encode`, not along the dancer's heading, so that key poses, paths, priors and the
-windows of one song share a frame.
+The document writes a frame as x = [r_z, r'_x, r'_y, a', theta, j]: height and planar velocity of the root, angular
+velocity of the body's heading, pose parameters, joint positions (section 1.2; its z is up, here y is). The pose
+parameters are six-dimensional rotations (Zhou et al. 2019), as in the sources that the lab is built on. Velocities, the
+pelvis' rotation and joints are along the axes given to `encode`, not along the dancer's heading, so that key poses,
+paths, priors and the windows of one song share a frame.
 """
 
 from typing import Final

@@ -5,8 +5,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tests_data import data_pack
 
-from choreo.motion.kinematics import forward_kinematics
+from choreo.data.layouts.packs import DataPack
+from choreo.motion.kinematics import fit, forward_kinematics
 from choreo.motion.lab import HEADING_VELOCITY, LAB_199, ROTATIONS, heading_velocity
 from choreo.motion.representation import ROOT_VELOCITY_66, ROOT_VELOCITY_70, converted, in_default, representation
 from choreo.motion.rotations import axis_angle, normalize, yaw
@@ -132,3 +134,14 @@ def test_no_body_at_all_has_finite_features() -> None:
     assert not heading_velocity(np.zeros((4, 22, 3)), 30).any()
     assert (LAB_199.rotations_of(features) == np.eye(3)).all()
     assert features[:, ROTATIONS].any()
+
+
+@pytest.mark.parametrize("key", ["05_05", "60_06", "135_07"])
+def test_recorded_motion_is_inverted(key: str) -> None:
+    """As it was recorded, and fitted to the canonical skeleton: by the joints, and by the rotations."""
+    p = DataPack(data_pack()).recording(key).positions
+    features, origin = LAB_199.encode(p, heading=0.7)
+    np.testing.assert_allclose(LAB_199.decode(features, None, origin), p, atol=1e-5)
+    rigid = fit(p).positions
+    features, _ = LAB_199.encode(rigid)
+    np.testing.assert_allclose(forward_kinematics(rigid[:, 0], LAB_199.rotations_of(features)), rigid, atol=1e-5)
