@@ -96,7 +96,7 @@ def test_a_heading_goes_on_through_half_a_turn(sense: int) -> None:
 
 def test_who_stands_still_has_no_velocities() -> None:
     features, _ = LAB_199.encode(turning(np.full(5, 3.1)))
-    np.testing.assert_allclose(features[:, LAB_199.unknown_in_a_lone_pose], 0, atol=1e-12)
+    np.testing.assert_allclose(features[:, LAB_199.unknown_in_a_lone_pose], 0.0, atol=1e-12)
     np.testing.assert_allclose(features, features[[0] * 5], atol=1e-12)
 
 
