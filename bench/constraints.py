@@ -28,7 +28,7 @@ from choreo.generators.registry import generator
 from choreo.generators.windowed import ConditionedTrajectory
 from choreo.motion.clip import Motion
 from choreo.motion.formats.npz import npz_bytes
-from choreo.motion.representation import Origin, decode
+from choreo.motion.representation import in_default, representation
 from choreo.motion.skeleton import FPS
 from choreo.training.splits import read_splits
 from serving.pipeline.fields import parse_fields
@@ -138,8 +138,9 @@ class _Dancer:
     def _danced(self, request: MotionRequest, trajectory: Any) -> Danced:
         assert isinstance(trajectory, ConditionedTrajectory)
         given = given_frames(request.start, request.constraints, FRAMES, self._spec.fps)
-        sampled = given.moved_to_place(decode(trajectory.sampled(), self._spec.fps, Origin()))
-        result = SamplingResult(trajectory.result(), self._spec.name, self._spec.fps, {})
+        motion = representation(self._spec.representation)
+        sampled = given.moved_to_place(motion.decode(trajectory.sampled(), self._spec.fps))
+        result = SamplingResult(in_default(trajectory.result(), motion), self._spec.name, self._spec.fps, {})
         performance, _ = finish_request(request, result, {})
         return Danced(given, sampled, np.asarray(performance.positions[0], np.float64))
 

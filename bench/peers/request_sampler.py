@@ -14,6 +14,7 @@ from choreo.generators.base import Conditioning, Evaluate, GenerationRequest, Te
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.formats.npz import npz_bytes
+from choreo.motion.representation import in_default, representation
 from choreo.text.encoders import text_encoder
 from export.engine_options import EngineOptions
 from export.repository import read_configs, read_spec, served
@@ -108,7 +109,8 @@ class RequestSampler:
         answers = []
         for job, trajectory in zip(jobs, trajectories, strict=True):
             rows = dict(trajectory.evaluated)
-            sampled = SamplingResult(trajectory.result(), spec.name, spec.fps, rows)
+            features = in_default(trajectory.result(), representation(spec.representation))
+            sampled = SamplingResult(features, spec.name, spec.fps, rows)
             answers.append(npz_bytes(finish_request(job, sampled, {"rows": rows})[0]))
         return answers
 

@@ -10,7 +10,7 @@ denoiser: `x` (window, C), `t` (1); optionally `prior` (window, C + 1) with its 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,9 @@ from choreo.generators.timelines import (
     with_given,
 )
 from choreo.music.beats import RHYTHM_CHANNELS, RHYTHM_WIDTHS, beat_phase_channels
+
+if TYPE_CHECKING:
+    from choreo.generators.network import GeneratorNetwork
 
 FULL_BONES_BELOW: Final = 0.3
 """Noise up to which predictions have bones of full length (`Plan.full_bones_below`)."""
@@ -90,6 +93,13 @@ class WindowedDiffusion(Generator):
                 f"{self.spec.name}: the input 'rhythm' of its denoiser must have {widths} channels, got shape {shape}"
             )
         return shape[1]
+
+    @classmethod
+    def untrained(cls, trained: Any) -> "GeneratorNetwork":
+        """A linear denoiser: the Gaussian model of the data is fitted before training."""
+        blank = cls.network(trained.config)
+        blank.denoiser.gaussian.load_state_dict(trained.denoiser.gaussian.state_dict())  # type: ignore[union-attr]
+        return blank
 
     def begin(
         self, request: GenerationRequest, conditioning: Conditioning, cache: RowCache | None = None

@@ -6,6 +6,7 @@ position of a channel. `representation` finds one by the name that model specifi
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
@@ -273,6 +274,8 @@ ROOT_VELOCITY_70: Final = RootVelocityContacts(
 )
 """The same with contacts of the feet, which are better evidence than a foot that slides already."""
 _REPRESENTATIONS: Final[dict[str, Representation]] = {}
+_ELSEWHERE: Final = {"lab-199": "choreo.motion.lab:LAB_199"}
+"""Representations that are loaded when they are asked for."""
 
 
 def register(added: Representation) -> None:
@@ -295,8 +298,12 @@ def representation(name: str) -> Representation:
     Raises:
         InvalidArtifact: there is none.
     """
+    if name in _ELSEWHERE and name not in _REPRESENTATIONS:
+        module, attribute = _ELSEWHERE[name].split(":")
+        register(getattr(import_module(module), attribute))
     if name not in _REPRESENTATIONS:
-        raise InvalidArtifact(f"unknown representation {name!r}; known are {', '.join(_REPRESENTATIONS)}")
+        known = ", ".join(dict.fromkeys([*_REPRESENTATIONS, *_ELSEWHERE]))
+        raise InvalidArtifact(f"unknown representation {name!r}; known are {known}")
     return _REPRESENTATIONS[name]
 
 
@@ -305,6 +312,23 @@ def converted(features: NDArray[np.floating], source: Representation, target: Re
     if source is target:
         return np.asarray(features, np.float64)
     return target.encode(source.decode(features), previous=np.zeros(3))[0]
+
+
+def in_default(features: NDArray[Any], source: Representation) -> NDArray[Any]:
+    """Features (..., source.channels) whose first 66 channels are those of the default representation, of one type.
+
+    What a generator gives goes through here, so that nothing behind it has to know the generator's representation.
+    """
+    ours, theirs = ((r.root_velocity, r.root_height, r.joints) for r in (ROOT_VELOCITY_66, source))
+    if ours == theirs:
+        return features
+    joints = source.joints_of(features)
+    parts = (
+        source.root_velocity_of(features),
+        source.root_height_of(features)[..., None],
+        joints.reshape(*joints.shape[:-2], -1),
+    )
+    return np.concatenate(parts, axis=-1)
 
 
 # The default representation, for callers that know no other.

@@ -24,7 +24,7 @@ from choreo.generators.base import Conditioning, GenerationRequest, run, zeros
 from choreo.generators.network import GeneratorNetwork
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
-from choreo.motion.representation import decode
+from choreo.motion.representation import Representation, representation
 from choreo.music.beats import ONSET_CHANNEL, beats_of, downbeats_of
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,10 @@ class HeldOutDances:
         rows = score(self._motions("generated", dances), self._reference)
         return {row["metric"]: row["value"] for row in rows}
 
+    @property
+    def _motion(self) -> Representation:
+        return representation(self.spec.representation)
+
     @cached_property
     def real(self) -> dict[str, float]:
         """The metrics of the motion in the windows that are danced to."""
@@ -103,7 +107,7 @@ class HeldOutDances:
         begin = generator(self.spec).begin
         trajectories = [begin(self._request(i), _conditioning(w)) for i, w in enumerate(self.windows[: self.count])]
         run(trajectories, network.evaluate, lambda graph, rows: zeros(self.spec.graph(graph), rows))
-        return [decode(trajectory.result()) for trajectory in trajectories]
+        return [self._motion.decode(trajectory.result()) for trajectory in trajectories]
 
     def _request(self, index: int) -> GenerationRequest:
         prior = self.windows[index]["prior"]
@@ -119,7 +123,7 @@ class HeldOutDances:
 
     @cached_property
     def _reference(self) -> Motions:
-        own = [decode(w["x0"][: int(w["frame_mask"].sum())]) for w in self.windows]
+        own = [self._motion.decode(w["x0"][: int(w["frame_mask"].sum())]) for w in self.windows]
         return Motions("held out", own)
 
     def _motions(self, name: str, positions: Sequence[NDArray[np.float64]]) -> Motions:

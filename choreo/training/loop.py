@@ -107,7 +107,10 @@ class TrainingRun:
         self.accelerator = _accelerator(options, folder)
         self.ema = Ema(task.averaged, options.ema_decay)
         optimizer = torch.optim.AdamW(
-            task.network.parameters(), options.learning_rate, betas=(0.9, 0.99), weight_decay=options.weight_decay
+            task.network.parameters(),
+            options.learning_rate,
+            betas=options.adam_betas,
+            weight_decay=options.weight_decay,
         )
         self.schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, warmup_cosine(options))
         self._resume(optimizer)

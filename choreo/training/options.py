@@ -20,6 +20,7 @@ class TrainConfig(BaseModel):
     batch_size: int = Field(32, ge=1)
     gradient_accumulation: int = Field(1, ge=1)
     learning_rate: float = Field(4e-4, gt=0)
+    adam_betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(0.01, ge=0)
     warmup_steps: int = Field(200, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
@@ -46,6 +47,13 @@ class TrainConfig(BaseModel):
     """Whether the network is compiled (torch.compile): slow to start, and worth it for long runs on a GPU."""
     num_workers: int = Field(0, ge=0, le=64)
     """Processes that cut windows; 0 cuts them between steps."""
+
+    @field_validator("adam_betas")
+    @classmethod
+    def _decays(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"must be from 0 to below 1, got {list(betas)}")
+        return betas
 
     @field_validator("best_by")
     @classmethod

@@ -32,10 +32,11 @@ NO_STEPS = StepCounts()
 
 @dataclass(frozen=True)
 class SamplingResult:
-    """Generated features in the model's representation, not normalised.
+    """Generated features, not normalised.
 
     Attributes:
-        features: (num_frames, C), or (N, num_frames, C) of several dancers.
+        features: (num_frames, C), or (N, num_frames, C) of several dancers; whatever the model's representation, the
+            first 66 channels are those of the default one.
         rows: rows that were evaluated, by graph.
         contacts: (num_frames, 4), or (N, num_frames, 4), of the feet, 0..1, where the network tells them.
         steps: what the sampler has done since its answer before. Each batch is told of once, so sums are exact.

@@ -12,7 +12,7 @@ from choreo.errors import DeadlineExceeded, InvalidInput, NonFiniteOutput
 from choreo.generators.base import Conditioning, GenerationRequest, Generator, NotForThisModel, zeros
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
-from choreo.motion.representation import representation
+from choreo.motion.representation import in_default, representation
 from serving.engines.base import Engine
 from serving.engines.leases import Leases, Served
 from serving.pipeline.figures import CacheFigures, StageFigures
@@ -138,7 +138,9 @@ class Sampler:
             await self._executor.run(trajectory, spec)
         steps = self._executor.take_counts()
         features = trajectory.result()
-        contacts = representation(spec.representation).contacts_of(features)
+        motion = representation(spec.representation)
+        contacts = motion.contacts_of(features)
+        features = in_default(features, motion)
         return SamplingResult(features, spec.name, spec.fps, dict(trajectory.evaluated), steps, contacts)
 
     async def warm_up(self) -> None:

@@ -43,13 +43,6 @@ class DiTGenerator(WindowedDiffusion):
 
         return DiTModel(config)
 
-    @classmethod
-    def untrained(cls, trained: Any) -> "GeneratorNetwork":
-        """A linear denoiser: the Gaussian model of the data is fitted before training."""
-        blank = cls.network(trained.config)
-        blank.denoiser.gaussian.load_state_dict(trained.denoiser.gaussian.state_dict())  # type: ignore[union-attr]
-        return blank
-
 
 class AdaLNGenerator(DiTGenerator):
     """Time and text modulate the layer norms."""

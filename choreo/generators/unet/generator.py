@@ -47,10 +47,3 @@ class UNetGenerator(WindowedDiffusion):
         from choreo.generators.unet.model import UNetModel
 
         return UNetModel(config)
-
-    @classmethod
-    def untrained(cls, trained: Any) -> "GeneratorNetwork":
-        """A linear denoiser: the Gaussian model of the data is fitted before training."""
-        blank = cls.network(trained.config)
-        blank.denoiser.gaussian.load_state_dict(trained.denoiser.gaussian.state_dict())  # type: ignore[union-attr]
-        return blank

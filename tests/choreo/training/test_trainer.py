@@ -120,6 +120,10 @@ def test_recipes_name_the_field_that_is_wrong(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput) as error:
         load_recipe(path)
     assert error.value.field == "train.learning_rate"
+    path.write_text("name: x\ntrain:\n  adam_betas: [0.9, 1.0]\n")
+    with pytest.raises(InvalidInput) as error:
+        load_recipe(path)
+    assert error.value.field == "train.adam_betas"
     with pytest.raises(InvalidInput):
         load_recipe(tmp_path / "none.yaml")
 
