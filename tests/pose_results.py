@@ -35,7 +35,8 @@ def damaged(truth: Array, kinds: Sequence[str], seed: int = 0, fps: float = 30) 
     joints, frames = truth.copy(), truth.shape[1]
     seen, numbers = np.ones((2, frames), bool), np.ones((2, frames), np.int64) * np.array([[1], [2]])
     gaps = max(round(frames / fps / 2), 1)
-    for number, (start, length) in enumerate(_spans(rng, frames, gaps, fps)):
+    spans = _spans(rng, frames, gaps, fps) if {"missing", "one person"} & set(kinds) else []
+    for number, (start, length) in enumerate(spans):
         kind = DAMAGE[number % 2]
         if kind in kinds:
             seen[slice(None) if kind == DAMAGE[0] else rng.integers(2), start : start + length] = False

@@ -104,7 +104,7 @@ def couples_arrays(takes: dict[str, Performance]) -> dict[str, NDArray[np.int16]
     Raises:
         InvalidInput: a take has another number of dancers or frames per second, or is more than 32 m from the origin.
     """
-    out = {}
+    out: dict[str, NDArray[np.int16]] = {}
     for take, performance in takes.items():
         if len(performance.dancers) != len(DANCERS) or performance.fps != FPS:
             raise InvalidInput(take, f"must be two dancers at {FPS} fps")

@@ -53,14 +53,15 @@ def report_page(imported: Imported, name: str) -> str:
 def summary(document: dict[str, Any]) -> str:
     """The import in a few sentences."""
     d = document
+    filled = " and ".join(map(str, d["filled"]))
     return (
         f"{d['persons']} persons in {d['video_seconds']:g} s of video, at most {d['most_in_one_frame']} in an image; "
-        f"{d['kept_seconds']:g} s kept in {d['takes']} take(s). All dancers were seen in {d['with_all']} images, one "
-        f"of two in {d['with_one']}, nobody in {d['with_none']}. Filled: {' and '.join(map(str, d['filled']))} frames "
-        f"of the dancers; {d['number_changes']} times a dancer had another of the tracker's numbers; {d['spikes']} joints "
-        f"were spikes; smoothing moved joints by {d['smoothed_mm']:g} mm on average. {d['found_twice']} persons were "
-        f"found twice and {d['bystanders']} are not of the dancers. One unit of the file is "
-        f"{d['metres_per_unit']:g} m; the camera's lean of {d['camera_lean_degrees']:g} degrees was removed."
+        f"{d['kept_seconds']:g} s kept, takes: {d['takes']}. All dancers were seen in {d['with_all']} images, one of "
+        f"two in {d['with_one']}, nobody in {d['with_none']}. Filled: {filled} frames of the dancers. "
+        f"A dancer had another of the tracker's numbers {d['number_changes']} times. {d['spikes']} joints were spikes, "
+        f"and smoothing moved joints by {d['smoothed_mm']:g} mm on average. {d['found_twice']} persons were found "
+        f"twice and {d['bystanders']} are not of the dancers. One unit of the file is {d['metres_per_unit']:g} m; a "
+        f"lean of the camera by {d['camera_lean_degrees']:g} degrees was removed."
     )
 
 

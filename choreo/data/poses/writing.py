@@ -64,5 +64,5 @@ def _archives(imported: Imported, name: str) -> dict[str, bytes]:
     if all(len(take.dancers) == 1 for take in takes.values()):
         return {f"{key}.npz": npz_bytes(take.single()) for key, take in takes.items()}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **couples_arrays(takes))  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **couples_arrays(takes))
     return {f"{name}.npz": buffer.getvalue()}

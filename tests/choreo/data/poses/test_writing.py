@@ -8,7 +8,7 @@ from pose_results import damaged, people, synthetic_couple, write_results
 from choreo.data.datasets import open_dataset
 from choreo.data.layouts.couples import read_couple
 from choreo.data.poses import writing
-from choreo.data.poses.importing import ImportOptions, Imported, import_results
+from choreo.data.poses.importing import Imported, ImportOptions, import_results
 from choreo.data.poses.writing import write_import
 from choreo.errors import InvalidInput, NotSaved
 
