@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.data.poses.results import Detections
-from choreo.data.poses.tracklets import Tracklet, bone_lengths
+from choreo.data.poses.tracklets import Tracklet, bone_lengths, weighted
 from choreo.errors import InvalidInput
 
 Array = NDArray[np.float64]
@@ -61,7 +61,7 @@ class _Ends:
     size: Indices
 
 
-def identify(detections: Detections, found: list[Tracklet], people: int, fps: float) -> Indices:
+def identify(detections: Detections, found: list[Tracklet], people: int, fps: float, weights: Array) -> Indices:
     """The detection of each dancer in each frame (people, T), -1 where there is none; frame 0 is the first image.
 
     Args:
@@ -69,6 +69,7 @@ def identify(detections: Detections, found: list[Tracklet], people: int, fps: fl
         found: their tracklets.
         people: how many dancers there are.
         fps: images per second.
+        weights: of differences of place along each axis (3,), see `tracklets.place_weights`.
 
     Raises:
         InvalidInput: fewer persons than that are ever seen at the same time.
@@ -80,7 +81,7 @@ def identify(detections: Detections, found: list[Tracklet], people: int, fps: fl
     reference = ends.bones[_reference(found, people)]
     owners: list[int] = []
     for _ in range(3):
-        owners = _divided(ends, reference, people, fps)
+        owners = _divided(ends, reference, people, fps, weights)
         members = [[i for i, owner in enumerate(owners) if owner == k] for k in range(people)]
         if not all(members):
             break
@@ -136,13 +137,13 @@ def _velocity(joints: Array, tracklet: Tracklet, part: slice) -> Array:
     return np.asarray((time[:, None] * place).sum(axis=0) / (time**2).sum())
 
 
-def _divided(ends: _Ends, reference: Array, people: int, fps: float) -> list[int]:
+def _divided(ends: _Ends, reference: Array, people: int, fps: float, weights: Array) -> list[int]:
     """The dancer of each tracklet, -1 for nobody, with the lowest cost that the beam finds."""
     bones = _bones_cost(ends, reference)
     ways = [_Way(0.0, (-1,) * people, -1, None)]
     for i in range(len(ends.first)):
         new = [_Way(way.cost + LEFT_OUT[0] + LEFT_OUT[1] * int(ends.size[i]), way.last, -1, way) for way in ways]
-        joins = {j: _join_cost(ends, j, i, fps) for j in {j for way in ways for j in way.last} if j >= 0}
+        joins = _join_costs(ends, sorted({j for way in ways for j in way.last if j >= 0}), i, fps, weights)
         for way in ways:
             for k in range(people):
                 cost = joins.get(way.last[k], 0.0)
@@ -174,17 +175,17 @@ def _bones_cost(ends: _Ends, reference: Array) -> Array:
     return np.minimum(cost, MAX_BONES_COST)
 
 
-def _join_cost(ends: _Ends, one: int, other: int, fps: float) -> float:
-    """Of a dancer's tracklet being followed by another; infinite if they overlap or nobody is as fast."""
-    gap = int(ends.first[other] - ends.last[one])
-    if gap <= 0:
-        return np.inf
-    glide = GLIDE_SECONDS * fps * (1 - np.exp(-gap / (GLIDE_SECONDS * fps)))
-    ahead = ends.last_pose[one] + ends.last_velocity[one] * min(glide, gap) / 2
-    back = ends.first_pose[other] - ends.first_velocity[other] * min(glide, gap) / 2
-    apart = float(np.linalg.norm(ahead - back, axis=-1).mean())
-    if apart > 0.5 + FASTEST * gap / fps:
-        return np.inf
-    spread = 0.08 + 0.6 * min(gap / fps, 3.0)
-    numbers = OTHER_NUMBER * (ends.number[one] != ends.number[other])
-    return float(0.5 * (apart / spread) ** 2 + np.log(spread / 0.08) + numbers)
+def _join_costs(ends: _Ends, before: list[int], i: int, fps: float, weights: Array) -> dict[int, float]:
+    """What it costs that tracklet i follows each of `before`; infinite if they overlap or nobody is as fast."""
+    if not before:
+        return {}
+    gap = ends.first[i] - ends.last[before]
+    glide = np.minimum(GLIDE_SECONDS * fps * (1 - np.exp(-gap / (GLIDE_SECONDS * fps))), gap)[:, None, None] / 2
+    ahead = ends.last_pose[before] + ends.last_velocity[before][:, None] * glide
+    back = ends.first_pose[i] - ends.first_velocity[i] * glide
+    apart = weighted(ahead - back, weights)
+    spread = 0.08 + 0.6 * np.clip(gap / fps, 0.0, 3.0)
+    numbers = OTHER_NUMBER * (ends.number[before] != ends.number[i])
+    cost = 0.5 * (apart / spread) ** 2 + np.log(spread / 0.08) + numbers
+    possible = (gap > 0) & (apart <= 0.5 + FASTEST * gap / fps)
+    return dict(zip(before, np.where(possible, cost, np.inf).tolist(), strict=True))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from choreo.data.poses.identities import identify
 from choreo.data.poses.repair import Repaired, constant_bones, repaired, stretches
 from choreo.data.poses.results import Detections, read_results
-from choreo.data.poses.tracklets import tracklets, without_doubles
+from choreo.data.poses.tracklets import place_weights, tracklets, without_doubles
 from choreo.data.poses.world import grounded, metres_per_unit, upright
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion, check_fps
@@ -99,7 +99,8 @@ def track(found: Detections, options: ImportOptions) -> Tracks:
     joints, tilt, note = upright(found.joints * scale, options.up)
     world = Detections(found.frames, joints, found.ids, found.scores, (*found.notes, *([note] if note else [])))
     kept, doubles = without_doubles(world)
-    owned = identify(kept, tracklets(kept), options.people, options.fps)
+    weights = place_weights(kept)
+    owned = identify(kept, tracklets(kept, weights), options.people, options.fps, weights)
     facts = {
         "persons": len(found),
         "most_in_one_frame": int(np.unique(found.frames, return_counts=True)[1].max()),

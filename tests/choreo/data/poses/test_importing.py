@@ -1,5 +1,6 @@
 """Known couples, damaged in each of the ways of real results and in all at once, and what comes back."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests_data import data_pack
 
 from choreo.data.layouts.couples import Couples
 from choreo.data.poses.importing import Imported, ImportOptions, import_results, track
+from choreo.data.poses.tracklets import place_weights
 from choreo.errors import InvalidInput
 from choreo.motion.skeleton import PARENTS, PELVIS
 
@@ -116,6 +118,17 @@ def test_forty_people_of_whom_two_stay(tmp_path: Path) -> None:
     assert p.shape[1] == 90
     np.testing.assert_allclose(apart, np.linalg.norm(COUPLE[0, :90, 0] - COUPLE[1, :90, 0], axis=-1), atol=0.03)
     assert result.document["bystanders"] == 38 * 30
+
+
+def test_a_camera_that_does_not_know_the_depth() -> None:
+    rng = np.random.default_rng(5)
+    found, who = detections(whole(COUPLE))
+    noisy = replace(found, joints=found.joints + rng.normal(size=(len(found), 1, 1)) * np.array([0, 0, 0.1]))
+    weights = place_weights(noisy)
+    assert weights[2] < 0.5 < 0.8 < weights[:2].min()
+    tracks = track(noisy, ImportOptions(up="-y", metres_per_unit=1.0))
+    right = [(who[row[row >= 0]] == who[row[0]]).sum() for row in tracks.owned]
+    assert sum(right) >= 0.98 * len(found)
 
 
 def test_a_person_found_twice_counts_once() -> None:
