@@ -2,6 +2,7 @@
 the import makes of them."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.data.layouts.couples import Couples
 from choreo.data.poses.importing import ImportOptions, track
 from choreo.data.poses.repair import repaired, stretches
 from choreo.data.poses.results import Detections
@@ -159,3 +161,19 @@ def synthetic_couple(seconds: float = 12.0, seed: int = 0) -> Array:
     around = 0.45 * np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=1)[:, None]
     place = lead[:, [0]].mean(axis=0) * (1, 0, 1)
     return np.stack([lead - place + around, follow - place - around])
+
+
+def main() -> None:
+    """Print the table of docs/poses_from_video.md from the couples of a folder."""
+    couples = Couples(Path(sys.argv[1]))
+    for ways in (*((way,) for way in DAMAGE), DAMAGE):
+        rows = np.array(
+            [measured(couples.couple(t).positions.astype(np.float64), ways, i) for i, t in enumerate(couples.takes)]
+        )
+        mean = rows.mean(axis=0)
+        millimetres = " | ".join(f"{1000 * value:.1f}" for value in mean[1:5])
+        print(f"| {', '.join(ways)} | {mean[0]:.2%} ({rows[:, 0].min():.2%}) | {millimetres} | {mean[5]:.1%} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -214,7 +214,7 @@ def _identity(value: object) -> int:
     for _ in range(4):
         if isinstance(value, list) and value:
             value = value[0]
-    if isinstance(value, (int, float)) and np.isfinite(value) and abs(value) < 2**31:
+    if isinstance(value, (int, float)) and abs(value) < 2**31:
         return int(value)
     return -1
 

@@ -79,6 +79,12 @@ def test_persons_with_nan_are_left_out_and_counted(tmp_path: Path) -> None:
     assert found.notes[0].startswith("2 persons")
 
 
+def test_numbers_of_trackers_may_be_anything(tmp_path: Path) -> None:
+    odd: list[Any] = [10**400, math.nan, math.inf, "x", None, [], [[3]], True, {"a": 1}, -5]
+    path = write_results(tmp_path / "r.json", [person(i, i, idx=value, score=value) for i, value in enumerate(odd)])
+    assert read_results(path).ids.tolist() == [-1, -1, -1, -1, -1, -1, 3, 1, -1, -5]
+
+
 def test_no_file_binary_files_and_too_many_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidInput, match="not a file"):
         read_results(tmp_path)
