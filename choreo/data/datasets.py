@@ -12,6 +12,7 @@ from choreo.data.clip import Clip
 from choreo.data.layouts.aist import Aist
 from choreo.data.layouts.amass import Amass
 from choreo.data.layouts.cmu_bvh import CmuBvh
+from choreo.data.layouts.couples import Couples
 from choreo.data.layouts.humanml3d import HumanML3D
 from choreo.data.layouts.packs import DataPack, group_of
 from choreo.data.layouts.plain_npz import PlainNpz
@@ -89,7 +90,7 @@ class _Pack:
         return replace(recording, song=Song(song.features[:frames], own.beats, own.onset[:frames], own.downbeats))
 
 
-LAYOUTS: Final = (_Pack, Aist, HumanML3D, CmuBvh, Amass, PlainNpz)
+LAYOUTS: Final = (_Pack, Aist, HumanML3D, CmuBvh, Couples, Amass, PlainNpz)
 """In the order in which they are tried."""
 _WITH_MUSIC: Final = (_Pack, Aist, PlainNpz)
 """Layouts that may hold music."""

@@ -69,3 +69,29 @@ def describe(
     print_document(
         description | {"files": files} if as_json else {"data": summary(description), "files": files}, as_json
     )
+
+
+@app.command("import-poses")
+def import_poses(
+    results: Annotated[Path, typer.Argument(help="alphapose-results.json of a HybrIK model, or its folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the data set; it is made, or added to.")],
+    name: Annotated[str, typer.Option(help="Name of the take and its files.")] = "poses",
+    people: Annotated[int, typer.Option(help="Dancers, 1 or 2.")] = 2,
+    fps: Annotated[float, typer.Option(help="Images per second of the video.")] = 30.0,
+    up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
+    metres_per_unit: Annotated[
+        float | None, typer.Option(help="Metres per unit of the results; by default told from the dancers' legs.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make dances of two people (or one) from pose estimation on a video: tracks, repairs, one frame, a report."""
+    from choreo.data.poses.importing import ImportOptions, import_results
+    from choreo.data.poses.report import summary
+    from choreo.data.poses.writing import check_name, write_import
+
+    check_name(name)
+    imported = import_results(results, ImportOptions(people, fps, up, metres_per_unit))
+    files = [str(path) for path in write_import(imported, out, name)]
+    document = imported.document
+    short = {"data": summary(document), "notes": document["notes"], "files": files}
+    print_document(document | {"files": files} if as_json else short, as_json)
