@@ -15,10 +15,11 @@ JUKEBOX_READY := $(JUKEBOX)/.ready
 
 SONG ?=
 TEXT ?=
+MODEL ?=
 OUT ?= out/demo
 
 help:
-	@echo "make demo [SONG=path] [TEXT=\"...\"]   one dance through Ray Serve and Triton, written to $(OUT)"
+	@echo "make demo [SONG=path] [TEXT=\"...\"] [MODEL=name or path]   one dance through Ray Serve and Triton, written to $(OUT)"
 	@echo "make serve                           serve over HTTP until Ctrl-C"
 	@echo "make fast                            tests that start, compile and train nothing, in less than a minute"
 	@echo "make test                            lint, types, imports, and every test"
@@ -48,6 +49,7 @@ demo: $(READY)
 	@args=(--out "$(OUT)")
 	if [ -n "$(SONG)" ]; then args+=(--song "$(SONG)"); fi
 	if [ -n "$(TEXT)" ]; then args+=(--text "$(TEXT)"); fi
+	if [ -n "$(MODEL)" ]; then args+=(--model "$(MODEL)"); fi
 	exec $(BIN)/choreo demo "$${args[@]}"
 
 serve: $(READY)

@@ -32,3 +32,18 @@ def recipe_file(given: Path) -> Path:
         names = ", ".join(sorted(recipes))
         raise InvalidInput("recipe", f"{given} is neither a file nor the name of a shipped recipe ({names})")
     return recipes[str(given)]
+
+
+def checkpoint_folder(given: str) -> Path:
+    """The checkpoint that a user means: a folder, or the name of shipped weights, such as `unet-small`.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    folders = {path.parent.name: path.parent for path in shipped("weights").glob("*/config.json")}
+    if given in folders:
+        return folders[given]
+    if not (Path(given) / "config.json").is_file():
+        names = ", ".join(sorted(folders))
+        raise InvalidInput("model", f"{given} is neither a checkpoint folder nor the name of shipped weights ({names})")
+    return Path(given)

@@ -13,6 +13,7 @@ from rich.console import Console
 from choreo.data.splits.split import HELD_OUT
 from choreo.errors import InvalidInput
 from choreo.motion.upright import AUTO, UP_HELP
+from choreo.shipped import checkpoint_folder
 from serving.cli.extras import require
 from serving.cli.output import Json
 from serving.settings import Settings
@@ -34,6 +35,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="val, or test for final figures.")] = HELD_OUT,
     licences: Annotated[str, typer.Option(help="Recordings to compare with: all, or those that are cleared.")] = "all",
     beside: Annotated[list[Path] | None, typer.Option(help="Checkpoint that is scored beside; repeatable.")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Names of shipped weights or checkpoint folders, by commas, the subject first.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for tables, plots and example clips.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -44,10 +48,14 @@ def evaluate(
     from serving.evaluation.dancers import DanceOptions
     from serving.evaluation.harness import EvaluationRequest
     from serving.evaluation.harness import evaluate as run_evaluation
-    from serving.evaluation.report import print_tables, write_report
+    from serving.evaluation.report import print_tables, write_generators, write_report
 
     if url is not None and checkpoint is not None:
         raise InvalidInput("url", "give a checkpoint or a server, not both")
+    if models is not None:
+        if url is not None or checkpoint is not None or beside:
+            raise InvalidInput("models", "give models, or a checkpoint, those beside it or a server, not both")
+        checkpoint, *beside = [checkpoint_folder(name.strip()) for name in models.split(",")]
     settings = Settings() if phrases is None else Settings(phrases=phrases)
     options = DanceOptions(preset, steps, guidance_scale, not no_rag, not raw)
     request = EvaluationRequest(
@@ -57,6 +65,8 @@ def evaluate(
     found = asyncio.run(run_evaluation(request, settings))
     if report is not None:
         write_report(found, report)
+        if models is not None:
+            write_generators(found, report)
     if as_json:
         print(json.dumps(found.document()))
     else:

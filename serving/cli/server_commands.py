@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from choreo.shipped import checkpoint_folder
 from serving.cli.extras import require
 from serving.cli.output import Json, print_document
 from serving.settings import Settings
@@ -43,10 +44,12 @@ def demo(
     duration: Annotated[float | None, typer.Option(help="Seconds; omitted: the whole song, up to the limit.")] = None,
     seed: Annotated[int, typer.Option(help="Same seed, same motion.")] = 3,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("out/demo"),
+    model: Annotated[str | None, typer.Option(help="Shipped weights by name, or a checkpoint folder.")] = None,
     as_json: Json = False,
 ) -> None:
     """Start the whole stack, dance once through it, write film, motion and report, and stop everything."""
     require("cpu", "serve")
     from serving.cli.demo import run_demo
 
-    print_document(run_demo(song, text, duration, seed, out, Settings(port=0), Console(stderr=True)), as_json)
+    settings = Settings(port=0) if model is None else Settings(port=0, weights=checkpoint_folder(model))
+    print_document(run_demo(song, text, duration, seed, out, settings, Console(stderr=True)), as_json)

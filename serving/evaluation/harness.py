@@ -91,6 +91,7 @@ class Evaluation:
         verdicts: one per target.
         stretches: the held-out windows.
         dances: of the first replication, one per stretch.
+        names_beside: subject and folder of each checkpoint beside the first.
     """
 
     request: EvaluationRequest
@@ -98,6 +99,7 @@ class Evaluation:
     verdicts: list[Verdict]
     stretches: list[Stretch]
     dances: list[Dance]
+    names_beside: dict[str, Path] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """JSON-serialisable form, without the motions."""
@@ -193,7 +195,7 @@ async def evaluate(request: EvaluationRequest, settings: Settings) -> Evaluation
     for name, folder in names.items():
         async with in_process(folder, None, settings) as dancer:
             rows += rows_of_dances(scene, await _replications(request, judge.stretches, dancer, name), name)
-    return Evaluation(request, rows, verdicts(rows), list(judge.stretches), replications[0])
+    return Evaluation(request, rows, verdicts(rows), list(judge.stretches), replications[0], names)
 
 
 def _names_beside(request: EvaluationRequest, encoder: MusicEncoder) -> dict[str, Path]:

@@ -14,11 +14,12 @@ from choreo.diffusion.presets import preset
 from choreo.evaluation.motions import Motions
 from choreo.evaluation.scorecard import METRICS, Row
 from choreo.files import atomic_write
+from choreo.generators.checkpoint import read_config
 from choreo.motion.formats.mp4 import write_preview
 from choreo.reporting import page
 from choreo.reporting.panels import NOT_ENOUGH
 from choreo.reporting.tables import Table
-from serving.evaluation import plots
+from serving.evaluation import generators_table, plots
 from serving.evaluation.harness import Evaluation
 from serving.evaluation.subjects import Judge, solos
 from serving.evaluation.targets import Verdict
@@ -53,6 +54,25 @@ def write_report(found: Evaluation, folder: Path) -> None:
     for name, picture in pictures.items():
         atomic_write(folder / f"{name}.svg", picture.encode())
     atomic_write(folder / "index.html", _page(found, pictures, _clips(found, folder)).encode())
+
+
+def write_generators(found: Evaluation, folder: Path) -> None:
+    """Write `generators.md` and `generators.svg`, which compare the generators of an evaluation of checkpoints.
+
+    Raises:
+        InvalidArtifact: a checkpoint cannot be read.
+        OSError: the folder cannot be written.
+    """
+    first = found.request.checkpoint
+    assert first is not None  # the first of the models
+    rows, label = generators_table.renamed(found.rows, read_config(first).spec.name)
+    folders = {label: first} | found.names_beside
+    names = list(folders)
+    tables = (generators_table.quality(rows, names), generators_table.weight(list(folders.items())))
+    text = "\n".join(["# Generators\n", f"{_facts(found)}\n", *(table.markdown() for table in tables)])
+    folder.mkdir(parents=True, exist_ok=True)
+    atomic_write(folder / "generators.md", text.encode())
+    atomic_write(folder / "generators.svg", generators_table.picture(rows, names).encode())
 
 
 def markdown(found: Evaluation) -> str:
