@@ -46,7 +46,6 @@ class Clip:
         captions: sentences about the clip or parts of it.
         priors: motion that retrieval proposes for the whole clip, each of its length.
         representation: of the features.
-        synthetic: whether it was made by the synthetic choreographer.
     """
 
     key: str
@@ -61,7 +60,6 @@ class Clip:
     captions: tuple[Caption, ...] = field(default=())
     priors: tuple[Track, ...] = field(default=())
     representation: Representation = ROOT_VELOCITY_66
-    synthetic: bool = False
 
     @property
     def num_frames(self) -> int:

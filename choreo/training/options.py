@@ -82,9 +82,6 @@ class DataConfig(BaseModel):
     """What hears the beats of songs whose beats are not known."""
     synthetic_dances: int = Field(0, ge=0, le=1000)
     """Dances by the synthetic choreographer: half of them moves, half step dances, such as waltz and rumba."""
-    synthetic_share: float | None = Field(None, ge=0, le=1)
-    """Share of the windows that are of synthetic dances; omitted: that which their lengths give, where a kind of dance
-    counts by the square root of its length and so 32 minutes of 19 kinds beside 85 minutes of recordings for 40 %."""
     masks: Masks = "starts"
     """What of a window's own motion the network is given. `starts`: starting poses, clips and a few key poses of a
     quarter of the windows. `random`: also frames, spans, joints and trajectories of three quarters, for generators that

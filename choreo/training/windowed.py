@@ -96,17 +96,16 @@ def cut_windows(
     """
     train, texts = recipe.train, data.texts
     cut = partial(Windows, music_dim=recipe.music_dim, window=recipe.window, rhythm_channels=rhythm_channels(spec))
-    share = recipe.data.synthetic_share
-    options = replace(options or WindowOptions(), masks=recipe.data.masks, synthetic_share=share)
+    options = replace(options or WindowOptions(), masks=recipe.data.masks)
     training = cut(data.training, texts, num_windows(train), train.seed, options)
     validation = dances = None
     if data.held_out:
-        validation = cut(data.held_out, texts, VALIDATION_WINDOWS, train.seed + 1, WindowOptions(synthetic_share=share))
+        validation = cut(data.held_out, texts, VALIDATION_WINDOWS, train.seed + 1)
     if data.held_out and train.validation_dances:
         length = max(VALIDATION_WINDOWS, train.validation_dances)
         dances = HeldOutDances.of(
             spec,
-            cut(data.held_out, texts, length, train.seed + 2, replace(CONDITIONS, synthetic_share=share)),
+            cut(data.held_out, texts, length, train.seed + 2, CONDITIONS),
             length,
             train.validation_dances,
             Preset(train.validation_sampler, train.validation_num_steps),

@@ -71,5 +71,4 @@ def _clip(motion: Motion, song: BeatSong, sentences: tuple[Sentence, ...], key: 
         residual=0.0,
         licence=OWN,
         captions=tuple(Caption(s.text, s.start, min(s.end, frames)) for s in sentences if s.start < frames),
-        synthetic=True,
     )

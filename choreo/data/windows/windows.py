@@ -42,33 +42,19 @@ class WindowOptions:
     drop_bars: float = 0.2
     """Share of windows whose bars are hidden: songs without known bars are danced to as well."""
     min_frames: int = 45
-    synthetic_share: float | None = None
-    """Share of the windows that are of synthetic dances, see `ClipSampler`."""
 
 
 class ClipSampler:
     """Draws clips with probability proportional to length / sqrt(total length of the family).
 
-    A small family is thus seen more often than its length alone would have it. The synthetic choreographer's families
-    are many and small; without a share of their own they would be drawn far more often than they are long.
+    A small family is thus seen more often than its length alone would have it.
     """
 
-    def __init__(self, clips: Sequence[Clip], synthetic_share: float | None = None) -> None:
-        """Probabilities of clips.
-
-        Args:
-            clips: to draw from.
-            synthetic_share: probability of drawing a synthetic clip, where there are recordings as well; None: that
-                which lengths give.
-        """
+    def __init__(self, clips: Sequence[Clip]) -> None:
         family_frames: dict[str, int] = defaultdict(int)
         for clip in clips:
             family_frames[clip.family] += clip.num_frames
         weights = np.array([c.num_frames / np.sqrt(family_frames[c.family]) for c in clips])
-        synthetic = np.array([c.synthetic for c in clips], bool)
-        if synthetic_share is not None and synthetic.any() and not synthetic.all():
-            weights[synthetic] *= synthetic_share / weights[synthetic].sum()
-            weights[~synthetic] *= (1 - synthetic_share) / weights[~synthetic].sum()
         self._cumulative = np.cumsum(weights / weights.sum())
 
     def draw(self, rng: np.random.Generator) -> int:
@@ -113,7 +99,7 @@ class Windows(Dataset[Window]):
         self.families: dict[str, list[int]] = defaultdict(list)
         for i, clip in enumerate(self.clips):
             self.families[clip.family].append(i)
-        self._sampler = ClipSampler(self.clips, self.options.synthetic_share)
+        self._sampler = ClipSampler(self.clips)
         music = [c.music for c in self.clips if c.music is not None]
         self.music_std = np.concatenate(music).std(0) if music else np.ones(music_dim, np.float32)
 

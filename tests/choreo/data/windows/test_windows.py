@@ -9,7 +9,7 @@ from tiny_training import FakeText, clips
 from choreo.data.clip import Clip, motion_features, representation_of
 from choreo.data.windows.captioned import CaptionedWindows, PairOptions, Sentences, canonical_statistics
 from choreo.data.windows.captions import ATTRIBUTES, attributes, mirrored
-from choreo.data.windows.windows import ClipSampler, WindowOptions, Windows, caption_key, feature_statistics
+from choreo.data.windows.windows import WindowOptions, Windows, caption_key, feature_statistics
 from choreo.errors import InvalidInput
 from choreo.motion.representation import rotate
 from choreo.music.beats import BAR, beat_phase_channels
@@ -139,21 +139,3 @@ def test_bars_are_hidden_in_a_share_of_windows_and_nothing_else_is() -> None:
         np.testing.assert_array_equal(np.delete(window["rhythm"], BAR, 1), np.delete(full["rhythm"], BAR, 1))
         np.testing.assert_array_equal(narrow[i]["rhythm"], full["rhythm"][:, :4])
     assert 15 < hidden < 45
-
-
-def test_synthetic_clips_are_drawn_by_their_share() -> None:
-    recorded = clips()
-    made = [replace(clip, family=f"synthetic_{i}", synthetic=True) for i, clip in enumerate(clips())]
-    sampler, rng = ClipSampler([*recorded, *made], 0.1), np.random.default_rng(0)
-    drawn = np.array([sampler.draw(rng) for _ in range(4000)])
-    assert np.mean(drawn >= len(recorded)) == pytest.approx(0.1, abs=0.02)
-    plain = ClipSampler([*recorded, *made])
-    assert np.mean([plain.draw(rng) >= len(recorded) for _ in range(4000)]) >= 0.5
-
-
-@pytest.mark.parametrize("made", [True, False])
-def test_a_share_of_synthetic_clips_changes_nothing_where_all_are_of_a_kind(made: bool) -> None:
-    data = [replace(clip, synthetic=made) for clip in clips()]
-    one, two = ClipSampler(data, 0.1), ClipSampler(data)
-    first, second = np.random.default_rng(0), np.random.default_rng(0)
-    assert [one.draw(first) for _ in range(100)] == [two.draw(second) for _ in range(100)]
