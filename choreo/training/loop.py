@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import torch
 from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import DataLoaderConfiguration, parse_flag_from_env
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -279,6 +280,8 @@ def num_windows(options: TrainConfig) -> int:
 def _accelerator(options: TrainConfig, folder: Path) -> Accelerator:
     if options.tracker == "wandb" and find_spec("wandb") is None:
         raise MissingDependency("the recipe logs to W&B: pip install wandb, or change its tracker")
+    # accelerate keeps the precision of a process's first run for all others; there is no public way to forget it.
+    AcceleratorState._reset_state()
     return Accelerator(
         mixed_precision=options.mixed_precision,
         gradient_accumulation_steps=options.gradient_accumulation,
