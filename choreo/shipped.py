@@ -3,6 +3,7 @@
 A checkout has them at its top; a wheel has them inside this package, where setup.py puts them when the wheel is built.
 """
 
+import json
 from pathlib import Path
 from typing import Final
 
@@ -38,12 +39,24 @@ def checkpoint_folder(given: str) -> Path:
     """The checkpoint that a user means: a folder, or the name of shipped weights, such as `unet-small`.
 
     Raises:
-        InvalidInput: it is neither.
+        InvalidInput: it is neither, or it holds weights that are no generator's.
     """
-    folders = {path.parent.name: path.parent for path in shipped("weights").glob("*/config.json")}
+    folders = {path.parent.name: path.parent for path in shipped("weights").glob("*/config.json") if _has_spec(path)}
     if given in folders:
         return folders[given]
-    if not (Path(given) / "config.json").is_file():
-        names = ", ".join(sorted(folders))
+    names = ", ".join(sorted(folders))
+    folder = shipped("weights", given) if "/" not in given and not Path(given).is_dir() else Path(given)
+    if not given or not (folder / "config.json").is_file():
         raise InvalidInput("model", f"{given} is neither a checkpoint folder nor the name of shipped weights ({names})")
-    return Path(given)
+    if not _has_spec(folder / "config.json"):
+        raise InvalidInput("model", f"{given} holds weights that are no generator's; generators are {names}")
+    return folder
+
+
+def _has_spec(config: Path) -> bool:
+    """Whether a checkpoint is a generator's: only those say what they exchange. A broken file is left to its reader."""
+    try:
+        document = json.loads(config.read_text())
+    except (OSError, ValueError, RecursionError):
+        return True
+    return isinstance(document, dict) and isinstance(document.get("spec"), dict)

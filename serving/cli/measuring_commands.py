@@ -13,7 +13,6 @@ from rich.console import Console
 from choreo.data.splits.split import HELD_OUT
 from choreo.errors import InvalidInput
 from choreo.motion.upright import AUTO, UP_HELP
-from choreo.shipped import checkpoint_folder
 from serving.cli.extras import require
 from serving.cli.output import Json
 from serving.settings import Settings
@@ -36,7 +35,11 @@ def evaluate(
     licences: Annotated[str, typer.Option(help="Recordings to compare with: all, or those that are cleared.")] = "all",
     beside: Annotated[list[Path] | None, typer.Option(help="Checkpoint that is scored beside; repeatable.")] = None,
     models: Annotated[
-        str | None, typer.Option(help="Names of shipped weights or checkpoint folders, by commas, the subject first.")
+        str | None,
+        typer.Option(
+            help="Names of shipped weights or checkpoint folders, by commas, the subject first; each may end in "
+            "@PRESET or @SAMPLER:STEPS, e.g. unet-small@ddpm:50."
+        ),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Folder for tables, plots and example clips.")] = None,
     as_json: Json = False,
@@ -48,19 +51,22 @@ def evaluate(
     from serving.evaluation.dancers import DanceOptions
     from serving.evaluation.harness import EvaluationRequest
     from serving.evaluation.harness import evaluate as run_evaluation
+    from serving.evaluation.named_models import NamedModel, named_models
     from serving.evaluation.report import print_tables, write_generators, write_report
 
     if url is not None and checkpoint is not None:
         raise InvalidInput("url", "give a checkpoint or a server, not both")
-    if models is not None:
-        if url is not None or checkpoint is not None or beside:
-            raise InvalidInput("models", "give models, or a checkpoint, those beside it or a server, not both")
-        checkpoint, *beside = [checkpoint_folder(name.strip()) for name in models.split(",")]
+    if models is not None and (url is not None or checkpoint is not None or beside):
+        raise InvalidInput("models", "give models, or a checkpoint, those beside it or a server, not both")
     settings = Settings() if phrases is None else Settings(phrases=phrases)
-    options = DanceOptions(preset, steps, guidance_scale, not no_rag, not raw)
+    options, way = DanceOptions(preset, steps, guidance_scale, not no_rag, not raw), ""
+    rest: list[NamedModel] = []
+    if models is not None:
+        first, *rest = named_models(models, options, settings.max_steps)
+        checkpoint, options, way = first.folder, first.options, first.way
     request = EvaluationRequest(
         data, checkpoint, url, samples, replications, options, up=up, split=split, licences=licences,
-        beside=tuple(beside or ()),
+        beside=(*(beside or ()), *rest), way=way,
     )  # fmt: skip
     found = asyncio.run(run_evaluation(request, settings))
     if report is not None:

@@ -30,6 +30,7 @@ from choreo.music.encoders import DSP35, MusicEncoder
 from choreo.music.feature_cache import training_encoder
 from choreo.training.splits import read_splits
 from serving.evaluation.dancers import Dance, DanceOptions, Dancer, in_process, server, untrained
+from serving.evaluation.named_models import NamedModel
 from serving.evaluation.replications import combined, seeds_apart
 from serving.evaluation.stretches import Positions, Stretch, held_out_stretches, windows
 from serving.evaluation.subjects import GENERATED, Judge, danced, real_and_controls, unit
@@ -57,7 +58,9 @@ class EvaluationRequest:
         up: the axis that points up in the data, see `choreo.motion.upright.find_up`.
         split: part that is danced to, `val` or `test`.
         licences: of the recordings that are compared with, see `choreo.data.licences.Licences`.
-        beside: checkpoints that dance to the same stretches with the same seeds, each a subject of its own.
+        beside: checkpoints that dance to the same stretches with the same seeds, each a subject of its own, with these
+            options or its own.
+        way: how the options were named, for the first model's name in tables.
     """
 
     data: Path
@@ -70,7 +73,8 @@ class EvaluationRequest:
     up: str = AUTO
     split: str = HELD_OUT
     licences: str = Licences.ALL
-    beside: tuple[Path, ...] = ()
+    beside: tuple[Path | NamedModel, ...] = ()
+    way: str = ""
 
     def __post_init__(self) -> None:
         for name, value, known in (
@@ -79,6 +83,11 @@ class EvaluationRequest:
         ):
             if value not in known:
                 raise InvalidInput(name, f"must be {' or '.join(known)}, got {value!r}")
+
+    @property
+    def models_beside(self) -> list[NamedModel]:
+        """Those beside the first, each with the options of its dances."""
+        return [m if isinstance(m, NamedModel) else NamedModel(m, self.options) for m in self.beside]
 
 
 @dataclass(frozen=True)
@@ -91,7 +100,7 @@ class Evaluation:
         verdicts: one per target.
         stretches: the held-out windows.
         dances: of the first replication, one per stretch.
-        names_beside: subject and folder of each checkpoint beside the first.
+        names_beside: subject and model of each checkpoint beside the first.
     """
 
     request: EvaluationRequest
@@ -99,7 +108,7 @@ class Evaluation:
     verdicts: list[Verdict]
     stretches: list[Stretch]
     dances: list[Dance]
-    names_beside: dict[str, Path] = field(default_factory=dict)
+    names_beside: dict[str, NamedModel] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
         """JSON-serialisable form, without the motions."""
@@ -107,7 +116,7 @@ class Evaluation:
         paths = {
             "data": str(self.request.data),
             "checkpoint": None if checkpoint is None else str(checkpoint),
-            "beside": [str(folder) for folder in self.request.beside],
+            "beside": [model.subject(str(model.folder)) for model in self.request.models_beside],
         }
         results = {"stretches": len(self.stretches), "rows": self.rows, "verdicts": self.verdicts}
         return dataclasses.asdict(self.request) | paths | results
@@ -192,21 +201,23 @@ async def evaluate(request: EvaluationRequest, settings: Settings) -> Evaluation
     if untrained_dances:
         rows += score(next(danced(judge, untrained_dances, "untrained")), scene.reference)
     rows += rows_of_dances(scene, replications)
-    for name, folder in names.items():
-        async with in_process(folder, None, settings) as dancer:
-            rows += rows_of_dances(scene, await _replications(request, judge.stretches, dancer, name), name)
+    for name, model in names.items():
+        async with in_process(model.folder, None, settings) as dancer:
+            own = dataclasses.replace(request, options=model.options)
+            rows += rows_of_dances(scene, await _replications(own, judge.stretches, dancer, name), name)
     return Evaluation(request, rows, verdicts(rows), list(judge.stretches), replications[0], names)
 
 
-def _names_beside(request: EvaluationRequest, encoder: MusicEncoder) -> dict[str, Path]:
-    """Subject and folder of each checkpoint beside the first; names that several have are numbered."""
-    names: dict[str, Path] = {}
-    for folder in request.beside:
-        spec = read_config(folder).spec
+def _names_beside(request: EvaluationRequest, encoder: MusicEncoder) -> dict[str, NamedModel]:
+    """Subject and model of each checkpoint beside the first; names that several have are numbered."""
+    names: dict[str, NamedModel] = {}
+    for model in request.models_beside:
+        spec = read_config(model.folder).spec
         if spec.music_encoder != encoder.name:
-            raise InvalidInput("beside", f"{folder} hears music by {spec.music_encoder}, not by {encoder.name}")
-        taken = sum(name.split(" (")[0] == spec.name for name in names)
-        names[f"{spec.name} ({taken + 1})" if taken else spec.name] = folder
+            raise InvalidInput("beside", f"{model.folder} hears music by {spec.music_encoder}, not by {encoder.name}")
+        subject = model.subject(spec.name)
+        taken = sum(name.split(" (")[0] == subject for name in names)
+        names[f"{subject} ({taken + 1})" if taken else subject] = model
     return names
 
 

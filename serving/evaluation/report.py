@@ -21,6 +21,7 @@ from choreo.reporting.panels import NOT_ENOUGH
 from choreo.reporting.tables import Table
 from serving.evaluation import generators_table, plots
 from serving.evaluation.harness import Evaluation
+from serving.evaluation.named_models import NamedModel
 from serving.evaluation.subjects import Judge, solos
 from serving.evaluation.targets import Verdict
 
@@ -65,8 +66,9 @@ def write_generators(found: Evaluation, folder: Path) -> None:
     """
     first = found.request.checkpoint
     assert first is not None  # the first of the models
-    rows, label = generators_table.renamed(found.rows, read_config(first).spec.name)
-    folders = {label: first} | found.names_beside
+    name = NamedModel(first, found.request.options, found.request.way).subject(read_config(first).spec.name)
+    rows, label = generators_table.renamed(found.rows, name)
+    folders = {label: first} | {name: model.folder for name, model in found.names_beside.items()}
     names = list(folders)
     tables = (generators_table.quality(rows, names), generators_table.weight(list(folders.items())))
     text = "\n".join(["# Generators\n", f"{_facts(found)}\n", *(table.markdown() for table in tables)])
@@ -110,12 +112,12 @@ def _facts(found: Evaluation) -> str:
     request, options = found.request, found.request.options
     generator = request.url or (str(request.checkpoint) if request.checkpoint else "the shipped checkpoint")
     chosen = preset(options.preset)
-    steps = options.num_steps or chosen.num_steps
+    steps, sampler = options.num_steps or chosen.num_steps, options.changes.get("sampler", chosen.sampler)
     extras = "" if options.use_rag else ", without retrieved phrases"
     extras += "" if options.finished else ", without post-processing"
     return (
         f"{generator}: {len(found.stretches)} held-out stretches, {request.replications} replication(s), "
-        f"{chosen.sampler} with {steps} steps, guidance {options.guidance_scale:g}{extras}."
+        f"{sampler} with {steps} steps, guidance {options.guidance_scale:g}{extras}."
     )
 
 

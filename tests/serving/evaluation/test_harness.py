@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.representation import decode
 from serving.evaluation.dancers import DanceOptions
 from serving.evaluation.harness import Evaluation, EvaluationRequest, evaluate
+from serving.evaluation.named_models import NamedModel
 from serving.evaluation.report import write_report
 from serving.settings import Settings
 
@@ -27,7 +29,8 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Evaluation:
         (folder / f"dance_{i}.txt").write_text(clip.captions[0].text)
         np.save(folder / f"dance_{i}.dsp35.npy", clip.music)
     options, weights = DanceOptions(num_steps=2), Settings().weights
-    request = EvaluationRequest(folder, samples=4, replications=2, options=options, beside=(weights, weights))
+    other = NamedModel(weights, replace(options, changes={"sampler": "ddpm"}), "ddpm:2")
+    request = EvaluationRequest(folder, samples=4, replications=2, options=options, beside=(weights, weights, other))
     return asyncio.run(evaluate(request, Settings()))
 
 
@@ -36,6 +39,7 @@ def test_every_subject_is_scored_beside_real_motion(found: Evaluation) -> None:
     assert subjects == [
         "gt", "gt_shuffled", "noise", "mean_pose", "frames_shuffled", "untrained", "generated", "shuffled", "retrieval",
         "unet-small", "unet-small, shuffled", "unet-small (2)", "unet-small (2), shuffled",
+        "unet-small@ddpm:2", "unet-small@ddpm:2, shuffled",
     ]  # fmt: skip
     assert all(np.isfinite(row["value"]) for row in found.rows)
     values = {(row["subject"], row["metric"]): row["value"] for row in found.rows}
@@ -49,6 +53,7 @@ def test_a_checkpoint_beside_the_first_dances_with_the_same_seeds(found: Evaluat
     values = {(row["subject"], row["metric"]): row["value"] for row in found.rows}
     for metric in ("jerk_m_s3", "kinetic_energy_m2_s2", "multimodality"):
         assert values["unet-small", metric] == pytest.approx(values["generated", metric], rel=1e-3)
+        assert values["unet-small@ddpm:2", metric] != pytest.approx(values["generated", metric], rel=1e-3)
 
 
 def test_a_checkpoint_that_hears_otherwise_is_refused(tmp_path: Path) -> None:
