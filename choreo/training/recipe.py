@@ -13,6 +13,7 @@ from choreo.data.licences import Licences
 from choreo.errors import InvalidArtifact, InvalidInput
 from choreo.generators.registry import GeneratorUnavailable, families, generator_class
 from choreo.generators.spec import NAME
+from choreo.models.pose_vae import PoseVaeConfig
 from choreo.models.tmr import TextMotionConfig
 from choreo.motion.representation import ROOT_VELOCITY_66, representation
 from choreo.motion.skeleton import WINDOW
@@ -141,7 +142,32 @@ class TextMotionRecipe(BaseModel):
         return self.model_copy(update={"train": self.train.model_copy(update=train)})
 
 
-KINDS: Final = ("generator", "text-motion")
+class PoseRecipe(BaseModel):
+    """One training run of a pose VAE."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["pose"] = "pose"
+    name: str = Field(pattern=NAME)
+    network: PoseVaeConfig = PoseVaeConfig()
+    kl_weight: float = Field(1e-4, ge=0)
+    """Weight of the divergence, averaged over the latents; the L1 distance of positions, in metres, has 1."""
+    licences: Licences = Licences.ALL
+    """Which material the run learns from: all of it, or what is cleared for weights that are shipped."""
+    train: TrainConfig = TrainConfig()
+
+    def smoke(self) -> "PoseRecipe":
+        """The same network and the same code for a minute."""
+        train = {
+            "max_steps": 6, "batch_size": 8, "warmup_steps": 1, "log_every": 1, "validate_every": 3, "save_every": 3,
+            "tracker": "none",
+        }  # fmt: skip
+        return self.model_copy(update={"train": self.train.model_copy(update=train)})
+
+
+Recipe = GeneratorRecipe | TextMotionRecipe | PoseRecipe
+
+KINDS: Final = ("generator", "text-motion", "pose")
 """Values of a recipe's field `kind`; without one a recipe is for a generator."""
 
 
@@ -149,7 +175,7 @@ DEFAULT_FAMILY: Final = "unet"
 """Family of a recipe without `architecture`."""
 
 
-def load_recipe(path: Path) -> GeneratorRecipe | TextMotionRecipe:
+def load_recipe(path: Path) -> Recipe:
     """Read a recipe.
 
     Raises:
@@ -160,7 +186,7 @@ def load_recipe(path: Path) -> GeneratorRecipe | TextMotionRecipe:
     return recipe
 
 
-def check_widths(recipe: GeneratorRecipe | TextMotionRecipe) -> None:
+def check_widths(recipe: Recipe) -> None:
     """Check that the networks take vectors of the widths that the named encoders give.
 
     Raises:
@@ -170,14 +196,14 @@ def check_widths(recipe: GeneratorRecipe | TextMotionRecipe) -> None:
     if isinstance(recipe, GeneratorRecipe):
         widths.append(("conditioner.music_dim", recipe.music_dim, music_encoder(recipe.music_encoder)))
         widths.append(("conditioner.text_dim", recipe.text_dim, text_encoder(recipe.text_encoder)))
-    else:
+    elif isinstance(recipe, TextMotionRecipe):
         widths.append(("network.text_dim", recipe.network.text_dim, text_encoder(recipe.text_encoder)))
     for field, width, encoder in widths:
         if encoder.dim != width:
             raise InvalidInput(field, f"is {width}, but the encoder {encoder.name} gives {encoder.dim} numbers")
 
 
-def _read(path: Path) -> GeneratorRecipe | TextMotionRecipe:
+def _read(path: Path) -> Recipe:
     try:
         document = yaml.safe_load(path.read_text())
         kind = document.get("kind", KINDS[0]) if isinstance(document, dict) else KINDS[0]
@@ -185,6 +211,8 @@ def _read(path: Path) -> GeneratorRecipe | TextMotionRecipe:
             raise InvalidInput("kind", f"must be one of {', '.join(KINDS)}, got {kind!r}")
         if kind == KINDS[1]:
             return TextMotionRecipe.model_validate(document)
+        if kind == KINDS[2]:
+            return PoseRecipe.model_validate(document)
         family = document.get("architecture", DEFAULT_FAMILY) if isinstance(document, dict) else DEFAULT_FAMILY
         recipe_type = _recipe_type(str(family))
         return recipe_type.model_validate(recipe_type.completed(document, path.parent))

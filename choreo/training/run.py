@@ -29,7 +29,8 @@ from choreo.music.feature_cache import training_encoder
 from choreo.text.encoders import TextEncoder, text_encoder
 from choreo.training.loop import MODEL, TrainingRun
 from choreo.training.options import DataConfig
-from choreo.training.recipe import GeneratorRecipe, TextMotionRecipe, check_widths
+from choreo.training.poses import train_poses
+from choreo.training.recipe import GeneratorRecipe, PoseRecipe, Recipe, TextMotionRecipe, check_widths
 from choreo.training.resuming import last_step
 from choreo.training.splits import Splits, check_clips, read_splits
 from choreo.training.tmr import train_text_motion
@@ -39,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def train(
-    recipe: GeneratorRecipe | TextMotionRecipe,
+    recipe: Recipe,
     data: Path | None,
     folder: Path,
     until: int | None = None,
@@ -64,6 +65,13 @@ def train(
         NotSaved: the last save failed.
     """
     check_widths(recipe)
+    if isinstance(recipe, PoseRecipe):
+        splits = Splits([], []) if data is None else read_splits(data, up=up)
+        splits = _licensed(splits, recipe.licences)
+        check_clips(splits.training)
+        check_clips(splits.held_out)
+        _write_summary(folder, splits)
+        return train_poses(recipe, splits.training, splits.held_out, folder, until)
     sentences = text_encoder(recipe.text_encoder)
     if isinstance(recipe, TextMotionRecipe):
         splits = Splits([], []) if data is None else read_splits(data, up=up)

@@ -14,24 +14,10 @@ from torch.nn import functional as F
 from choreo.generators.latent.config import DILATIONS, VaeConfig
 from choreo.generators.latent.graphs import PATCH
 from choreo.models.layers import zero_init
+from choreo.models.posterior import Posterior
 
 LOG_VARIANCE: Final = (-12.0, 6.0)
 """Range of the posterior's log-variance."""
-
-
-class Posterior(NamedTuple):
-    """A Gaussian over latents: mean and log-variance (B, N, D), not scaled."""
-
-    mean: Tensor
-    log_variance: Tensor
-
-    def sample(self) -> Tensor:
-        """Latents (B, N, D), by torch's own generator (Kingma & Welling 2014, eq. 4)."""
-        return self.mean + torch.randn_like(self.mean) * (0.5 * self.log_variance).exp()
-
-    def divergence(self) -> Tensor:
-        """(B, N) Kullback-Leibler divergence from the standard normal, mean over the channels (ibid., appendix B)."""
-        return 0.5 * (self.mean**2 + self.log_variance.exp() - 1 - self.log_variance).mean(dim=2)
 
 
 class MotionEncoder(nn.Module):

@@ -8,7 +8,8 @@ from small_latent import CHANNELS, SCALE, small_config, small_latent, small_late
 from torch.distributions import Normal, kl_divergence
 
 from choreo.generators.latent.config import VaeConfig
-from choreo.generators.latent.vae import LOG_VARIANCE, MlpDecoder, MotionDecoder, MotionEncoder, MotionVae, Posterior
+from choreo.generators.latent.vae import LOG_VARIANCE, MlpDecoder, MotionDecoder, MotionEncoder, MotionVae
+from choreo.models.posterior import Posterior
 
 
 def noisy(module: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
