@@ -5,6 +5,7 @@ skeleton makes positions of them: bones have their lengths by construction.
 """
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal
 
@@ -90,7 +91,7 @@ class GraphEncoder(nn.Module):
     def __init__(self, config: PoseVaeConfig) -> None:
         super().__init__()
         sizes = (3, *config.widths)
-        self.layers = nn.ModuleList(GraphConvolution(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(GraphConvolution(a, b) for a, b in pairwise(sizes))
         self.pool = nn.Parameter(torch.randn(NUM_JOINTS, sizes[-1]) * 0.5)
         self.output = PartLinear(sizes[-1], 2 * config.channels)
         self.register_buffer("part_of", _part_of(), persistent=False)
@@ -115,7 +116,7 @@ class GraphDecoder(nn.Module):
         self.input = PartLinear(config.channels, sizes[0])
         self.unpool = nn.Parameter(1 + torch.randn(NUM_JOINTS, sizes[0]) * 0.5)
         self.offset = nn.Parameter(torch.randn(NUM_JOINTS, sizes[0]) * 0.1)
-        self.layers = nn.ModuleList(GraphConvolution(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+        self.layers = nn.ModuleList(GraphConvolution(a, b) for a, b in pairwise(sizes))
         self.register_buffer("part_of", _part_of(), persistent=False)
 
     def forward(self, latents: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from choreo.errors import InvalidInput
 from choreo.motion.upright import AUTO, UP_HELP
 from serving.cli.extras import require
 from serving.cli.output import Json, print_document
@@ -65,13 +66,18 @@ def train(
     if phrases is not None:
         require("cpu")
     from choreo.shipped import recipe_file
-    from choreo.training.recipe import TextMotionRecipe, load_recipe
+    from choreo.training.recipe import PoseRecipe, TextMotionRecipe, load_recipe
     from choreo.training.run import train as run_training
     from retrieval.prior.training_priors import from_library
 
     logging.getLogger("choreo").setLevel(logging.INFO)
     read = load_recipe(recipe_file(recipe))
-    licences = read.licences if isinstance(read, TextMotionRecipe) else read.data.licences
-    with_priors = list if phrases is None else from_library(phrases, read.text_encoder, licences)
-    folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors, up)
+    if phrases is None:
+        with_priors = None
+    elif isinstance(read, PoseRecipe):
+        raise InvalidInput("phrases", "are for generators; a pose VAE takes no priors")
+    else:
+        licences = read.licences if isinstance(read, TextMotionRecipe) else read.data.licences
+        with_priors = from_library(phrases, read.text_encoder, licences)
+    folder = run_training(read.smoke() if smoke else read, data, out, until, with_priors or list, up)
     print_document({"checkpoint": str(folder)}, as_json)
