@@ -95,5 +95,5 @@ def test_recipes_are_found_by_name_and_by_path(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize("given", ["waltz", "cleared.yaml", "../recipes/cleared", "/nowhere.yaml"])
 def test_an_unknown_recipe_is_bad_input(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidInput, match=r"recipe: .*\(cleared, .*everything, .*lcm, tmr-small\)"):
+    with pytest.raises(InvalidInput, match=r"recipe: .*\(cleared, .*everything, .*lcm, .*tmr-small\)"):
         recipe_file(Path(given))
