@@ -96,9 +96,11 @@ class WindowedDiffusion(Generator):
 
     @classmethod
     def untrained(cls, trained: Any) -> "GeneratorNetwork":
-        """A linear denoiser: the Gaussian model of the data is fitted before training."""
-        blank = cls.network(trained.config)
-        blank.denoiser.gaussian.load_state_dict(trained.denoiser.gaussian.state_dict())  # type: ignore[union-attr]
+        """A linear denoiser where the denoiser has a Gaussian model of the data, which is fitted before training."""
+        blank = super().untrained(trained)
+        gaussian = getattr(blank.denoiser, "gaussian", None)
+        if gaussian is not None:
+            gaussian.load_state_dict(trained.denoiser.gaussian.state_dict())
         return blank
 
     def begin(
