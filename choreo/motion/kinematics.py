@@ -1,6 +1,6 @@
 """Forward kinematics and the rigid fit of joint positions to the canonical skeleton."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -140,14 +140,24 @@ def fit(positions: NDArray[np.floating]) -> RigidFit:
     This is for motion that was measured; `rigid_fit.fit_over_time` is for motion that a network made.
     """
     given = np.asarray(positions, np.float64)
+    return fitted(given, given[:, PELVIS], fit_rotations_by_level(given, turn_links))
+
+
+def fit_rotations_by_level(given: Array, turn: Callable[[Array, Level, Array], None]) -> Array:
+    """World rotations (T, 22, 3, 3) of positions (T, 22, 3), from the pelvis outwards.
+
+    Args:
+        given: positions.
+        turn: turns the links of a level in place, as `turn_links` does.
+    """
     bodies = {joint: fit_body(given, joint)[0] for joint in BODIES}
     world = np.empty((len(given), NUM_JOINTS, 3, 3))
     for level in LEVELS:
         begin_level(world, level, bodies)
         if level.links:
             base = np.swapaxes(world[:, level.links], -1, -2)
-            turn_links(world, level, turned(base, given[:, level.ends] - given[:, level.links]))
-    return fitted(given, given[:, PELVIS], world)
+            turn(world, level, turned(base, given[:, level.ends] - given[:, level.links]))
+    return world
 
 
 def fitted(given: Array, root: Array, world: Array) -> RigidFit:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.motion import rotations as rot
-from choreo.motion.kinematics import BODIES, LEVELS, begin_level, fit_body, heading, local_rotations, turned
+from choreo.motion.kinematics import Level, fit_rotations_by_level, heading, local_rotations
 from choreo.motion.representation import ROOT_VELOCITY_66, Array, ArrayOrTensor, Origin, RootVelocity
 from choreo.motion.skeleton import MIRROR, NUM_JOINTS, PELVIS, REST_OFFSETS
 
@@ -93,16 +93,12 @@ def twist_free(positions: NDArray[np.floating]) -> Array:
     As `kinematics.fit`, which carries the twist of folded limbs from frame to frame; that would leave the rotations of
     a lone pose open.
     """
-    given = np.asarray(positions, np.float64)
-    bodies = {joint: fit_body(given, joint)[0] for joint in BODIES}
-    world = np.empty((len(given), NUM_JOINTS, 3, 3))
-    for level in LEVELS:
-        begin_level(world, level, bodies)
-        if level.links:
-            back = np.swapaxes(world[:, level.links], -1, -2)
-            bones = turned(back, given[:, level.ends] - given[:, level.links])
-            world[:, level.links] = world[:, level.links] @ rot.shortest_arc(REST_OFFSETS[level.ends], bones)
-    return world
+    return fit_rotations_by_level(np.asarray(positions, np.float64), _turn_without_twist)
+
+
+def _turn_without_twist(world: Array, level: Level, bones: Array) -> None:
+    """Turn the links of a level in place, so that their rest directions become bones (T, L, 3) the shortest way."""
+    world[:, level.links] = world[:, level.links] @ rot.shortest_arc(REST_OFFSETS[level.ends], bones)
 
 
 def _mirrored() -> tuple[list[int], list[int]]:

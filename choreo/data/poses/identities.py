@@ -138,7 +138,7 @@ def _velocity(joints: Array, tracklet: Tracklet, part: slice) -> Array:
 
 
 def _divided(ends: _Ends, reference: Array, people: int, fps: float, weights: Array) -> list[int]:
-    """The dancer of each tracklet, -1 for nobody, with the lowest cost that the beam finds."""
+    """The dancer of each tracklet, -1 where it is left out, with the lowest cost that the beam finds."""
     bones = _bones_cost(ends, reference)
     ways = [_Way(0.0, (-1,) * people, -1, None)]
     for i in range(len(ends.first)):
@@ -176,7 +176,7 @@ def _bones_cost(ends: _Ends, reference: Array) -> Array:
 
 
 def _join_costs(ends: _Ends, before: list[int], i: int, fps: float, weights: Array) -> dict[int, float]:
-    """What it costs that tracklet i follows each of `before`; infinite if they overlap or nobody is as fast."""
+    """What it costs that tracklet i follows each of `before`; infinite if they overlap or no dancer is as fast."""
     if not before:
         return {}
     gap = ends.first[i] - ends.last[before]

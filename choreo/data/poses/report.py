@@ -19,7 +19,7 @@ _WIDTH, _ROW = 1100, 34
 _LANES: Final = (
     ("all seen", "with_all", COLOURS[2]),
     ("one seen", "with_one", COLOURS[3]),
-    ("nobody seen", "with_none", COLOURS[1]),
+    ("none seen", "with_none", COLOURS[1]),
     ("filled", "filled", COLOURS[0]),
     ("number changed", "number_changes", COLOURS[4]),
     ("spikes", "spikes", COLOURS[1]),
@@ -57,7 +57,7 @@ def summary(document: dict[str, Any]) -> str:
     return (
         f"{d['persons']} persons in {d['video_seconds']:g} s of video, at most {d['most_in_one_frame']} in an image; "
         f"{d['kept_seconds']:g} s kept, takes: {d['takes']}. All dancers were seen in {d['with_all']} images, one of "
-        f"two in {d['with_one']}, nobody in {d['with_none']}. Filled: {filled} frames of the dancers. "
+        f"two in {d['with_one']}, none in {d['with_none']}. Filled: {filled} frames of the dancers. "
         f"A dancer had another of the tracker's numbers {d['number_changes']} times. {d['spikes']} joints were spikes, "
         f"and smoothing moved joints by {d['smoothed_mm']:g} mm on average. {d['found_twice']} persons were found "
         f"twice and {d['bystanders']} are not of the dancers. One unit of the file is {d['metres_per_unit']:g} m; a "

@@ -71,9 +71,9 @@ def read_results(path: Path) -> Detections:
     Persons with NaN, infinite or absurd coordinates are left out and counted in the notes.
 
     Raises:
-        InvalidInput: no such file, not JSON of this form, too large, other joints than the 29, nobody in it, more than
-            `MAX_FRAMES` from the first to the last image, or every pelvis at the origin, which loses where the dancers
-            are.
+        InvalidInput: no such file, not JSON of this form, too large, other joints than the 29, no person in it,
+            more than `MAX_FRAMES` from the first to the last image, or every pelvis at the origin, which loses where
+            the dancers are.
     """
     file_path = path / FILE_NAME if path.is_dir() else path
     if not file_path.is_file():
@@ -102,7 +102,7 @@ def read_results(path: Path) -> Detections:
         raise InvalidInput("results", f"{file_path.name} cannot be read: {error}") from error
     if not frames:
         why = f"; all {unusable} have NaN or absurd coordinates" if unusable else ""
-        raise InvalidInput("results", f"nobody is in {file_path.name}{why}")
+        raise InvalidInput("results", f"no person is in {file_path.name}{why}")
     at = np.asarray(frames, np.int64)
     notes = [f"{unusable} persons with NaN or absurd coordinates were left out"] if unusable else []
     if (np.diff(at) < 0).any():

@@ -27,7 +27,7 @@ def metres_per_unit(joints: Array) -> float:
     """The unit of joints (N, 22, 3) of all persons together, so that what is between them keeps its proportions.
 
     Raises:
-        InvalidInput: nobody has legs.
+        InvalidInput: no person has legs.
     """
     legs, canonical = leg_length(joints), float(BONE_LENGTHS[[L_KNEE, L_ANKLE]].sum())
     if not legs > 1e-9:

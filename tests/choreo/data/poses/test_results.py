@@ -53,7 +53,7 @@ def test_objects_are_read_across_pieces_of_the_file(tmp_path: Path, monkeypatch:
         ('[{"a": ' + "[" * 50000 + "]" * 50000 + "}]", "broken JSON"),
         ('[{"a": "' + "x" * 300000 + '"}]', "image_id"),
         ('[{"image_id": 1e, }]', "broken JSON"),
-        ("[]", "nobody"),
+        ("[]", "no person"),
         (json.dumps([person(None)]), "image_id"),  # type: ignore[arg-type]
         (json.dumps([person("a.jpg")]), "image_id"),
         (json.dumps([person(0, pred_xyz_jts=[[1, 2, 3]] * 24)]), "29 joints"),
@@ -63,7 +63,7 @@ def test_objects_are_read_across_pieces_of_the_file(tmp_path: Path, monkeypatch:
         (json.dumps([person(0, transl=[1])]), "three numbers"),
         (json.dumps([person(0), person(10**9, 1)]), "spans images"),
         (json.dumps([person(0), person(1)]), "same point"),
-        (json.dumps([person(0, math.nan), person(1, math.inf)]), "nobody .* NaN"),
+        (json.dumps([person(0, math.nan), person(1, math.inf)]), "no person .* NaN"),
     ],
 )
 def test_what_is_unusable_is_named(tmp_path: Path, text: str, reason: str) -> None:
