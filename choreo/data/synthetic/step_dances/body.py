@@ -39,7 +39,7 @@ _GIVE: Final = 1.0
 _HEEL_STEPS: Final = np.linspace(0.0, 1.2, 13)
 """Pitches that are tried, radians."""
 _BALANCE: Final = 7.0
-"""Rate at which the pelvis follows the support, 1/s: an inverted pendulum (Kajita et al. 2001) of .95 m has 3.2, and more
+"""Rate at which the pelvis follows the support, 1/s: an inverted pendulum (Kajita et al. 2001) of .95 m has 3.2, more
 where ankles and hips help to balance."""
 _STEADY: Final = 4.0
 """Rate at which the head does; slower, so that it keeps a steadier path than the pelvis, 1/s."""
