@@ -18,6 +18,7 @@ TEXT ?=
 MODEL ?=
 PREFIX ?= /opt/choreo
 EXTRAS ?= cpu,serve
+CRD ?=
 OUT ?= out/demo
 
 help:
@@ -25,7 +26,7 @@ help:
 	@echo "make serve                           serve over HTTP until Ctrl-C"
 	@echo "make fast                            tests that start, compile and train nothing, in less than a minute"
 	@echo "make test                            lint, types, imports, and every test"
-	@echo "make deploy-check                    everything about deploy/ that can be checked without a container engine"
+	@echo "make deploy-check [CRD=file]         everything about deploy/ that can be checked without a container engine"
 	@echo "make prefix [PREFIX=dir] [EXTRAS=a,b] the program alone, installed as in the images"
 	@echo "make wheel                           a wheel in dist/ that works without the checkout"
 	@echo "make clean                           remove what was built"
@@ -83,7 +84,7 @@ test: lint $(JUKEBOX_READY)
 # `promtool check rules deploy/prometheus/alerts.yml` say more.
 deploy-check: $(READY)
 	@$(BIN)/hadolint deploy/docker/*.Dockerfile
-	$(BIN)/python -m pytest -q tests/deploy
+	KUBERAY_CRD="$(CRD)" $(BIN)/python -m pytest -q tests/deploy
 
 wheel: $(READY)
 	@$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
