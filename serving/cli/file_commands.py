@@ -14,7 +14,7 @@ from serving.settings import Settings
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Motion: npz (also of SMPL poses), json, bvh.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Motion: npz (or SMPL poses), json, bvh, glb, vrma.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its suffix says the format.")],
     skeleton: Annotated[
         str | None, typer.Option(help="Joint names of bvh and glb: smpl, mixamo, vrm, unity, ue5.")

@@ -20,6 +20,7 @@ from choreo.motion.formats.mp4 import film_bytes
 from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.formats.sound import Sound
 from choreo.motion.formats.view import View
+from choreo.motion.formats.vrma import vrma_bytes
 from choreo.motion.performance import Performance
 
 Encode = Callable[[Motion | Performance, Sound | None, str, View], bytes]
@@ -50,6 +51,7 @@ class Format:
     GLB: ClassVar["Format"]
     AMASS: ClassVar["Format"]
     CSV: ClassVar["Format"]
+    VRMA: ClassVar["Format"]
 
     def __reduce__(self) -> tuple[Callable[[str], "Format"], tuple[str]]:
         return format_named, (self.name,)
@@ -76,9 +78,10 @@ FORMATS: Final = (
     Format("glb", "model/gltf-binary", ".glb", False, _silent(glb_bytes)),
     Format("amass", "application/x-amass-npz", ".amass.npz", False, _silent(amass_bytes)),
     Format("csv", "text/csv", ".csv", False, _silent(csv_bytes)),
+    Format("vrma", "model/x-vrma", ".vrma", False, _silent(vrma_bytes)),
 )
 """All formats, in the order in which they are listed to users."""
-Format.JSON, Format.NPZ, Format.BVH, Format.MP4, Format.GLB, Format.AMASS, Format.CSV = FORMATS
+Format.JSON, Format.NPZ, Format.BVH, Format.MP4, Format.GLB, Format.AMASS, Format.CSV, Format.VRMA = FORMATS
 FORMAT_NAMES: Final = ", ".join(fmt.name for fmt in FORMATS)
 """What users are told that there is."""
 

@@ -39,10 +39,19 @@ def test_every_format_has_a_media_type_and_a_suffix():
         assert kind in ("application", "video", "model", "text")
         assert subtype
         assert fmt.suffix == (".amass.npz" if fmt is Format.AMASS else f".{fmt}")
-    assert [fmt.name for fmt in FORMATS] == ["json", "npz", "bvh", "mp4", "glb", "amass", "csv"]
+    assert [fmt.name for fmt in FORMATS] == ["json", "npz", "bvh", "mp4", "glb", "amass", "csv", "vrma"]
     assert len({fmt.suffix for fmt in FORMATS}) == len({fmt.media_type for fmt in FORMATS}) == len(FORMATS)
     assert [fmt.name for fmt in FORMATS if fmt.needs_audio] == ["mp4"]
-    assert (Format.JSON, Format.NPZ, Format.BVH, Format.MP4, Format.GLB, Format.AMASS, Format.CSV) == FORMATS
+    assert (
+        Format.JSON,
+        Format.NPZ,
+        Format.BVH,
+        Format.MP4,
+        Format.GLB,
+        Format.AMASS,
+        Format.CSV,
+        Format.VRMA,
+    ) == FORMATS
 
 
 @pytest.mark.parametrize("name", ["bvh", "BVH", ".bvh", " bvh\n"])
@@ -52,7 +61,7 @@ def test_names(name):
 
 @pytest.mark.parametrize("name", ["", "exe", "json.npz", "x" * 10_000])
 def test_unknown_names_name_the_field_and_what_there_is(name):
-    with pytest.raises(InvalidInput, match="json, npz, bvh, mp4, glb, amass, csv") as error:
+    with pytest.raises(InvalidInput, match="json, npz, bvh, mp4, glb, amass, csv, vrma") as error:
         format_named(name, "formats")
     assert error.value.field == "formats"
     assert len(error.value.message) < 110
