@@ -22,6 +22,7 @@ SLOW = (
     "choreo/data/test_check_split.py",
     "choreo/evaluation/test_text_motion.py",
     "choreo/generators/unet/test_network.py",
+    "choreo/motion/formats/test_in_blender.py",
     "choreo/motion/formats/test_in_viewers.py",
     "choreo/motion/formats/test_mp4.py",
     "choreo/music/test_isolated.py",

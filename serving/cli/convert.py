@@ -9,6 +9,7 @@ from choreo.errors import InvalidInput
 from choreo.files import atomic_write
 from choreo.motion.clip import Motion
 from choreo.motion.formats.bvh import bvh_bytes
+from choreo.motion.formats.fbx import fbx_bytes
 from choreo.motion.formats.formats import Format, encode, format_of_file
 from choreo.motion.formats.glb import glb_bytes
 from choreo.motion.formats.joint_profiles import SMPL, JointProfile, profile_named
@@ -23,6 +24,7 @@ from serving.cli.own_rig import character_document, given_character
 WITH_PROFILES: Final[dict[Format, Callable[[Performance, JointProfile], bytes]]] = {
     Format.BVH: bvh_bytes,
     Format.GLB: glb_bytes,
+    Format.FBX: fbx_bytes,
 }
 """Formats whose joints can have other names."""
 NOTED_RESIDUAL: Final = 0.01
@@ -108,7 +110,7 @@ def _target(out: Path, options: ConvertOptions) -> _Target:
     fmt = format_of_file(out.name)
     profile = SMPL if options.skeleton is None else profile_named(options.skeleton)
     if options.skeleton is not None and fmt not in WITH_PROFILES:
-        raise InvalidInput("skeleton", f"is for bvh and glb; {fmt} has the joints of SMPL")
+        raise InvalidInput("skeleton", f"is for bvh, glb and fbx; {fmt} has the joints of SMPL")
 
     def encoded(performance: Performance) -> bytes:
         return WITH_PROFILES[fmt](performance, profile) if fmt in WITH_PROFILES else encode(performance, fmt)

@@ -17,7 +17,7 @@ def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="Motion: npz (or SMPL poses), json, bvh, glb, vrma.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its suffix says the format.")],
     skeleton: Annotated[
-        str | None, typer.Option(help="Joint names of bvh and glb: smpl, mixamo, vrm, unity, ue5.")
+        str | None, typer.Option(help="Joint names of bvh, glb and fbx: smpl, mixamo, vrm, unity, ue5.")
     ] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second, 1 to 120; omitted: those of IN.")] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Take the travel over the floor out.")] = False,

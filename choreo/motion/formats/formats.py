@@ -14,6 +14,7 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.amass import amass_bytes
 from choreo.motion.formats.bvh import bvh_bytes
 from choreo.motion.formats.csv_format import csv_bytes
+from choreo.motion.formats.fbx import fbx_bytes
 from choreo.motion.formats.glb import glb_bytes
 from choreo.motion.formats.json_format import json_bytes
 from choreo.motion.formats.mp4 import film_bytes
@@ -36,6 +37,7 @@ class Format:
         suffix: of file names, with its dot; no two formats have the same.
         needs_audio: whether the song becomes part of the file; if not, no sound need be passed.
         encode: the file's bytes of (performance, sound, title, view).
+        needs_blender: whether the user's own Blender writes it, in seconds rather than milliseconds.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Format:
     suffix: str
     needs_audio: bool
     encode: Encode
+    needs_blender: bool = False
 
     JSON: ClassVar["Format"]
     NPZ: ClassVar["Format"]
@@ -52,6 +55,7 @@ class Format:
     AMASS: ClassVar["Format"]
     CSV: ClassVar["Format"]
     VRMA: ClassVar["Format"]
+    FBX: ClassVar["Format"]
 
     def __reduce__(self) -> tuple[Callable[[str], "Format"], tuple[str]]:
         return format_named, (self.name,)
@@ -79,9 +83,10 @@ FORMATS: Final = (
     Format("amass", "application/x-amass-npz", ".amass.npz", False, _silent(amass_bytes)),
     Format("csv", "text/csv", ".csv", False, _silent(csv_bytes)),
     Format("vrma", "model/x-vrma", ".vrma", False, _silent(vrma_bytes)),
+    Format("fbx", "application/x-fbx", ".fbx", False, _silent(fbx_bytes), needs_blender=True),
 )
 """All formats, in the order in which they are listed to users."""
-Format.JSON, Format.NPZ, Format.BVH, Format.MP4, Format.GLB, Format.AMASS, Format.CSV, Format.VRMA = FORMATS
+Format.JSON, Format.NPZ, Format.BVH, Format.MP4, Format.GLB, Format.AMASS, Format.CSV, Format.VRMA, Format.FBX = FORMATS
 FORMAT_NAMES: Final = ", ".join(fmt.name for fmt in FORMATS)
 """What users are told that there is."""
 
