@@ -24,6 +24,7 @@ SLOW = (
     "choreo/generators/unet/test_network.py",
     "choreo/motion/formats/test_in_blender.py",
     "choreo/motion/formats/test_in_viewers.py",
+    "choreo/motion/formats/test_marks.py",
     "choreo/motion/formats/test_mp4.py",
     "choreo/music/test_isolated.py",
     "choreo/music/test_jukebox.py",

@@ -24,12 +24,15 @@ def convert(
     up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
     rig: Annotated[Path | None, typer.Option(help=RIG_HELP)] = None,
     map: Annotated[Path | None, typer.Option(help=MAP_HELP)] = None,
+    size: Annotated[str | None, typer.Option(help="Of mp4 and gif: square, 720p or 1080p.")] = None,
+    marks: Annotated[bool, typer.Option("--marks", help="In mp4 and gif: show feet that stand, and beats.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a motion file in another format, with other joint names, or at another frame rate."""
     from serving.cli.convert import ConvertOptions, convert_file
 
-    print_document(convert_file(source, out, ConvertOptions(skeleton, fps, in_place, up, rig, map)), as_json)
+    options = ConvertOptions(skeleton, fps, in_place, up, rig, map, size, marks)
+    print_document(convert_file(source, out, options), as_json)
 
 
 def beats(

@@ -11,7 +11,7 @@ from choreo.files import appearing_together, disk_is_full
 from choreo.motion.clip import Motion
 from choreo.motion.formats.fbx import blender_program
 from choreo.motion.formats.formats import Format, write
-from choreo.motion.formats.view import View
+from choreo.motion.formats.view import Film, View
 from choreo.music.isolated import decode_soundtrack_isolated
 
 if TYPE_CHECKING:  # takes seconds, and needs what a client of a server has no use for
@@ -61,7 +61,12 @@ def results_in(out: Path, formats: list[Format]) -> Iterator[Path]:
 
 
 def write_files(
-    motion: Motion, folder: Path, names: Mapping[str, Format], song: bytes | None, title: str, view: View = View.FOLLOW
+    motion: Motion,
+    folder: Path,
+    names: Mapping[str, Format],
+    song: bytes | None,
+    title: str,
+    view: View | Film = View.FOLLOW,
 ) -> None:
     """Write the motion under names, each in its format; films have the song as their sound.
 

@@ -20,11 +20,11 @@ from choreo.motion.formats.json_format import json_bytes
 from choreo.motion.formats.mp4 import film_bytes
 from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.formats.sound import Sound
-from choreo.motion.formats.view import View
+from choreo.motion.formats.view import Film, View
 from choreo.motion.formats.vrma import vrma_bytes
 from choreo.motion.performance import Performance
 
-Encode = Callable[[Motion | Performance, Sound | None, str, View], bytes]
+Encode = Callable[[Motion | Performance, Sound | None, str, View | Film], bytes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +118,11 @@ def format_of_file(name: str, field: str = "out") -> Format:
 
 
 def encode(
-    dance: Motion | Performance, fmt: Format, sound: Sound | None = None, title: str = "", view: View = View.FOLLOW
+    dance: Motion | Performance,
+    fmt: Format,
+    sound: Sound | None = None,
+    title: str = "",
+    view: View | Film = View.FOLLOW,
 ) -> bytes:
     """The bytes of a performance in a format. Only formats that need audio make use of `sound`, `title` and `view`.
 
@@ -134,7 +138,7 @@ def write(
     path: Path,
     sound: Sound | None = None,
     title: str = "",
-    view: View = View.FOLLOW,
+    view: View | Film = View.FOLLOW,
 ) -> None:
     """Write a performance to `path` in a format, whole or not at all.
 

@@ -176,3 +176,31 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_the_help_lists_all_formats() -> None:
     assert FORMATS_HELP.startswith(", ".join(fmt.name for fmt in FORMATS) + ";")
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.GIF"])
+def test_films_have_sizes_and_marks(name: str, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.npz", tmp_path / name
+    write(DUET, Format.NPZ, source)
+    plain = convert_file(source, out, ConvertOptions())
+    data = out.read_bytes()
+    assert plain["format"] == name.rpartition(".")[2].lower()
+    convert_file(source, out, ConvertOptions(size="720p", marks=True))
+    assert len(out.read_bytes()) > len(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "field"),
+    [
+        ("out.mp4", ConvertOptions(size="8k"), "size"),
+        ("out.gif", ConvertOptions(skeleton="mixamo"), "skeleton"),
+        ("out.bvh", ConvertOptions(size="720p"), "size"),
+        ("out.npz", ConvertOptions(marks=True), "marks"),
+    ],
+)
+def test_what_is_for_films_only(name: str, options: ConvertOptions, field: str, tmp_path: Path) -> None:
+    write(SOLO, Format.NPZ, tmp_path / "in.npz")
+    with pytest.raises(InvalidInput) as error:
+        convert_file(tmp_path / "in.npz", tmp_path / name, options)
+    assert error.value.field == field
+    assert not (tmp_path / name).exists()
