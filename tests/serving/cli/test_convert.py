@@ -142,7 +142,7 @@ def test_bad_input_names_the_field(
 @pytest.mark.parametrize(
     ("out", "options", "field"),
     [
-        ("out.fbx", ConvertOptions(), "out"),
+        ("out.usd", ConvertOptions(), "out"),
         ("none/out.glb", ConvertOptions(), "out"),
         ("folder.glb", ConvertOptions(), "out"),
         ("out.csv", ConvertOptions("mixamo"), "skeleton"),
