@@ -117,11 +117,11 @@ class Pipeline:
 
     async def _dance(self, request: MotionRequest) -> DanceResult:
         stages, spec = self._stages, await self._spec(request.model)
-        light = replace(request.without_song(), model=spec.name)
+        light = replace(request.without_song().without_rig(), model=spec.name)
         seconds: dict[str, float] = {}
         with logs.about(model=spec.name):
             async with _timed("encode", seconds, request):
-                encoded = await stages.encoder.encode(request, spec)
+                encoded = await stages.encoder.encode(request.without_rig(), spec)
                 check_fits(light, encoded.num_frames)
             async with _timed("retrieve", seconds, request):
                 query = PhraseQuery.of(light, encoded)
