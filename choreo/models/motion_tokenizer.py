@@ -124,11 +124,14 @@ def token_mask(frame_mask: Tensor) -> Tensor:
 
 
 def fingerprint(tokenizer: MotionTokenizer) -> str:
-    """A hash of configuration and weights: tokens of two tokenisers mean the same only if theirs are equal."""
+    """A hash of configuration and weights: tokens of two tokenisers mean the same only if theirs are equal.
+
+    Weights are hashed in half precision, so that a checkpoint may be stored in it.
+    """
     digest = hashlib.sha256(tokenizer.config.model_dump_json().encode())
     for name, value in sorted(tokenizer.state_dict().items()):
         digest.update(name.encode())
-        digest.update(np.ascontiguousarray(value.detach().float().cpu().numpy()).tobytes())
+        digest.update(np.ascontiguousarray(value.detach().half().cpu().numpy()).tobytes())
     return digest.hexdigest()
 
 
