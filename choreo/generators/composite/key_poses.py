@@ -1,12 +1,13 @@
 """Which frames of a draft are key poses, and how they go together with what a request gives itself."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.generators.base import KeyPoses
 from choreo.generators.constraints import root_of
 from choreo.generators.given_frames import GivenFrames
 from choreo.motion.kinematics import heading
@@ -19,25 +20,6 @@ PAUSE: Final = 2.5
 
 Array = NDArray[np.float64]
 Frames = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class KeyPoses:
-    """Poses that a motion was planned with.
-
-    Attributes:
-        frames: (K,) of the motion, ascending.
-        positions: (K, 22, 3) metres, y up, in the frame of reference of the motion.
-    """
-
-    frames: Frames
-    positions: Array
-
-    def moved(self, place: Array) -> "KeyPoses":
-        """All moved over the floor so that the root of the first is at a place (2,), x and z."""
-        positions = self.positions.copy()
-        positions[..., [0, 2]] += place - root_of(positions[0])
-        return replace(self, positions=positions)
 
 
 def key_frames(num_frames: int, beats: NDArray[np.floating], fps: float, interval: int) -> Frames:

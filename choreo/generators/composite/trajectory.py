@@ -1,12 +1,13 @@
 """One request on its way: tokens one by one, their draft, and diffusion between the key poses of it."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from choreo.generators.base import Array, Conditioning, GenerationRequest, RowCache, Tensors
+from choreo.generators.base import Array, Conditioning, GenerationRequest, KeyPoses, RowCache, Tensors
 from choreo.generators.composite.draft import Draft
 from choreo.generators.composite.graphs import DECODER, GPT
-from choreo.generators.composite.key_poses import KeyPoses, in_place_of, key_frames, with_key_poses
+from choreo.generators.composite.key_poses import in_place_of, key_frames, with_key_poses
 from choreo.generators.composite.token_stream import TokenStream
 from choreo.generators.constraints import root_of
 from choreo.generators.windowed import CONDITIONER, DENOISER, ConditionedTrajectory
@@ -28,6 +29,16 @@ class CompositeTrajectory:
         min_tokens: int,
         max_tokens: int,
     ) -> None:
+        """A request at its beginning.
+
+        Args:
+            generator: whose graphs are evaluated.
+            request: what is asked for.
+            conditioning: song and sentences.
+            cache: rows of the conditioner that were evaluated before.
+            min_tokens: before which the dance may not end.
+            max_tokens: that are drawn at most. Where the end is drawn before, the dance is as long as its tokens.
+        """
         self.deadline, self.weight = request.deadline, request.weight
         self._generator, self._request, self._conditioning, self._cache = generator, request, conditioning, cache
         generator.plan(request)  # refuses what diffusion cannot do before a token is drawn
@@ -145,7 +156,7 @@ class CompositeTrajectory:
             self._draft.forget()
 
     def result(self) -> Array:
-        """Features (num_frames, C), not normalised: key poses and given frames are met."""
+        """Features (num_frames, C), fewer if the end was drawn, not normalised: what is given and planned is met."""
         assert self._dance is not None
         return self._dance.result()
 
@@ -155,13 +166,14 @@ class CompositeTrajectory:
         self._draft = Draft(self._stream.tokens, window, shapes.output_shapes["features"][0] // window)
 
     def _plan(self, draft: Draft) -> None:
-        """Choose the key poses, and begin to dance between them."""
-        spec, conditioning, interval = (
-            self._generator.spec,
-            self._conditioning,
-            self._generator.planning.key_pose_interval,
-        )
-        positions = in_place_of(draft.features(spec), self._own, representation(spec.representation))
+        """Choose the key poses, and begin to dance between them; a dance whose end was drawn is no longer than that."""
+        generator, request, spec = self._generator, self._request, self._generator.spec
+        features, interval = draft.features(spec), generator.planning.key_pose_interval
+        conditioning = self._conditioning
+        if len(features) < conditioning.num_frames:
+            conditioning = replace(conditioning, num_frames=len(features))
+            self._own = generator.given(request, len(features))
+        positions = in_place_of(features, self._own, representation(spec.representation))
         frames = key_frames(conditioning.num_frames, conditioning.beats, spec.fps, interval)
         given, self._key_poses = with_key_poses(self._own, positions, frames, interval // 2)
-        self._dance = ConditionedTrajectory(self._generator, self._request, conditioning, self._cache, given)
+        self._dance = ConditionedTrajectory(generator, request, conditioning, self._cache, given)
