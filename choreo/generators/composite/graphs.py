@@ -120,6 +120,7 @@ def plan_graphs(
             TensorSpec(name="cache_mask", shape=(context,), role=Role.MASK),
         ),
         outputs=(TensorSpec(name="logits", shape=(codes + 1,)), TensorSpec(name="entry", shape=(2 * layers, width))),
+        max_rows=16,  # a row with its cache weighs nearly a megabyte
         per_step=False,  # a step is so small that one instance serves all, and there is nothing to tune
         cost=0.1,
     )

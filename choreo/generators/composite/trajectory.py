@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from choreo.generators.base import Array, Conditioning, GenerationRequest, KeyPoses, RowCache, Tensors
 from choreo.generators.composite.draft import Draft
 from choreo.generators.composite.graphs import DECODER, GPT
@@ -132,7 +134,7 @@ class CompositeTrajectory:
         elif self._draft is not None:
             self._draft.add(row, outputs)
         else:
-            self._output = outputs
+            self._output = {name: np.array(values) for name, values in outputs.items()}
 
     def advance(self) -> None:
         """Make the step, which is complete, and begin the next one."""
