@@ -207,7 +207,15 @@ def provenance(
         **separate_guidance(request.guidance_scale, request.text_guidance, request.music_guidance),
         "prior": retrieved.document(),
         "phrases": retrieved.phrases(),
+        **_planned(sampled),
     }
+
+
+def _planned(sampled: SamplingResult) -> dict[str, Any]:
+    """At which frames of the motion, at the model's frame rate, there are key poses; nothing of models without any."""
+    if sampled.key_poses is None:
+        return {}
+    return {"key_poses": {"fps": sampled.fps, "frames": sampled.key_poses.frames.tolist()}}
 
 
 def _beat_notes(request: MotionRequest, encoded: EncodedRequest) -> list[str]:
