@@ -21,6 +21,7 @@ _PARTS = {
     "start": "Motion (.npz) that the result begins with.",
     "end": "Motion (.npz) that the result ends with.",
     "clip": "Motion (.npz) that constraints take spans or poses of.",
+    "leader": "Motion (.npz) of one dancer, whom a duet model gives a partner.",
 }
 
 
