@@ -30,9 +30,9 @@ from choreo.evaluation.couples import (
     heading_correlation,
     penetration_share,
 )
-from choreo.generators.base import Conditioning, GenerationRequest, run, zeros
+from choreo.generators.base import Conditioning, GenerationRequest, Tensors, run, zeros
 from choreo.generators.checkpoint import load_generator
-from choreo.generators.registry import generator
+from choreo.generators.registry import generator, generator_class
 from choreo.motion.clip import Motion
 from choreo.motion.foot_skating import foot_skating_ratio
 from choreo.motion.kinematic_beats import joint_speed
@@ -65,19 +65,33 @@ def main(
     true = [couple.dancers[:, : 3 * FPS] if quick else couple.dancers for couple in couples]
     cases = {"true": true} | controls(true, parts.get(TRAINING, ()))
     for folder in checkpoint or ():
-        network = load_generator(folder)
-        if network.spec.family != "duet":
-            raise InvalidInput("checkpoint", f"{folder} is no duet model")
-        model = generator(network.spec)
-        leaders = [Motion(both[0].astype(np.float32)) for both in true]
-        made = [model.begin(GenerationRequest(leader=m, seed=seed), Conditioning(m.num_frames)) for m in leaders]
-        run(made, network.evaluate, lambda graph, rows, spec=network.spec: zeros(spec.graph(graph), rows))
-        raw = [np.stack([decode(dancer) for dancer in trajectory.result()]) for trajectory in made]
-        cases[f"{network.spec.name}, raw"] = raw
-        cases[network.spec.name] = [np.stack([both[0], finish(both[1]).motion.positions]) for both in raw]
+        name, raw = followed(folder, [both[0] for both in true], seed)
+        cases[f"{name}, raw"] = raw
+        cases[name] = [np.stack([both[0], finish(both[1]).motion.positions]) for both in raw]
     for name, some in cases.items():
         for metric, (value, unit) in measured(some, true).items():
             yield Row(name, metric, None if value is None else round(value, 4), unit)
+
+
+def followed(folder: Path, leaders: Sequence[Array], seed: int) -> tuple[str, list[Array]]:
+    """Name of the model in a folder, and couples of leaders (T, 22, 3) with its followers, without post-processing.
+
+    Raises:
+        InvalidInput: it is no duet model.
+    """
+    network = load_generator(folder)
+    spec = network.spec
+    if not generator_class(spec.family).learns_couples:
+        raise InvalidInput("checkpoint", f"{folder} is no duet model")
+    motions = [Motion(leader.astype(np.float32)) for leader in leaders]
+    model = generator(spec)
+    made = [model.begin(GenerationRequest(leader=m, seed=seed), Conditioning(m.num_frames)) for m in motions]
+
+    def inputs_of(graph: str, rows: int) -> Tensors:
+        return zeros(spec.graph(graph), rows)
+
+    run(made, network.evaluate, inputs_of)
+    return spec.name, [np.stack([decode(dancer) for dancer in trajectory.result()]) for trajectory in made]
 
 
 def controls(true: Sequence[Array], training: Sequence[Couple]) -> dict[str, list[Array]]:
