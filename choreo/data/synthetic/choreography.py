@@ -155,7 +155,7 @@ def plan_feet(steps: Sequence[Step], beats: Array) -> Feet:
             u = np.clip((beats - step.start) / (step.end - step.start), 0, 1)
             goal = np.array([step.to[0], ANKLE_HEIGHT + step.height, step.to[1], step.yaw + out, step.pitch])
             # Up first, then across, then down: a foot that skims the floor looks as if it slid.
-            across, up = _ease(np.clip((u - 0.12) / 0.8, 0, 1)), _ease(np.clip(2.5 * np.minimum(u, 1 - u), 0, 1))
+            across, up = _ease(np.clip((u - 0.06) / 0.88, 0, 1)), np.sin(np.pi * u) ** 2
             track += np.where(np.arange(5) == 1, _ease(u)[:, None], across[:, None]) * (goal - at)
             at = goal
             track[:, 1] += step.lift * up

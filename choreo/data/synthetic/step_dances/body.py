@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
-from scipy.ndimage import gaussian_filter1d, minimum_filter1d
+from scipy.ndimage import convolve1d, minimum_filter1d
 
 from choreo.data.synthetic.choreography import (
     LEFT,
@@ -19,25 +19,32 @@ from choreo.data.synthetic.choreography import (
     place_legs,
     upper_body,
 )
-from choreo.data.synthetic.step_dances.feet import FootTracks, bump, ease, track_feet
+from choreo.data.synthetic.step_dances.feet import FootTracks, bump, ease, smooth, track_feet
 from choreo.data.synthetic.step_dances.figures import Character, Role
 from choreo.data.synthetic.step_dances.floor_plan import HALF_WIDTH, Placed
 from choreo.data.synthetic.step_dances.holds import Carriage, arms
 from choreo.motion import rotations as rot
 from choreo.motion.kinematics import RigidFit, fit, forward_kinematics
-from choreo.motion.skeleton import L_HIP, NECK, R_HIP, REST_OFFSETS
+from choreo.motion.skeleton import FPS, L_HIP, NECK, R_HIP, REST_OFFSETS
 
 Array = NDArray[np.float64]
 
 _Y, _Z = np.eye(3)[1:]
-RISE_PITCH: Final = 0.5
+RISE_PITCH: Final = 0.35
 """Pitch of the feet at rise 1, radians."""
-RISE_HEIGHT: Final = 0.055
+RISE_HEIGHT: Final = 0.04
 """Height by which that raises the body, metres."""
 _GIVE: Final = 1.0
 """How far a foot without weight may raise its heel so that the leg reaches it, radians."""
 _HEEL_STEPS: Final = np.linspace(0.0, 1.2, 13)
 """Pitches that are tried, radians."""
+_BALANCE: Final = 7.0
+"""Rate at which the pelvis follows the support, 1/s: an inverted pendulum (Kajita et al. 2001) of .95 m has 3.2, more
+where ankles and hips help to balance."""
+_STEADY: Final = 4.0
+"""Rate at which the head does; slower, so that it keeps a steadier path than the pelvis, 1/s."""
+_TRUNK: Final = 0.55
+"""From the pelvis to the head, metres."""
 _HIP_EARLY: Final = 0.05
 """A hip begins to settle so long before its foot has arrived, seconds."""
 _HIP_SHARE: Final = 0.55
@@ -77,19 +84,22 @@ def animate(
     """
     keys = _Keys(np.array([each.beat for each in placed]) * beat, placed)
     feet = track_feet(placed, times, beat, character)
-    swayed, rise = character.sway * _curve(keys, "sway", times), _curve(keys, "rise", times)
+    swayed, rise = character.sway * _curve(keys, "sway", times), smooth(_curve(keys, "rise", times), 3.0)
     feet.pitch += RISE_PITCH * rise[:, None] * (0.3 + 0.7 * feet.load)
     facing = np.array([[each.heading] for each in placed])
     heading = _travelled(keys, facing, facing, times, character)[:, 0]
     weight = _settled(keys, times)
     turn, roll = character.hips * weight, character.roll * weight
     pelvis = rot.yaw(heading + turn) @ rot.axis_angle(_Z, roll)
-    root = _root(keys, feet, times, beat, character, pelvis, rise)
+    ground = _ground(keys, times, character)
+    root = _root(keys, feet, times, beat, character, pelvis, rise, ground)
+    left, ahead = _counterbalance(ground, heading)
     opened, head = _curve(keys, "open", times), _heads(keys, times, character)
     still = np.zeros_like(times)
     score = Score(
         times / beat, [], arms(character.hold, role, carriage, opened, weight, character.arms), still,
-        twist=drift[:, 0] - 0.85 * turn, lean=drift[:, 1] + character.lean, tilt=drift[:, 2] + 0.8 * roll + swayed,
+        twist=drift[:, 0] - 0.85 * turn, lean=drift[:, 1] + character.lean + ahead,
+        tilt=drift[:, 2] + 0.8 * roll + swayed + left,
     )  # fmt: skip
     local = upper_body(score, pelvis)
     local[:, NECK] = rot.yaw(head) @ local[:, NECK]
@@ -102,7 +112,7 @@ def animate(
 def _curve(keys: _Keys, name: str, times: Array) -> Array:
     """A property of the footfalls at `times`, smooth and without overshoot."""
     values = keys.of(name)
-    return _smooth(PchipInterpolator(keys.times, values, extrapolate=False)(_inside(keys, times)), 1.5)
+    return smooth(PchipInterpolator(keys.times, values, extrapolate=False)(_inside(keys, times)), 1.5)
 
 
 def _inside(keys: _Keys, times: Array) -> Array:
@@ -120,7 +130,7 @@ def _settled(keys: _Keys, times: Array) -> Array:
     for (at, footfall), gap in zip(carrying, gaps, strict=True):
         goal = footfall.hip * (1.0 if footfall.foot == LEFT else -1.0)
         out += ease(np.clip((times - at + _HIP_EARLY) / (_HIP_EARLY + _HIP_SHARE * gap), 0, 1)) * (goal - out)
-    return _smooth(out, 1.5)
+    return smooth(out, 1.5)
 
 
 def _heads(keys: _Keys, times: Array, character: Character) -> Array:
@@ -130,7 +140,7 @@ def _heads(keys: _Keys, times: Array, character: Character) -> Array:
     for at, (old, new) in zip(keys.times[1:], pairwise(values), strict=True):
         if new != old:
             out += ease(np.clip((times - at) / character.head + 1, 0, 1)) * (new - old)
-    return _smooth(out, 1.0)
+    return smooth(out, 1.0)
 
 
 def _travelled(keys: _Keys, arrived: Array, settled: Array, times: Array, character: Character) -> Array:
@@ -154,16 +164,36 @@ def _travelled(keys: _Keys, arrived: Array, settled: Array, times: Array, charac
     order = np.argsort(at, kind="stable")
     points, slopes = np.concatenate([arrived, after[waits]])[order], np.concatenate([slope, slope[waits]])[order]
     path = CubicHermiteSpline(at[order], points, slopes)
-    return _smooth(path(np.clip(times, at.min(), at.max())), 1.2)
+    return smooth(path(np.clip(times, at.min(), at.max())), 1.2)
+
+
+def _ground(keys: _Keys, times: Array, character: Character) -> Array:
+    """x and z of the pelvis (T, 2): over the standing feet, as far as it can follow them in time."""
+    over = np.stack([_over(each, character) for each in keys.placed])
+    behind = over - character.trail * np.diff(over, axis=0, prepend=over[:1])
+    support = _travelled(keys, behind, 0.6 * over + 0.4 * behind, times, character)
+    return _balanced(support, _BALANCE)
+
+
+def _balanced(support: Array, rate: float) -> Array:
+    """Path of a pendulum balanced over a moving support: the bounded solution of path'' = rate^2 (path - support)."""
+    away = np.arange(-FPS, FPS + 1) / FPS
+    kernel = np.exp(-rate * np.abs(away))
+    return np.asarray(convolve1d(support, kernel / kernel.sum(), axis=0, mode="nearest"))
+
+
+def _counterbalance(ground: Array, heading: Array) -> tuple[Array, Array]:
+    """Tilt to the left and lean forwards (T,), radians, by which the trunk keeps the head on a steadier path."""
+    away = (_balanced(ground, _STEADY) - ground) / _TRUNK
+    sin, cos = np.sin(heading), np.cos(heading)
+    return away[:, 0] * cos - away[:, 1] * sin, away[:, 0] * sin + away[:, 1] * cos
 
 
 def _root(
-    keys: _Keys, feet: FootTracks, times: Array, beat: float, character: Character, pelvis: Array, rise: Array
+    keys: _Keys, feet: FootTracks, times: Array, beat: float, character: Character, pelvis: Array, rise: Array,
+    ground: Array,
 ) -> Array:  # fmt: skip
-    """Pelvis (T, 3): over the standing foot, at the height of the dance, and within reach of both feet."""
-    over = np.stack([_over(each, character) for each in keys.placed])
-    behind = over - character.trail * np.diff(over, axis=0, prepend=over[:1])
-    ground = _travelled(keys, behind, 0.6 * over + 0.4 * behind, times, character)
+    """Pelvis (T, 3): above `ground`, at the height of the dance, and within reach of both feet."""
     hips = (pelvis[:, None] @ REST_OFFSETS[[L_HIP, R_HIP], :, None])[..., 0]
     root = np.stack([ground[:, 0], np.zeros_like(times), ground[:, 1]], axis=-1)
     give = np.where((feet.swinging > 0) | (feet.load > 0.5), 0.0, 1.0)
@@ -177,7 +207,7 @@ def _root(
     knee += character.landing * _landings(keys, times)
     wanted = np.minimum(STANDING - 0.012 - knee + RISE_HEIGHT * rise, reachable)
     # A smoothed running minimum stays below the values themselves.
-    root[:, 1] = _smooth(minimum_filter1d(wanted, 7, mode="nearest"), 2.0)
+    root[:, 1] = smooth(minimum_filter1d(wanted, 7, mode="nearest"), 2.0)
     return root
 
 
@@ -207,13 +237,9 @@ def _stand(positions: Array, feet: FootTracks, heading: Array) -> None:
     far, close = (np.take_along_axis(tries, i[None], 0)[0] for i in (above, index))
     part = np.clip((far - MAX_LEG) / np.maximum(far - close, 1e-9), 0, 1)
     more = _HEEL_STEPS[above] + np.where(index > 0, part, 0.0) * (_HEEL_STEPS[index] - _HEEL_STEPS[above])
-    pitch = feet.pitch + np.maximum(_smooth(more, 1.0), more)
+    pitch = feet.pitch + np.maximum(smooth(more, 1.0), more)
     ankles = feet.ankles(pitch)
     away = rot.length(hips - ankles)
     # A foot in the air that is out of reach even so comes nearer.
     ankles += (np.maximum(away - MAX_LEG, 0) / away)[..., None] * (hips - ankles)
     place_legs(positions, Feet(ankles, feet.yaw, pitch, feet.load), heading)
-
-
-def _smooth(x: Array, sigma: float) -> Array:
-    return gaussian_filter1d(x, sigma, axis=0, mode="nearest")

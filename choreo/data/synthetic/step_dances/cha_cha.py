@@ -85,8 +85,8 @@ CHA_CHA: Final = StepDance(
         chords=((0, 4, 7), (5, 9, 12), (-5, -1, 2, 5), (5, 9, 12)), octave_hz=55.0,
     ),
     character=Character(
-        "open", step=0.3, lift=0.065, swing=0.34, flow=0.0, settle=-0.02, knee=0.005, roll=0.14, hips=0.26,
-        free_heel=0.55, turn_out=0.2, shift=0.95, arms=1.0,
+        "open", step=0.42, lift=0.075, swing=0.4, flow=0.0, settle=-0.02, knee=0.005, landing=0.012, roll=0.14,
+        hips=0.24, free_heel=0.4, turn_out=0.2, shift=0.95, arms=1.2,
     ),
     figures=FIGURES,
     captions=(

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from choreo.data.synthetic.choreography import LEFT, RIGHT
 from choreo.data.synthetic.step_dances.figures import Character
@@ -26,6 +27,8 @@ _SWING_SHARE: Final = 0.85
 """Largest part of the time between two footfalls that the foot is in the air."""
 _LEAD_SECONDS: Final = 0.12
 """Time in which the ball comes down after a heel."""
+_HEEL_FRAMES: Final = 2.0
+"""Standard deviation over which a heel is raised and lowered, frames."""
 _PUSH: Final = 0.35
 """Pitch at which a foot leaves the floor, radians."""
 
@@ -61,7 +64,6 @@ def track_feet(placed: Sequence[Placed], times: Array, beat: float, character: C
     tracks.load[:] = _loads(placed, times, beat, character)
     for foot in (LEFT, RIGHT):
         _track(tracks, foot, placed, times, beat, character)
-    tracks.pitch += character.free_heel * (1 - tracks.load)
     return tracks
 
 
@@ -71,7 +73,7 @@ def _track(
     out = character.turn_out if foot == LEFT else -character.turn_out
     at, yaw = start(foot).balls[foot], out
     ground, turn = np.broadcast_to(at, (len(times), 2)).copy(), np.full(len(times), yaw)
-    lift, pitch, swinging = np.zeros((3, len(times)))
+    lift, push, lead, swinging = np.zeros((4, len(times)))
     before = -2.0
     for fall in placed:
         arrival, gap = fall.beat * beat, (fall.beat - before) * beat
@@ -82,20 +84,21 @@ def _track(
         goal = at if stays else fall.ball
         facing = _pivoted(yaw, fall.heading + out, stays)
         distance = float(np.linalg.norm(goal - at))
-        # Up first, then across, then down: a foot that skims the floor looks as if it slid.
-        across = ease(np.clip((u - 0.1) / 0.82, 0, 1))
+        # Up before across: a foot that skims the floor looks as if it slid.
+        across = ease(np.clip((u - 0.06) / 0.88, 0, 1))
         ground += across[:, None] * (goal - at)
         turn += across * (facing - yaw)
         if not stays:
             height = min(1.0, 0.25 + distance / FULL_LIFT)
-            lift += character.lift * height * ease(np.clip(3 * np.minimum(u, 1 - u), 0, 1))
-            pitch += _PUSH * height * np.sin(np.pi * np.clip(u / 0.75, 0, 1)) ** 2
+            lift += character.lift * height * np.sin(np.pi * u) ** 2
+            push += _PUSH * height * np.sin(np.pi * np.clip(u / 0.75, 0, 1)) ** 2
             swinging += np.where(u < 1, u, 0)
             if fall.of.direction == "forward" and character.heel_lead and fall.of.weight:
-                lead = bump(times, arrival - 0.3 * swing, arrival, arrival + _LEAD_SECONDS) * character.heel_lead
-                pitch -= lead
-                lift += REST_OFFSETS[L_FOOT, 2] * np.sin(lead)  # the heel touches the floor
+                lead += bump(times, arrival - 0.3 * swing, arrival, arrival + _LEAD_SECONDS) * character.heel_lead
         at, yaw = goal, facing
+    # A heel that is raised in one or two frames would shake the knee; a lead stays with the height at which it lands.
+    pitch = smooth(push + character.free_heel * (1 - tracks.load[:, foot]), _HEEL_FRAMES) - lead
+    lift += REST_OFFSETS[L_FOOT, 2] * np.sin(lead)
     tracks.balls[:, foot] = np.stack([ground[:, 0], TOE_HEIGHT + lift, ground[:, 1]], axis=-1)
     tracks.yaw[:, foot], tracks.pitch[:, foot], tracks.swinging[:, foot] = turn, pitch, swinging
 
@@ -120,6 +123,11 @@ def _loads(placed: Sequence[Placed], times: Array, beat: float, character: Chara
 def ease(u: Array) -> Array:
     """0 to 1 with zero velocity and acceleration at both ends."""
     return u**3 * (u * (6 * u - 15) + 10)
+
+
+def smooth(x: Array, frames: float) -> Array:
+    """x (T, ...) through a Gaussian of this standard deviation over time."""
+    return gaussian_filter1d(x, frames, axis=0, mode="nearest")
 
 
 def bump(times: Array, begin: float, top: float, end: float) -> Array:

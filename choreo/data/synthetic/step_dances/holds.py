@@ -22,6 +22,9 @@ _READY: Final = (-0.85, 0.15, 0.35, 0.35, 1.35)
 _OPENED: Final = (-0.1, 0.0, 0.05, 0.1, 0.3)
 """An arm that is opened to the side."""
 
+_YIELD: Final = 0.15
+"""How far the closed hold gives way to the weight of its dancer, radians."""
+
 
 @dataclass(frozen=True)
 class Carriage:
@@ -52,8 +55,8 @@ def arms(hold: Hold, role: Role, carriage: Carriage, opened: Array, weight: Arra
     if hold == "closed":
         frame = _FRAME[role]
         return (
-            _arm(np.tile(frame[0], (len(weight), 1)), 0.06 * movement * weight, carriage),
-            _arm(np.tile(frame[1], (len(weight), 1)), -0.06 * movement * weight, carriage),
+            _arm(np.tile(frame[0], (len(weight), 1)), _YIELD * movement * weight, carriage),
+            _arm(np.tile(frame[1], (len(weight), 1)), -_YIELD * movement * weight, carriage),
         )
     part = np.clip(carriage.reach * opened, 0, 1)[:, None]
     angles = (1 - part) * np.array(_READY) + part * np.array(_OPENED)

@@ -60,8 +60,8 @@ JIVE: Final = StepDance(
         chords=((0, 4, 7, 10), (0, 4, 7, 10), (5, 9, 12), (-5, -1, 2, 5)), octave_hz=55.0,
     ),
     character=Character(
-        "open", step=0.26, lift=0.07, swing=0.3, flow=0.1, settle=0.0, knee=0.035, bounce=0.018, roll=0.08, hips=0.12,
-        free_heel=0.5, turn_out=0.15, shift=0.8, lean=0.06, arms=1.0,
+        "open", step=0.34, lift=0.055, swing=0.34, flow=0.1, settle=0.0, knee=0.035, bounce=0.018, roll=0.08, hips=0.12,
+        free_heel=0.35, turn_out=0.15, shift=0.8, lean=0.06, arms=1.0,
     ),
     figures=FIGURES,
     captions=(

@@ -68,8 +68,8 @@ RUMBA: Final = StepDance(
         chords=((0, 3, 7), (-2, 2, 5), (-4, 0, 3), (-5, -1, 2)), octave_hz=55.0,
     ),
     character=Character(
-        "open", step=0.27, swing=0.35, lift=0.075, landing=0.016, flow=0.0, settle=-0.06, knee=0.0, roll=0.15,
-        hips=0.22, free_heel=0.55, turn_out=0.22, shift=0.95, arms=0.7,
+        "open", step=0.34, swing=0.43, lift=0.05, landing=0.016, flow=0.0, settle=-0.06, knee=0.0, roll=0.15,
+        hips=0.22, free_heel=0.25, turn_out=0.22, shift=0.95, arms=0.9,
     ),
     figures=FIGURES,
     captions=(

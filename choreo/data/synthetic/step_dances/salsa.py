@@ -65,8 +65,8 @@ SALSA: Final = StepDance(
         chords=((0, 3, 7), (5, 8, 12), (-5, -1, 2, 5), (5, 8, 12)), octave_hz=55.0,
     ),
     character=Character(
-        "open", step=0.25, lift=0.06, swing=0.26, flow=0.1, settle=-0.02, trail=0.15, knee=0.015, bounce=0.016,
-        roll=0.1, hips=0.24, free_heel=0.45, turn_out=0.18, shift=0.85, arms=1.1,
+        "open", step=0.43, lift=0.045, swing=0.29, flow=0.1, settle=-0.02, trail=0.15, knee=0.015, bounce=0.016,
+        roll=0.1, hips=0.18, free_heel=0.3, turn_out=0.18, shift=0.85, arms=0.3,
     ),
     figures=FIGURES,
     captions=(

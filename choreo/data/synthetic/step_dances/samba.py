@@ -67,8 +67,8 @@ SAMBA: Final = StepDance(
         chords=((0, 4, 7), (0, 4, 7), (2, 5, 9), (-5, -1, 2, 5)), octave_hz=49.0,
     ),
     character=Character(
-        "open", step=0.3, lift=0.06, swing=0.32, flow=0.1, settle=-0.04, knee=0.04, bounce=0.025, roll=0.11, hips=0.2,
-        free_heel=0.45, turn_out=0.2, shift=0.85, arms=1.0,
+        "open", step=0.36, lift=0.05, swing=0.4, flow=0.1, settle=-0.04, knee=0.04, bounce=0.025, roll=0.11, hips=0.17,
+        free_heel=0.3, turn_out=0.2, shift=0.85, arms=0.7,
     ),
     figures=FIGURES,
     captions=(

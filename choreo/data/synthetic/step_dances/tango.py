@@ -84,8 +84,8 @@ TANGO: Final = StepDance(
         chords=((0, 3, 7), (-5, -1, 2), (-5, -1, 2, 5), (0, 3, 7)), octave_hz=55.0,
     ),
     character=Character(
-        "closed", step=0.68, lift=0.07, swing=0.33, flow=0.0, settle=-0.04, trail=0.22, knee=0.06, landing=0.018,
-        bounce=0.004, roll=0.0, hips=0.12, free_heel=0.1, turn_out=0.05, sway=0.1, lean=-0.02, heel_lead=0.15,
+        "closed", step=0.82, lift=0.06, swing=0.42, flow=0.0, settle=-0.04, trail=0.22, knee=0.06, landing=0.012,
+        bounce=0.004, roll=0.0, hips=0.12, free_heel=0.1, turn_out=0.05, sway=0.1, lean=-0.02, heel_lead=0.3,
         head=0.14, arms=0.5,
     ),
     figures=FIGURES,

@@ -52,7 +52,7 @@ VIENNESE_WALTZ: Final = StepDance(
         chords=((0, 4, 7), (0, 4, 7), (-5, -1, 2, 5), (-5, -1, 2, 5), (0, 4, 7), (5, 9, 12)), octave_hz=65.4,
     ),
     character=Character(
-        "closed", step=0.27, lift=0.06, swing=0.26, flow=0.4, settle=-0.03, trail=0.15, knee=0.025, bounce=0.008,
+        "closed", step=0.34, lift=0.055, swing=0.27, flow=0.4, settle=-0.03, trail=0.15, knee=0.025, bounce=0.008,
         sway=0.1, lean=-0.03, heel_lead=0.1,
     ),
     figures=FIGURES,

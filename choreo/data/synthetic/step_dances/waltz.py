@@ -74,8 +74,8 @@ WALTZ: Final = StepDance(
         chords=((0, 4, 7), (-3, 0, 4), (5, 9, 12), (-5, -1, 2, 5)), octave_hz=65.4,
     ),
     character=Character(
-        "closed", step=0.45, lift=0.085, swing=0.37, flow=0.3, settle=-0.06, trail=0.2, knee=0.02, landing=0.026,
-        bounce=0.004, sway=0.12, lean=-0.03, heel_lead=0.2,
+        "closed", step=0.56, lift=0.06, swing=0.5, flow=0.3, settle=-0.06, trail=0.2, knee=0.02, landing=0.016,
+        bounce=0.004, sway=0.12, lean=-0.03, heel_lead=0.35,
     ),
     figures=FIGURES,
     captions=(

@@ -272,3 +272,20 @@ def test_a_latent_of_one_window_makes_no_longer_motion() -> None:
 def test_an_unknown_sampler_is_bad_input() -> None:
     with pytest.raises(InvalidInput, match="sampler"):
         generator(SPEC).begin(GenerationRequest(sampler="euler"), Conditioning(8))
+
+
+def test_the_representation_of_the_lab_keeps_what_is_given() -> None:
+    name, channels = "lab-199", 199
+    spec = small_latent_spec("lab", representation=name, mean=(0.0,) * channels, std=(1.0,) * channels)
+    network = small_latent(small_config(spec, small_vae(representation=name, frame_channels=channels)))
+    start, pose = walk(40), walk(60).positions[50]
+    constraints = Constraints(key_poses=(key_pose(200, pose.tolist(), "constraints.key_poses.0"),))
+    request = GenerationRequest(num_steps=2, start=start, constraints=constraints)
+    made = dance(request, song(300), Recorded(network)).result()
+    motion, given = representation(name), given_frames(start, constraints, 300, FPS)
+    assert made.shape == (300, channels)
+    known, mask = known_frames(given, 300, motion)
+    np.testing.assert_allclose(made[mask > 0], known[mask > 0], atol=1e-4)
+    positions = given.moved_to_place(motion.decode(made))
+    np.testing.assert_allclose(positions[:40], start.positions, atol=0.02)
+    np.testing.assert_allclose(positions[200], pose, atol=0.02)
