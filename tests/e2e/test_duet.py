@@ -1,8 +1,10 @@
 """A duet generator behind a real server, next to the shipped U-Net: Triton, the scheduler and the finisher."""
 
 import io
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import numpy as np
@@ -19,9 +21,10 @@ LEADER = Motion(couples()[0].dancers[0][:60].astype(np.float32))
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+def server(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterator[Command]:
     folder = tmp_path_factory.mktemp("duet")
     checkpoint = save_small_duet(folder / "small-duet")
+    shutil.copytree(repository, folder / "models")
     with serving(folder, folder / "models", models=("unet-small", str(checkpoint))) as command:
         yield command
 
