@@ -74,6 +74,8 @@ class GenerationRequest:
         seed: 0 <= seed < 2^63; the motion is a function of it.
         start: motion that the result begins with.
         constraints: what else the result must keep to.
+        leader: the dancer of a duet who is given.
+        leader_follows: whether that dancer follows, so that the one who leads is made.
         prior: (T, C) features of a retrieved motion, not normalised, with `prior_mask` (T,); None without one.
         deadline: instant of `time.monotonic` after which the result is of no use.
         weight: share of the step batches, relative to other requests.
@@ -88,6 +90,8 @@ class GenerationRequest:
     seed: int = 0
     start: Motion | None = None
     constraints: Constraints = FREE
+    leader: Motion | None = None
+    leader_follows: bool = False
     prior: Array | None = None
     prior_mask: Array | None = None
     deadline: float = float("inf")
@@ -237,6 +241,8 @@ class Generator(ABC):
     """Name in the registry."""
     lowerings: ClassVar[Mapping[str, str]] = {}
     """Graphs that can be compiled, and the names of their lowerings (`export.native.lowering`)."""
+    learns_couples: ClassVar[bool] = False
+    """Whether it follows a leader, and is trained on couples (`choreo.data.couples.CoupleSplits`)."""
 
     def __init__(self, spec: GeneratorSpec) -> None:
         self.spec = spec
@@ -258,7 +264,7 @@ class Generator(ABC):
         """What a training run does, for a recipe of the family's type."""
 
     @classmethod
-    def stages(cls, recipe: Any, data: "TrainingData") -> Sequence[Stage]:
+    def stages(cls, recipe: Any, data: Any) -> Sequence[Stage]:
         """The parts of a training run, in order: for most families there is one, `task`."""
         return [Stage("", recipe.train.max_steps, lambda folder: cls.task(recipe, data))]
 

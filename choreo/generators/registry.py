@@ -19,6 +19,7 @@ BUILT_IN: Final = {
     "dit-crossattn": "choreo.generators.dit.generator:CrossAttentionGenerator",
     "dit-incontext": "choreo.generators.dit.generator:InContextGenerator",
     "composite": "choreo.generators.composite.generator:CompositeGenerator",
+    "duet": "choreo.generators.duet.generator:DuetGenerator",
     "latent": "choreo.generators.latent.generator:LatentGenerator",
 }
 

@@ -39,7 +39,7 @@ async def generate_files(
     """Generate once and write the files and `report.json`; returns the report without versions.
 
     Args:
-        motions: files of start, end and clip, those that there are.
+        motions: files of start, end, clip and leader, those that there are.
         character: the user's own, whose file is written with the dance in it.
 
     Raises:
@@ -63,12 +63,12 @@ async def generate_files(
             await pipeline.__aexit__(None, None, None)
         began = time.perf_counter()
         with console.status("writing"):
-            write_files(result.motion, part, names, audio, request.text or "", request.view)
-            own = write_own_rig(character, result.motion, part)
+            write_files(result.performance, part, names, audio, request.text or "", request.view)
+            own = write_own_rig(character, result.performance, part)
         result.seconds["write"] = round(time.perf_counter() - began, 4)
         result.seconds["start"] = round(startup, 4)
         document = report(result, [out / name for name in names])
         document = with_own_rig(document, character, [out / name for name in own])
-        full = document | {"rows": result.rows, "versions": versions(), "triton": None, "meta": result.motion.meta}
+        full = document | {"rows": result.rows, "versions": versions(), "triton": None, "meta": result.performance.meta}
         atomic_write(part / "report.json", json.dumps(full, indent=1).encode())
     return document

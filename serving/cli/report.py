@@ -12,6 +12,7 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.fbx import blender_program
 from choreo.motion.formats.formats import Format, write
 from choreo.motion.formats.view import Film, View
+from choreo.motion.performance import Performance
 from choreo.music.isolated import decode_soundtrack_isolated
 
 if TYPE_CHECKING:  # takes seconds, and needs what a client of a server has no use for
@@ -22,11 +23,11 @@ def report(result: "Result", files: list[Path]) -> dict[str, Any]:
     """The JSON document of `choreo generate --json`."""
     return {
         "files": [str(f) for f in files],
-        "num_frames": result.motion.num_frames,
-        "fps": result.motion.fps,
+        "num_frames": result.num_frames,
+        "fps": result.performance.fps,
         "seed": result.seed,
         "model": result.model,
-        "notes": result.motion.meta["notes"],
+        "notes": result.performance.meta["notes"],
         "prior": result.retrieved.document(),
         "phrases": result.retrieved.phrases(),
         "seconds": result.seconds,
@@ -61,7 +62,7 @@ def results_in(out: Path, formats: list[Format]) -> Iterator[Path]:
 
 
 def write_files(
-    motion: Motion,
+    motion: Motion | Performance,
     folder: Path,
     names: Mapping[str, Format],
     song: bytes | None,

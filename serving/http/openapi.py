@@ -22,6 +22,7 @@ _PARTS = {
     "end": "Motion (.npz) that the result ends with.",
     "clip": "Motion (.npz) that constraints take spans or poses of.",
     "rig": "Your own character (.glb, .vrm or .bvh): the answer is this file with the dance in it.",
+    "leader": "Motion (.npz) of one dancer, whom a duet model gives a partner.",
 }
 
 

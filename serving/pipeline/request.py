@@ -45,6 +45,7 @@ class Attachments:
         end: the same, of a motion that the result ends with.
         clip: the same, of a motion that constraints take spans or poses of.
         rig: a character's file (.glb, .vrm, .bvh), which is the answer with the dance in it.
+        leader: the same, of the dancer whom a duet follows.
     """
 
     audio: bytes | None = None
@@ -53,6 +54,7 @@ class Attachments:
     end: bytes | Path | None = None
     clip: bytes | Path | None = None
     rig: bytes | None = None
+    leader: bytes | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class MotionRequest:
         segments: prompts over time, ascending.
         fps: of the result; None: the generator's.
         rig: file of the character that dances, which `format` is that of; None: a mannequin or none.
+        leader: the dancer of a duet who is given.
+        leader_follows: whether that dancer follows, so that the one who leads is made.
     """
 
     text: str | None
@@ -108,6 +112,8 @@ class MotionRequest:
     segments: tuple[Segment, ...] = ()
     fps: float | None = None
     rig: bytes | None = None
+    leader: Motion | None = None
+    leader_follows: bool = False
 
     @property
     def seeds(self) -> list[int]:
@@ -121,8 +127,10 @@ class MotionRequest:
 
     @property
     def given_notes(self) -> list[str]:
-        """What was done to start, end and clip, for their sender."""
-        given = {"start": self.start, "end": self.constraints.end, "clip": self.constraints.clip}
+        """What was done to the motions that were sent, for their sender."""
+        given = {
+            "start": self.start, "end": self.constraints.end, "clip": self.constraints.clip, "leader": self.leader,
+        }  # fmt: skip
         return [f"{name} {note}" for name, m in given.items() if m is not None for note in m.meta.get("notes", ())]
 
     def delivered_frames(self, frames: int, fps: float) -> int:

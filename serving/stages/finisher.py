@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from choreo.errors import NonFiniteOutput, NotSaved
 from choreo.files import disk_is_full
 from choreo.generators.given_frames import GivenFrames, given_frames
+from choreo.motion.clip import Motion
 from choreo.motion.formats.formats import Format, encode
 from choreo.motion.formats.view import View
 from choreo.motion.frame_rate import at_frame_rate
-from choreo.motion.kinematics import heading
+from choreo.motion.kinematics import fit, heading
 from choreo.motion.performance import Performance
 from choreo.motion.representation import ROOT_VELOCITY, Origin, decode
 from choreo.motion.representation import encode as encode_features
@@ -135,6 +136,8 @@ def finish_request(
     features, fps = sampled.features, sampled.fps
     if features.ndim == 3:
         dancers = [decode(dancer, fps, Origin()) for dancer in features]
+        if request.leader is not None:
+            return _at_rate(request, *finish_duet(dancers, fps, request.finish, meta, request.leader_follows))
         contacts = sampled.contacts
         return _at_rate(request, *finish_dancers(dancers, fps, request.finish, meta, beats, contacts=contacts))
     contacts = None if sampled.contacts is None else sampled.contacts[None]
@@ -147,6 +150,38 @@ def finish_request(
     fixed_frames = 0 if start is None else resampled_frames(start.num_frames, start.fps, fps)
     finished = finish_dancers([solo], fps, request.finish, meta, heard, fixed_frames, contacts, pinned)
     return _at_rate(request, *finished)
+
+
+def finish_duet(
+    positions: Sequence[NDArray[np.floating]],
+    fps: float,
+    options: FinishOptions,
+    meta: dict[str, Any],
+    leader_follows: bool,
+) -> tuple[Performance, NDArray[np.float32]]:
+    """Post-process the dancer of a duet who was made; the one who was given stays as given.
+
+    Args:
+        positions: (T, 22, 3) of the given dancer and of the other one, in one frame of reference.
+        fps: frames per second.
+        options: which stages run.
+        meta: as in `finish_dancers`, of the dancer who was made.
+        leader_follows: whether the given dancer follows.
+
+    Returns:
+        The performance of `leader` and `follower`, and positions (2, T, 22, 3) before the foot lock.
+
+    Raises:
+        NonFiniteOutput: positions hold NaN or infinity.
+    """
+    (made,) = finish_performance(positions[1:], fps, options)
+    fitted = fit(positions[0])
+    given = Motion(positions[0].astype(np.float32), fps, fitted.local.astype(np.float32))
+    pairs = [(given, given.positions), (made.motion, made.before_lock)]
+    order = pairs[::-1] if leader_follows else pairs
+    meta = meta | {"fit_residual": made.fit_residual, "postprocess": made.report}
+    performance = Performance(tuple(motion for motion, _ in order), meta, ("leader", "follower"))
+    return performance, np.stack([before for _, before in order])
 
 
 def finish_dancers(
