@@ -10,7 +10,7 @@ denoiser: `x` (window, C), `t` (1); optionally `prior` (window, C + 1) with its 
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from choreo.generators.timelines import (
     extended,
     normalized_known,
     normalized_prior,
+    repeated_prior,
     window_text,
     with_given,
 )
@@ -60,6 +61,8 @@ Array = NDArray[np.float32]
 
 class WindowedDiffusion(Generator):
     """Base of the families whose requests are a reverse process over overlapping windows."""
+
+    repeats_sections: ClassVar[bool] = True
 
     def __init__(self, spec: GeneratorSpec) -> None:
         super().__init__(spec)
@@ -163,8 +166,9 @@ class WindowedDiffusion(Generator):
         rhythm = beat_phase_channels(
             conditioning.beats, conditioning.onset, conditioning.num_frames, self.spec.fps, conditioning.downbeats
         )
+        prior = normalized_prior(request, length, self.spec)
         every = {
-            "prior": normalized_prior(request, length, self.spec),
+            "prior": prior if conditioning.repeats is None else repeated_prior(prior, conditioning.repeats),
             "known": known,
             "known_mask": known_mask,
             "rhythm": extended(rhythm[:, : self.rhythm_channels], length),
@@ -189,6 +193,7 @@ class ConditionedTrajectory:
         self._plan = generator.plan(request)
         self._given = generator.given(request, conditioning.num_frames)
         self._constrained = bool(request.constraints)
+        self._repeats = conditioning.repeats
         self._starts = window_starts(conditioning.num_frames, spec.window, OVERLAP)
         self._timelines = generator.timelines(request, conditioning, timeline_length(self._starts, spec.window))
         kinds = len(self._plan.row_weights)
@@ -294,7 +299,9 @@ class ConditionedTrajectory:
         encoded = {name: np.stack([row[name] for row in used]) for name in used[0]}
         spec, denoiser = self._generator.spec, self._generator.denoiser
         adjust = self._led if self._constrained else None
-        self._process = ReverseProcess(spec, denoiser, self._plan, self._starts, encoded, self._timelines, adjust)
+        self._process = ReverseProcess(
+            spec, denoiser, self._plan, self._starts, encoded, self._timelines, adjust, repeats=self._repeats
+        )
 
 
 def plan_of(request: GenerationRequest, full_bones_below: float = 0.0) -> Plan:

@@ -74,6 +74,7 @@ class MotionRequest:
         constraints: what the motion must keep to, in addition to its start.
         segments: prompts over time, ascending.
         fps: of the result; None: the generator's.
+        repeat_sections: whether sections of the song that come again are danced alike.
     """
 
     text: str | None
@@ -104,6 +105,7 @@ class MotionRequest:
     constraints: Constraints = FREE
     segments: tuple[Segment, ...] = ()
     fps: float | None = None
+    repeat_sections: bool = False
 
     @property
     def seeds(self) -> list[int]:

@@ -125,14 +125,15 @@ class Sampler:
         # The lease comes first: requests that wait for a generator that is being reloaded hold up no others.
         async with self._leases.hold(spec.name), self._turns.turn(owner):
             spec = (await self.models()).get(spec.name, spec)  # it may have been reloaded meanwhile
-            begin = (await self._generator(spec)).begin
+            made = await self._generator(spec)
             cache = self._cache.revision(0 if self._seen is None else self._seen.revision)
             wanted = _generation(request, prior)
             quick = request.start is None and not request.constraints
             try:
-                trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
+                _check_repeats(made, request)
+                trajectory = await run_in_thread_unless_fast(quick, made.begin, wanted, conditioning, cache)
             except NotForThisModel as error:
-                able = await self._able(spec, wanted, conditioning)
+                able = await self._able(spec, request, wanted, conditioning)
                 instead = f"models that can: {', '.join(able)}" if able else "no model that is served can"
                 raise InvalidInput(error.field, f"{error.message}; {instead}") from error
             await self._executor.run(trajectory, spec)
@@ -175,14 +176,18 @@ class Sampler:
         """Fail what is under way. The engine is closed by its owner."""
         await self._executor.close()
 
-    async def _able(self, spec: GeneratorSpec, request: GenerationRequest, conditioning: Conditioning) -> list[str]:
+    async def _able(
+        self, spec: GeneratorSpec, request: MotionRequest, wanted: GenerationRequest, conditioning: Conditioning
+    ) -> list[str]:
         """Names of the other served generators of the same encoders that do what a request asks for."""
         encoders, able = _encoders(spec), []
         for name, other in (await self.models()).items():
             if name == spec.name or _encoders(other) != encoders:
                 continue
             try:
-                await run_in_thread_unless_fast(False, (await self._generator(other)).begin, request, conditioning)
+                made = await self._generator(other)
+                _check_repeats(made, request)
+                await run_in_thread_unless_fast(False, made.begin, wanted, conditioning)
             except InvalidInput:
                 continue
             able.append(name)
@@ -202,6 +207,11 @@ class Sampler:
         for name in [n for n in self._generators if n not in served.names and not self._leases.held(n)]:
             del self._generators[name]
             await self._executor.release(name)
+
+
+def _check_repeats(made: Generator, request: MotionRequest) -> None:
+    if request.repeat_sections and not made.repeats_sections:
+        raise NotForThisModel("repeat_sections", f"is not for the model {made.spec.name}, which repeats no moves")
 
 
 def _encoders(spec: GeneratorSpec) -> tuple[object, ...]:
