@@ -7,15 +7,15 @@ loads none of it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
-from choreo.generators.constraints import FREE, Constraints
+from choreo.generators.constraints import FREE, Constraints, root_of
 from choreo.generators.spec import GeneratorSpec, GraphSpec
 from choreo.generators.text_segments import TextSegment
 from choreo.motion.clip import Motion
@@ -106,6 +106,35 @@ class RowCache(Protocol):
 
     def put(self, key: bytes, value: Row) -> None:
         """Keep a row, which is not written to any more."""
+        ...
+
+
+@dataclass(frozen=True)
+class KeyPoses:
+    """Poses that a motion was planned with.
+
+    Attributes:
+        frames: int64 (K,) of the motion, ascending.
+        positions: float64 (K, 22, 3) metres, y up, in the frame of reference of the motion.
+    """
+
+    frames: NDArray[np.int64]
+    positions: NDArray[np.float64]
+
+    def moved(self, place: NDArray[np.floating]) -> "KeyPoses":
+        """All moved over the floor so that the root of the first is at a place (2,), x and z."""
+        positions = self.positions.copy()
+        positions[..., [0, 2]] += place - root_of(positions[0])
+        return replace(self, positions=positions)
+
+
+@runtime_checkable
+class PlansKeyPoses(Protocol):
+    """A trajectory that plans key poses, and dances between them."""
+
+    @property
+    def key_poses(self) -> KeyPoses:
+        """What the dance was planned with, when done."""
         ...
 
 

@@ -44,12 +44,14 @@ def normalized_prior(request: GenerationRequest, length: int, spec: GeneratorSpe
     return out
 
 
-def repeated_prior(prior: Array, repeats: NDArray[np.floating]) -> Array:
+def repeated_prior(prior: Array, repeats: NDArray[np.floating] | None) -> Array:
     """A prior (length, C + 1) with what it has at the places that frames repeat, which are (T,), T <= length.
 
     It is repeated in the world's frame, as noise is, so that both say the same. Where a span begins or ends poses do
     not follow each other: there nothing is known, and the network finds the way.
     """
+    if repeats is None:
+        return prior
     out, frames = prior.copy(), len(repeats)
     out[:frames] = prior[np.rint(repeats).astype(np.int64)]
     for seam in np.flatnonzero(np.abs(np.diff(repeats) - 1) > 0.5) + 1:

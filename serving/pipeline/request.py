@@ -44,6 +44,7 @@ class Attachments:
         start: an .npz of motion, or the path of a motion file of any format.
         end: the same, of a motion that the result ends with.
         clip: the same, of a motion that constraints take spans or poses of.
+        rig: a character's file (.glb, .vrm, .bvh), which is the answer with the dance in it.
     """
 
     audio: bytes | None = None
@@ -51,6 +52,7 @@ class Attachments:
     start: bytes | Path | None = None
     end: bytes | Path | None = None
     clip: bytes | Path | None = None
+    rig: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ class MotionRequest:
         segments: prompts over time, ascending.
         fps: of the result; None: the generator's.
         repeat_sections: whether sections of the song that come again are danced alike.
+        rig: file of the character that dances, which `format` is that of; None: a mannequin or none.
     """
 
     text: str | None
@@ -106,6 +109,7 @@ class MotionRequest:
     segments: tuple[Segment, ...] = ()
     fps: float | None = None
     repeat_sections: bool = False
+    rig: bytes | None = None
 
     @property
     def seeds(self) -> list[int]:
@@ -144,3 +148,7 @@ class MotionRequest:
     def without_song(self) -> "MotionRequest":
         """The request without what only the encoder reads, which may be megabytes."""
         return replace(self, audio=None, features=None, rhythm=AS_HEARD)
+
+    def without_rig(self) -> "MotionRequest":
+        """The request without what only the finisher reads, which may be megabytes."""
+        return self if self.rig is None else replace(self, rig=None)

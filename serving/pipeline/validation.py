@@ -21,6 +21,7 @@ from retrieval.library.filters import PhraseFilter
 from serving.pipeline.directing import made_constraints, made_segments
 from serving.pipeline.fields import DanceFields, GenerateFields, SearchFields
 from serving.pipeline.given_motion import given_motion
+from serving.pipeline.given_rig import rig_format
 from serving.pipeline.guidance import check_guidance
 from serving.pipeline.length_checks import check_fits, check_samples, check_start
 from serving.pipeline.request import MAX_SEED, Attachments, MotionRequest, Priority
@@ -70,7 +71,7 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         seed=_seed(fields.seed),
         use_rag=fields.use_rag,
         model=fields.model,
-        format=Format.named(fields.format),
+        format=_format(fields, parts),
         finish=FinishOptions(fields.smooth, fields.bone_lengths, fields.foot_lock, fields.on_beat),
         deadline=time.time() + _timeout(fields.timeout, settings),
         guidance_interval=(way.guidance_low, way.guidance_high),
@@ -85,10 +86,17 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         segments=made_segments(fields.segments, settings.max_text_chars),
         fps=None if fields.fps is None else check_rate(fields.fps),
         repeat_sections=fields.repeat_sections,
+        rig=parts.rig,
     )
     if request.known_frames is not None:
         check_fits(request, request.known_frames)
     return request
+
+
+def _format(fields: GenerateFields, parts: Attachments) -> Format:
+    if parts.rig is None:
+        return Format.named(fields.format)
+    return rig_format(parts.rig, fields.format if "format" in fields.model_fields_set else None)
 
 
 def _check_on_beat(on_beat: bool | None, has_song: bool, constraints: Constraints) -> None:

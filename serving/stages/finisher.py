@@ -27,6 +27,7 @@ from choreo.music.song_beats import NO_BEATS, SongBeats
 from choreo.postprocess.finish import finish_performance
 from choreo.postprocess.options import FinishOptions
 from choreo.postprocess.pinned import Pinned
+from choreo.rigs.animate import character_of
 from serving.pipeline.pipeline import in_time
 from serving.pipeline.request import MotionRequest
 from serving.pipeline.results import MotionFile, SampleScore, SamplingResult
@@ -41,6 +42,10 @@ FRAME_S: Final = 1.2e-4
 """Time to finish one frame of one dancer and to write it, roughly."""
 PAINT_S: Final = 8e-3
 """Time to draw and encode one frame of a film, roughly."""
+BLENDER_S, BLENDER_FRAME_S = 2.0, 3e-3
+"""Time that Blender takes to start, and to write one frame of one dancer, roughly."""
+RIG_BYTE_S, RIG_FRAME_S = 2e-8, 2e-4
+"""Time to read a character's file, and to put one frame of a dance into it, roughly."""
 QUICK_S: Final = 1.0
 """What takes longer is done in a process of its own."""
 
@@ -221,6 +226,11 @@ def _finishing_s(sampled: SamplingResult) -> float:
 def _work_s(request: MotionRequest, sampled: SamplingResult) -> float:
     """Seconds that finishing and writing will take, roughly."""
     frames = request.delivered_frames(sampled.features.shape[-2], sampled.fps)
+    if request.rig is not None:
+        return _finishing_s(sampled) + len(request.rig) * RIG_BYTE_S + frames * RIG_FRAME_S
+    if request.format.needs_blender:
+        dancers = len(sampled.features) if sampled.features.ndim == 3 else 1
+        return _finishing_s(sampled) + BLENDER_S + frames * dancers * BLENDER_FRAME_S
     return _finishing_s(sampled) + (frames * PAINT_S if request.format is Format.MP4 else 0.0)
 
 
@@ -247,7 +257,10 @@ def deliver_request(
     if "seconds" in meta:
         performance = replace(performance, meta=performance.meta | {"seconds": meta["seconds"] | seconds})
     try:
-        body = render(performance, request.format, request.audio, request.text or "", request.view)
+        if request.rig is not None:
+            body = character_of(request.rig, request.format.suffix).dancing(performance)
+        else:
+            body = render(performance, request.format, request.audio, request.text or "", request.view)
     except OSError as error:
         if not disk_is_full(error):
             raise

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from choreo.errors import DeadlineExceeded, InvalidInput, NonFiniteOutput
-from choreo.generators.base import Conditioning, GenerationRequest, Generator, NotForThisModel, zeros
+from choreo.generators.base import Conditioning, GenerationRequest, Generator, NotForThisModel, PlansKeyPoses, zeros
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.representation import in_default, representation
@@ -142,7 +142,8 @@ class Sampler:
         motion = representation(spec.representation)
         contacts = motion.contacts_of(features)
         features = in_default(features, motion)
-        return SamplingResult(features, spec.name, spec.fps, dict(trajectory.evaluated), steps, contacts)
+        planned = trajectory.key_poses if isinstance(trajectory, PlansKeyPoses) else None
+        return SamplingResult(features, spec.name, spec.fps, dict(trajectory.evaluated), steps, contacts, planned)
 
     async def warm_up(self) -> None:
         """Return when every served generator answers, from work that is going on or by a canary."""

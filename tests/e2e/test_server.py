@@ -267,7 +267,7 @@ def test_bad_requests_leave_the_server_as_healthy_as_before(running: Running) ->
         (lambda: post("/v1/generate", content=b"[" * 50_000, headers=json_header), 422, "body"),
         (lambda: post("/v1/generate", content=b"x", headers={"Content-Type": "text/plain"}), 415, "Content-Type"),
         (lambda: running.generate(sampler="euler"), 422, "sampler"),
-        (lambda: running.generate(format="fbx"), 422, "format"),
+        (lambda: running.generate(format="usd"), 422, "format"),
         (lambda: running.generate(model="other"), 422, "model"),
         (lambda: running.generate(guidance_scale=-1), 422, "guidance_scale"),
         (lambda: running.generate(text_prompt=None), 422, "text_prompt"),

@@ -9,7 +9,7 @@ from motionmcp import MotionResult, ProtocolError
 from numpy.typing import NDArray
 
 from choreo.motion.clip import Motion
-from choreo.motion.formats.glb import quaternions
+from choreo.motion.formats.gltf_animation import quaternions
 from choreo.motion.rigid_pose import rigid_pose
 from choreo.motion.skeleton import JOINT_NAMES
 from serving.http.problems import problem_of
