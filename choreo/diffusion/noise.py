@@ -38,14 +38,19 @@ def gaussian(seed: int, first_frame: int, num_frames: int, channels: int, step: 
         seed: 0 <= seed < 2^64.
         step: sampler step index, or `INITIAL`.
     """
+    return gaussian_at(seed, np.arange(first_frame, first_frame + num_frames), channels, step)
+
+
+def gaussian_at(seed: int, frames: NDArray[np.integer], channels: int, step: int) -> NDArray[np.float32]:
+    """Noise (n, channels) of absolute frames (n,) in any order, at one step; see `gaussian`."""
     groups = -(-channels // 4)
-    counter = np.zeros((num_frames, groups, 4), np.uint32)
-    counter[..., 0] = np.arange(first_frame, first_frame + num_frames, dtype=np.uint64).astype(np.uint32)[:, None]
+    counter = np.zeros((len(frames), groups, 4), np.uint32)
+    counter[..., 0] = frames.astype(np.uint64).astype(np.uint32)[:, None]
     counter[..., 1] = np.arange(groups, dtype=np.uint32)
     counter[..., 2] = np.uint32(step)
     words = philox(counter.reshape(-1, 4), (seed & 0xFFFFFFFF, seed >> 32))
     uniform = (words.astype(np.float64) + 0.5) / 2**32
-    return ndtri(uniform).reshape(num_frames, groups * 4)[:, :channels].astype(np.float32)
+    return ndtri(uniform).reshape(len(frames), groups * 4)[:, :channels].astype(np.float32)
 
 
 def uniform(seed: int, index: int) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.diffusion.guidance import CONDITIONAL, TEXT_ONLY, row_weights
-from choreo.diffusion.noise import INITIAL, gaussian
+from choreo.diffusion.noise import INITIAL, gaussian, gaussian_at
 from choreo.diffusion.parameters import DiffusionParameters
 from choreo.diffusion.schedule import NoiseSchedule, Prediction
 from choreo.diffusion.step import Sampler, Weights
@@ -85,6 +85,7 @@ class ReverseProcess:
         overlap: frames that neighbouring windows share.
         x: (length, C) the timeline as it is now.
         index: of the step that is next, or under way.
+        repeats: (T,) places, in frames, of those whose noise the first frames of the timeline have; None: their own.
         guided: whether this step has rows other than conditional ones.
         rows: of this step, 0 when done: the conditional ones, one per window, then in a guided step as many
             unconditional ones, and as many that have the text only where text and music are guided separately.
@@ -99,6 +100,7 @@ class ReverseProcess:
     adjust: Callable[[Array], Array] | None = None
     overlap: int = OVERLAP
     index: int = 0
+    repeats: NDArray[np.floating] | None = None
     guided: bool = field(init=False)
     rows: int = field(init=False)
     x: Array = field(init=False)
@@ -265,7 +267,12 @@ class ReverseProcess:
         """Addressed noise of some frames, of the step under way or of another."""
         end = min(frames.stop, self.length)
         at = self.index if step is None else step
-        return gaussian(self.plan.seed, frames.start, end - frames.start, self.spec.channels, at)
+        if self.repeats is None:
+            return gaussian(self.plan.seed, frames.start, end - frames.start, self.spec.channels, at)
+        places = np.arange(frames.start, end)
+        repeated = np.rint(self.repeats[frames.start : end]).astype(np.int64)
+        places[: len(repeated)] = repeated
+        return gaussian_at(self.plan.seed, places, self.spec.channels, at)
 
 
 @functools.lru_cache(maxsize=64)

@@ -50,6 +50,8 @@ class Conditioning:
         onset: (T_song,) onset strength in [0, 1]; empty without a song.
         downbeats: the beats that begin a bar, seconds from the song's start; empty where bars are not known.
         segments: prompts over time, in place of `text` where they hold; they do not overlap.
+        repeats: for each frame (num_frames,) the place, in frames, of the one that it repeats, itself where it is new
+            (`choreo.music.repeats`); None where all are new.
     """
 
     num_frames: int
@@ -59,6 +61,7 @@ class Conditioning:
     onset: Array = field(default_factory=lambda: np.zeros(0, np.float32))
     downbeats: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     segments: tuple[TextSegment, ...] = ()
+    repeats: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -243,6 +246,8 @@ class Generator(ABC):
     """Graphs that can be compiled, and the names of their lowerings (`export.native.lowering`)."""
     learns_couples: ClassVar[bool] = False
     """Whether it follows a leader, and is trained on couples (`choreo.data.couples.CoupleSplits`)."""
+    repeats_sections: ClassVar[bool] = False
+    """Whether it makes use of `Conditioning.repeats`."""
 
     def __init__(self, spec: GeneratorSpec) -> None:
         self.spec = spec

@@ -1,5 +1,7 @@
 """Inputs of networks that lie along the timeline of a request, in the networks' units."""
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,9 @@ from choreo.generators.spec import GeneratorSpec
 from choreo.generators.text_segments import segment_of
 from choreo.motion.representation import ROOT_VELOCITY_66, converted, representation
 from choreo.postprocess.inertialization import eased_around
+
+SEAM_FRAMES: Final = 4
+"""Frames before and after a seam of a repeated prior that have none."""
 
 
 def window_text(conditioning: Conditioning, start: int, spec: GeneratorSpec) -> Array | None:
@@ -36,6 +41,21 @@ def normalized_prior(request: GenerationRequest, length: int, spec: GeneratorSpe
             prior = converted(prior, ROOT_VELOCITY_66, representation(spec.representation))
         out[:count, :-1] = spec.normalize(prior) * mask
         out[:count, -1:] = mask
+    return out
+
+
+def repeated_prior(prior: Array, repeats: NDArray[np.floating] | None) -> Array:
+    """A prior (length, C + 1) with what it has at the places that frames repeat, which are (T,), T <= length.
+
+    It is repeated in the world's frame, as noise is, so that both say the same. Where a span begins or ends poses do
+    not follow each other: there nothing is known, and the network finds the way.
+    """
+    if repeats is None:
+        return prior
+    out, frames = prior.copy(), len(repeats)
+    out[:frames] = prior[np.rint(repeats).astype(np.int64)]
+    for seam in np.flatnonzero(np.abs(np.diff(repeats) - 1) > 0.5) + 1:
+        out[max(seam - SEAM_FRAMES, 0) : seam + SEAM_FRAMES] = 0
     return out
 
 

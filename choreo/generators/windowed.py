@@ -38,6 +38,7 @@ from choreo.generators.timelines import (
     extended,
     normalized_known,
     normalized_prior,
+    repeated_prior,
     window_text,
     with_given,
 )
@@ -174,7 +175,7 @@ class WindowedDiffusion(Generator):
             conditioning.beats, conditioning.onset, conditioning.num_frames, self.spec.fps, conditioning.downbeats
         )
         every = {
-            "prior": normalized_prior(request, length, self.spec),
+            "prior": repeated_prior(normalized_prior(request, length, self.spec), conditioning.repeats),
             "known": known,
             "known_mask": known_mask,
             "rhythm": extended(rhythm[:, : self.rhythm_channels], length),
@@ -209,6 +210,7 @@ class ConditionedTrajectory:
         self._plan = generator.plan(request)
         self._constrained = bool(request.constraints) or given is not None
         self._given = generator.given(request, conditioning.num_frames) if given is None else given
+        self._repeats = conditioning.repeats
         self._starts = window_starts(conditioning.num_frames, spec.window, OVERLAP)
         length = timeline_length(self._starts, spec.window)
         self._timelines = generator.timelines(request, conditioning, length, self._given)
@@ -315,7 +317,9 @@ class ConditionedTrajectory:
         encoded = {name: np.stack([row[name] for row in used]) for name in used[0]}
         spec, denoiser = self._generator.spec, self._generator.denoiser
         adjust = self._led if self._constrained else None
-        self._process = ReverseProcess(spec, denoiser, self._plan, self._starts, encoded, self._timelines, adjust)
+        self._process = ReverseProcess(
+            spec, denoiser, self._plan, self._starts, encoded, self._timelines, adjust, repeats=self._repeats
+        )
 
 
 def plan_of(request: GenerationRequest, full_bones_below: float = 0.0) -> Plan:

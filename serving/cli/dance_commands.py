@@ -67,6 +67,9 @@ def generate(
     on_beat: Annotated[
         bool | None, typer.Option(help="Move pauses to the beats; omitted: where the beats are sure.")
     ] = None,
+    repeat_sections: Annotated[
+        bool, typer.Option("--repeat-sections", help="Dance sections that come again, such as a chorus, alike.")
+    ] = False,
     num_samples: Annotated[int, typer.Option(help="Make so many dances and keep the best one.")] = 1,
     rig: Annotated[Path | None, typer.Option(help=RIG_HELP)] = None,
     map: Annotated[Path | None, typer.Option(help=MAP_HELP)] = None,
@@ -86,6 +89,7 @@ def generate(
         "guidance_low": guidance_low, "guidance_high": guidance_high, "sampler": sampler, "preset": preset,
         "seed": seed, "camera": camera, "up": up, "use_rag": not no_rag, "smooth": smooth, "bone_lengths": bone_lengths,
         "foot_lock": foot_lock, "on_beat": on_beat, "num_samples": num_samples,
+        "repeat_sections": repeat_sections or None,
         "phrase_genre": phrase_genre, "phrase_licence": phrase_licence,
         "phrase_min_tempo": phrase_min_tempo, "phrase_max_tempo": phrase_max_tempo, "phrase_variety": phrase_variety,
         "constraints": given_json("constraints", constraints), "segments": given_json("segments", segments), "fps": fps,

@@ -1,4 +1,4 @@
-"""The commands about one file: `choreo convert`, `choreo beats` and `choreo tags`."""
+"""The commands about one file: `choreo convert`, `choreo beats`, `choreo structure` and `choreo tags`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +48,20 @@ def beats(
         print_document(beats_document(song, tracker, heard), as_json)
     else:
         print_beats(heard, Console())
+
+
+def structure(
+    song: Annotated[Path, typer.Argument(help=f"Song: {FORMATS}.")],
+    as_json: Json = False,
+) -> None:
+    """Find the sections of a song, and which of them come again."""
+    from serving.cli.structure import hear_sections, print_sections, structure_document
+
+    found = hear_sections(song, Settings())
+    if as_json:
+        print_document(structure_document(song, found), as_json)
+    else:
+        print_sections(found, Console())
 
 
 def tags(

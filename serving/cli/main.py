@@ -15,7 +15,7 @@ from serving.cli.data import app as data_app
 from serving.cli.doctor_command import doctor
 from serving.cli.duet_command import duet
 from serving.cli.extras import require
-from serving.cli.file_commands import beats, convert, tags
+from serving.cli.file_commands import beats, convert, structure, tags
 from serving.cli.measuring_commands import bench, evaluate, loadtest
 from serving.cli.model_commands import export, train
 from serving.cli.models import app as models_app
@@ -35,7 +35,9 @@ app = typer.Typer(
 app.add_typer(models_app)
 app.add_typer(data_app)
 app.add_typer(phrases_app, callback=lambda: require("cpu"))
-for command in (compare, generate, duet, batch, convert, beats, tags, serve, demo, export, train, evaluate):
+for command in (
+    compare, generate, duet, batch, convert, beats, structure, tags, serve, demo, export, train, evaluate,
+):  # fmt: skip
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})(bench)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from choreo.generators.base import Conditioning
 from choreo.music.song_beats import NO_BEATS, SongBeats
+from choreo.music.structure import Section
 from retrieval.library.embedding import Query
 
 
@@ -19,6 +20,7 @@ class EncodedRequest:
         song: sha256 of the song, for provenance.
         notes: what the sender should know of the song, such as that it was cut off.
         beats: of the song, for finishing.
+        sections: of the song, where the request asked for them.
     """
 
     conditioning: Conditioning
@@ -28,6 +30,7 @@ class EncodedRequest:
     song: str | None = None
     notes: tuple[str, ...] = ()
     beats: SongBeats = NO_BEATS
+    sections: tuple[Section, ...] = ()
 
     @property
     def num_frames(self) -> int:

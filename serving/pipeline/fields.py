@@ -88,6 +88,9 @@ class GenerateFields(DanceFields):
     on_beat: bool | None = Field(
         None, description="Move pauses of the dance to the beats of the song; omitted: where the beats are sure."
     )
+    repeat_sections: bool = Field(
+        False, description="Dance sections of the song that come again, such as its chorus, with the same moves."
+    )
     num_samples: int = Field(1, description="Dances that are made, with successive seeds; the best one is the result.")
 
 

@@ -207,6 +207,7 @@ def provenance(
         **separate_guidance(request.guidance_scale, request.text_guidance, request.music_guidance),
         "prior": retrieved.document(),
         "phrases": retrieved.phrases(),
+        **({"sections": [section.document() for section in encoded.sections]} if request.repeat_sections else {}),
         **_planned(sampled),
     }
 

@@ -78,6 +78,7 @@ class MotionRequest:
         constraints: what the motion must keep to, in addition to its start.
         segments: prompts over time, ascending.
         fps: of the result; None: the generator's.
+        repeat_sections: whether sections of the song that come again are danced alike.
         rig: file of the character that dances, which `format` is that of; None: a mannequin or none.
         leader: the dancer of a duet who is given.
         leader_follows: whether that dancer follows, so that the one who leads is made.
@@ -111,6 +112,7 @@ class MotionRequest:
     constraints: Constraints = FREE
     segments: tuple[Segment, ...] = ()
     fps: float | None = None
+    repeat_sections: bool = False
     rig: bytes | None = None
     leader: Motion | None = None
     leader_follows: bool = False

@@ -56,6 +56,8 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
     has_song = bool(parts.audio) or parts.features is not None
     constraints = made_constraints(fields.constraints, clip, end)
     _check_on_beat(fields.on_beat, has_song, constraints)
+    if fields.repeat_sections and not has_song:
+        raise InvalidInput("repeat_sections", "is about the sections of a song; give one, or its features")
     check_guidance("text_guidance", fields.text_guidance, bool(fields.text_prompt or fields.segments), way.sampler)
     check_guidance("music_guidance", fields.music_guidance, has_song, way.sampler)
     request = MotionRequest(
@@ -88,6 +90,7 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         constraints=constraints,
         segments=made_segments(fields.segments, settings.max_text_chars),
         fps=None if fields.fps is None else check_rate(fields.fps),
+        repeat_sections=fields.repeat_sections,
         rig=parts.rig,
         leader=leader,
         leader_follows=fields.leader_follows,

@@ -14,8 +14,10 @@ from choreo.music.audio import SAMPLE_RATE, Audio
 from choreo.music.encoded import MusicFeatures, precomputed
 from choreo.music.encoders import MusicEncoder, music_encoder
 from choreo.music.isolated import decode_audio_isolated
+from choreo.music.repeats import repeated_frames
 from choreo.music.rhythm import Rhythm, with_rhythm_as_said
 from choreo.music.song_beats import SongBeats, given_beats, heard_beats
+from choreo.music.structure import find_sections
 from choreo.text.encoders import TextEncoder, text_encoder
 from retrieval.library.embedding import Query
 from serving.pipeline.encoded_request import EncodedRequest
@@ -28,6 +30,7 @@ from serving.stages.song_cache import EncodedSong, SongCache
 from serving.util.threads import Threads
 
 NO_BEATS: Final = "no beats were found in the song"
+NOTHING_REPEATED: Final = "no section of the song comes again within the dance, so that none was repeated"
 
 
 class EncoderNames(Protocol):
@@ -113,9 +116,15 @@ class Encoder:
             return EncodedRequest(conditioning, query, spec.text_encoder)
         # What lies behind the last window reaches no network, and wide features of a long song weigh a lot.
         features = song.features[: num_frames + spec.window]
-        conditioning = Conditioning(num_frames, features, text, song.beats, song.onset, song.downbeats, segments)
+        sections = find_sections(song) if request.repeat_sections else ()
+        repeats, notes = repeated_frames(sections, num_frames), song.notes
+        if request.repeat_sections and repeats is None:
+            notes = (*notes, NOTHING_REPEATED)
+        conditioning = Conditioning(
+            num_frames, features, text, song.beats, song.onset, song.downbeats, segments, repeats
+        )
         beats = _song_beats(song, request.rhythm)
-        return EncodedRequest(conditioning, query, spec.text_encoder, song.tempo, song.digest, song.notes, beats)
+        return EncodedRequest(conditioning, query, spec.text_encoder, song.tempo, song.digest, notes, beats, sections)
 
     def _segments(self, request: MotionRequest, spec: EncoderNames) -> tuple[TextSegment, ...]:
         if not request.segments:

@@ -108,7 +108,7 @@ def size_of(encoded: EncodedRequest) -> int:
     """Bytes that an entry is counted as."""
     conditioning = encoded.conditioning
     of = conditioning
-    arrays = of.music, of.text, of.beats, of.onset, of.downbeats
+    arrays = of.music, of.text, of.beats, of.onset, of.downbeats, of.repeats
     return OVERHEAD_BYTES + encoded.beats.nbytes + sum(array.nbytes for array in arrays if array is not None)
 
 
@@ -117,7 +117,7 @@ def encoding_key(request: MotionRequest, spec: GeneratorSpec) -> bytes:
     digest = hashlib.sha256()
     start = None if request.start is None else (request.start.num_frames, request.start.fps)
     encoders = spec.name, spec.music_encoder, spec.text_encoder
-    said = request.rhythm, request.num_samples, request.segments
+    said = request.rhythm, request.num_samples, request.segments, request.repeat_sections
     for part in (*encoders, request.text, request.num_frames, start, *said):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
     for name, data in (("audio", request.audio), ("features", request.features)):

@@ -139,9 +139,10 @@ class Sampler:
             wanted = _generation(request, prior)
             quick = request.start is None and request.leader is None and not request.constraints
             try:
+                _check_repeats(made, request)
                 trajectory = await run_in_thread_unless_fast(quick, _begin, made, wanted, conditioning, cache)
             except NotForThisModel as error:
-                able = await self._able(spec, wanted, conditioning)
+                able = await self._able(spec, request, wanted, conditioning)
                 instead = f"models that can: {', '.join(able)}" if able else "no model that is served can"
                 raise InvalidInput(error.field, f"{error.message}; {instead}") from error
             await self._executor.run(trajectory, spec)
@@ -185,16 +186,18 @@ class Sampler:
         """Fail what is under way. The engine is closed by its owner."""
         await self._executor.close()
 
-    async def _able(self, spec: GeneratorSpec, request: GenerationRequest, conditioning: Conditioning) -> list[str]:
+    async def _able(
+        self, spec: GeneratorSpec, request: MotionRequest, wanted: GenerationRequest, conditioning: Conditioning
+    ) -> list[str]:
         """Names of the other served generators of the same encoders that do what a request asks for."""
         encoders, able = _encoders(spec), []
         for name, other in (await self.models()).items():
             if name == spec.name or _encoders(other) != encoders:
                 continue
             try:
-                await run_in_thread_unless_fast(
-                    False, _begin, await self._generator(other), request, conditioning, None
-                )
+                made = await self._generator(other)
+                _check_repeats(made, request)
+                await run_in_thread_unless_fast(False, _begin, made, wanted, conditioning, None)
             except InvalidInput:
                 continue
             able.append(name)
@@ -227,6 +230,11 @@ def _begin(
     if request.leader is not None and not made.learns_couples:
         raise NotForThisModel("leader", f"cannot be followed by the model {made.spec.name}, which makes solos")
     return made.begin(request, conditioning, cache)
+
+
+def _check_repeats(made: Generator, request: MotionRequest) -> None:
+    if request.repeat_sections and not made.repeats_sections:
+        raise NotForThisModel("repeat_sections", f"is not for the model {made.spec.name}, which repeats no moves")
 
 
 def _encoders(spec: GeneratorSpec) -> tuple[object, ...]:

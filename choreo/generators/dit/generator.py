@@ -48,6 +48,7 @@ class AdaLNGenerator(DiTGenerator):
     """Time and text modulate the layer norms."""
 
     family: ClassVar[str] = "dit-adaln"
+    repeats_sections: ClassVar[bool] = True
 
 
 class CrossAttentionGenerator(DiTGenerator):

@@ -18,6 +18,7 @@ class UNetGenerator(WindowedDiffusion):
     """Diffusion over windows with a conditional 1-D U-Net."""
 
     family: ClassVar[str] = FAMILY
+    repeats_sections: ClassVar[bool] = True
     lowerings: ClassVar[Mapping[str, str]] = {DENOISER: "unet"}
 
     @classmethod

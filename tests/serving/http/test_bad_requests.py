@@ -432,6 +432,8 @@ def test_uploads_that_trickle_take_nobodys_place(ingress: Any) -> None:
         ({"on_beat": True}, "on_beat"),
         ({"on_beat": 1}, "on_beat"),
         ({"on_beat": "true"}, "on_beat"),
+        ({"repeat_sections": True}, "repeat_sections"),
+        ({"repeat_sections": 1}, "repeat_sections"),
     ],
 )
 def test_bad_samples_and_beats_to_land_on(

@@ -148,3 +148,11 @@ def test_a_preset_that_is_not_there_is_refused() -> None:
 def test_a_request_may_say_how_long_its_sender_waits() -> None:
     assert 100 < build(text_prompt="a").deadline - time.time() <= 120
     assert 800 < build(text_prompt="a", timeout=900.0).deadline - time.time() <= 900
+
+
+def test_sections_are_those_of_a_song() -> None:
+    assert build(Attachments(audio=NOT_FETCHED), repeat_sections=True).repeat_sections
+    assert not build(text_prompt="a", repeat_sections=False).repeat_sections
+    with pytest.raises(InvalidInput) as error:
+        build(text_prompt="a", repeat_sections=True)
+    assert error.value.field == "repeat_sections"

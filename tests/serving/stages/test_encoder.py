@@ -251,3 +251,27 @@ def test_a_tracker_without_its_network_fails_when_the_server_starts(monkeypatch:
         pytest.raises(MissingDependency, match=VARIABLE),
     ):
         asyncio.run(encoder.warm_up(SPEC))
+
+
+def test_sections_that_come_again_are_found_where_they_are_asked_for() -> None:
+    rng = np.random.default_rng(0)
+    parts = {letter: np.tile(rng.standard_normal(35), (480, 1)) for letter in "AB"}
+    features = np.concatenate([parts[letter] for letter in "ABA"]).astype(np.float32)
+    features[:, BEAT] = np.arange(len(features)) % 15 == 0
+    wanted = replace(request(features=features), repeat_sections=True)
+
+    async def encode(*requests: MotionRequest) -> list[EncodedRequest]:
+        with closing(Encoder(Settings())) as encoder:
+            return [await encoder.encode(each, SPEC) for each in requests]
+
+    asked, plain, cut = asyncio.run(
+        encode(wanted, replace(wanted, repeat_sections=False), replace(wanted, num_frames=900))
+    )
+    assert [section.label for section in asked.sections] == list("ABA")
+    assert asked.conditioning.repeats is not None
+    np.testing.assert_array_equal(asked.conditioning.repeats[960:], np.arange(480))
+    assert (plain.sections, plain.conditioning.repeats, cut.conditioning.repeats) == ((), None, None)
+    assert [any("comes again" in note for note in each.notes) for each in (asked, plain, cut)] == [False, False, True]
+    meta = provenance(wanted, asked, RetrievalResult(None), SamplingResult(features, "m", 30, {}))
+    assert [section["label"] for section in meta["sections"]] == list("ABA")
+    assert "sections" not in provenance(request(), plain, RetrievalResult(None), SamplingResult(features, "m", 30, {}))

@@ -115,6 +115,7 @@ def changed() -> list[tuple[MotionRequest, GeneratorSpec]]:
         (replace(plain, features=features + 1), SPEC),
         (replace(plain, start=clip), SPEC),
         (replace(plain, num_samples=2), SPEC),
+        (replace(plain, repeat_sections=True), SPEC),
         (replace(plain, rhythm=Rhythm(bpm=120)), SPEC),
         (replace(plain, rhythm=Rhythm(bpm=120, half_time=True)), SPEC),
         (replace(plain, rhythm=Rhythm(half_time=True)), SPEC),

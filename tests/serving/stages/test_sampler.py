@@ -87,6 +87,20 @@ def test_a_motion_longer_than_a_latent_is_refused_with_the_models_that_make_it()
     assert engine.calls == []
 
 
+def test_sections_are_repeated_by_models_that_can() -> None:
+    scale = LatentScale(latent_mean=(0.0,) * 256, latent_std=(1.0,) * 256)
+    single = latent_spec("single", window=200, tokens=1, channels=256, mean=(0.0,) * 66, std=(1.0,) * 66, scale=scale)
+    wanted, places = replace(job(num_steps=2), repeat_sections=True), np.arange(180, dtype=np.float64)
+    places[90:] = np.arange(90)
+    engine = FakeEngine(single, SPEC)
+    with pytest.raises(InvalidInput, match=r"single, which repeats no moves; models that can: fake$") as error:
+        run(engine, replace(wanted, model="single"), conditioning(180))
+    assert error.value.field == "repeat_sections"
+    assert engine.calls == []
+    features = run(engine, replace(wanted, model="fake"), conditioning(180, repeats=places)).features
+    np.testing.assert_allclose(features[90:], features[:90], atol=1e-5)
+
+
 def test_the_null_row_drops_text_music_rhythm_and_prior_together() -> None:
     engine = FakeEngine()
     prior = Prior(np.ones((196, 66), np.float32), np.ones(196, np.float32), [])
