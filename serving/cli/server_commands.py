@@ -1,7 +1,6 @@
 """The commands that start the whole stack: `choreo serve`, `choreo studio` and `choreo demo`."""
 
 import webbrowser
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
