@@ -1,12 +1,13 @@
 // A camera that looks at a dance from an angle and a distance, and what it makes of points.
 
 export const FIELD_OF_VIEW = (32 * Math.PI) / 180; // across the shorter side of the picture
+export const DISTANCE = 4.7; // metres
 const VIEWS = { front: [0, 0.1], side: [Math.PI / 2, 0.1], back: [Math.PI, 0.1], top: [0, 1.45] };
 
 export class Camera {
   yaw = 0.35;
   pitch = 0.2;
-  distance = 5.4; // metres
+  distance = DISTANCE;
   follow = true;
 
   turn(yaw, pitch) {

@@ -1,6 +1,6 @@
 // The studio: what belongs together of the parts of the page, and nothing that one of them can do alone.
 
-import { Camera } from "./camera.js";
+import { Camera, DISTANCE } from "./camera.js";
 import { Dance } from "./dance.js";
 import { Directing } from "./directing.js";
 import { showDownloads } from "./downloads.js";
@@ -264,7 +264,7 @@ function wirePlayback() {
   $("camera").addEventListener("change", () => {
     camera.follow = $("camera").value === "follow";
     const reach = Math.max(...takes.list.map((take) => take.dance?.reach ?? 0), 0);
-    camera.distance = camera.follow ? 5.4 : Math.max(5.4, 4.5 + 1.8 * reach);
+    camera.distance = camera.follow ? DISTANCE : Math.max(DISTANCE, 4 + 1.8 * reach);
     repaint();
   });
   $("view").addEventListener("change", () => {
