@@ -4,7 +4,7 @@ SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install demo serve fast test lint wheel clean
+.PHONY: help install prefix demo serve fast test lint deploy-check wheel clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,6 +16,9 @@ JUKEBOX_READY := $(JUKEBOX)/.ready
 SONG ?=
 TEXT ?=
 MODEL ?=
+PREFIX ?= /opt/choreo
+EXTRAS ?= cpu,serve
+CRD ?=
 OUT ?= out/demo
 DEMO_STAY ?=
 
@@ -25,6 +28,8 @@ help:
 	@echo "make serve                           serve over HTTP until Ctrl-C"
 	@echo "make fast                            tests that start, compile and train nothing, in less than a minute"
 	@echo "make test                            lint, types, imports, and every test"
+	@echo "make deploy-check [CRD=file]         everything about deploy/ that can be checked without a container engine"
+	@echo "make prefix [PREFIX=dir] [EXTRAS=a,b] the program alone, installed as in the images"
 	@echo "make wheel                           a wheel in dist/ that works without the checkout"
 	@echo "make clean                           remove what was built"
 
@@ -37,6 +42,11 @@ $(READY): requirements/cpu.lock pyproject.toml
 	$(BIN)/pip install -qq --disable-pip-version-check -c requirements/cpu.lock -e '.[cpu,serve,train,loadtest,dev]'
 	$(BIN)/python -c 'from choreo.music import compiling; compiling.load_librosa(); compiling.load_kernels()' # once
 	touch $(READY)
+
+# What the images are made of: no checkout is needed afterwards.
+prefix:
+	@$(PYTHON) -m venv "$(PREFIX)"
+	"$(PREFIX)/bin/pip" install -qq --disable-pip-version-check -c requirements/cpu.lock -c requirements/gpu.txt ".[$(EXTRAS)]"
 
 # The last transformers with Jukebox, in front of all else of the environment: its packages come after its own.
 $(JUKEBOX_READY): requirements/jukebox.txt $(READY)
@@ -72,6 +82,12 @@ test: lint $(JUKEBOX_READY)
 	@$(BIN)/python -m pytest -n auto -m 'not slow and not e2e'
 	$(BIN)/python -m pytest -n auto --dist loadfile -m 'slow and not e2e'
 	$(BIN)/python -m pytest -m e2e
+
+# Without a container engine; with one, `docker compose -f deploy/compose/compose.yaml config` and
+# `promtool check rules deploy/prometheus/alerts.yml` say more.
+deploy-check: $(READY)
+	@$(BIN)/hadolint deploy/docker/*.Dockerfile
+	KUBERAY_CRD="$(CRD)" $(BIN)/python -m pytest -q tests/deploy
 
 wheel: $(READY)
 	@$(BIN)/pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .

@@ -100,7 +100,7 @@ def _frames(fmt: Format, body: bytes) -> int | None:
             return _bvh_frames(body)
         case Format.MP4:
             return _film_frames(body)
-        case Format.GLB:
+        case Format.GLB | Format.VRMA:
             return _glb_frames(body)
         case Format.AMASS:
             try:

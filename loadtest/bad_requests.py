@@ -32,7 +32,7 @@ def bad_requests() -> list[BadRequest]:
         "no-steps": _TEXT | {"num_steps": 0},
         "unknown-field": _TEXT | {"tempo": 120},
         "unknown-model": _TEXT | {"model": "no such model"},
-        "unknown-format": _TEXT | {"format": "fbx"},
+        "unknown-format": _TEXT | {"format": "usd"},
         "number-as-text": _TEXT | {"duration": "5"},
     }
     return [

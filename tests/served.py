@@ -90,15 +90,22 @@ class Command:
 
 @contextmanager
 def serving(
-    folder: Path, repository: Path, files: int | None = None, memory_mib: int | None = None, **environment: str
+    folder: Path,
+    repository: Path,
+    files: int | None = None,
+    memory_mib: int | None = None,
+    models: tuple[str, ...] = (),
+    **environment: str,
 ) -> Iterator[Command]:
     """The command in a folder; afterwards it has ended, and nothing of it is left.
 
     Args:
         files: limit of open files.
         memory_mib: size of a /dev/shm of its own, which takes root to make.
+        models: names or folders of checkpoints; none: the shipped one.
     """
     command = [sys.executable, "-m", "serving.cli.main", "serve", "--port", "0"]
+    command += [word for model in models for word in ("--model", model)]
     own = {"PYTHONPATH": str(ROOT), "CHOREO_MODEL_REPO": str(repository), "TMPDIR": str(folder)}
     if files is not None:
         command = ["prlimit", f"--nofile={files}:{files}", *command]

@@ -84,7 +84,9 @@ def test_paths_of_machines_are_told_from_others(path: str) -> None:
 
 @pytest.mark.parametrize("path", YAMLS, ids=name_of)
 def test_yaml_parses(path: Path) -> None:
-    assert isinstance(load(name_of(path)), dict)
+    documents = list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+    assert documents
+    assert all(isinstance(document, dict) for document in documents)
 
 
 def test_the_workflow_runs_what_a_contributor_runs() -> None:

@@ -74,14 +74,15 @@ class AsyncClient:
         start: Start | None = None,
         end: Start | None = None,
         clip: Start | None = None,
+        rig: Source | None = None,
         seed: int | None = None,
-        format: str = "npz",
+        format: str | None = None,
         timeout_s: float | None = None,
         progress: Progress | None = None,
         **fields: Unpack[GenerateFields],
     ) -> Dance:
         """Make a dance, as `Client.generate` does, with the same errors."""
-        to = DanceTo(text, song, features, start, end, clip)
+        to = DanceTo(text, song, features, start, end, clip, rig)
         flow = dancing.generate(self._at, to, fields, seed=seed, format=format, timeout_s=timeout_s, progress=progress)
         return await self._transport.run(flow)
 

@@ -16,6 +16,8 @@ from choreo.files import atomic_write
 from choreo.motion.clip import Motion
 from choreo.motion.performance import Performance
 
+FORMAT: Final = "npz"
+"""Of requests that name none."""
 READABLE: Final = ("npz", "json")
 """Formats that a dance's motion is read from; .npz is exact."""
 _TIMING: Final = re.compile(r"([\w-]{1,32});dur=([0-9]{1,12}(?:\.[0-9]{1,9})?)")
@@ -108,7 +110,8 @@ class Dance:
         try:
             wanted = format_of_file(name, "path")
         except InvalidInput:
-            if name.lower().endswith(f".{self.format}"):  # a format that only the server knows
+            own = (f".{self.format}", ".vrm") if self.format == "glb" else (f".{self.format}",)
+            if name.lower().endswith(own):  # a format that only the server knows; a VRM character is a GLB
                 return self.content
             raise
         if wanted.name == self.format:
@@ -141,6 +144,11 @@ def read_dance(answer: Answer, name: str) -> Dance:
         plain(headers.get("x-request-id")),
         performance,
     )
+
+
+def rig_format(answer: Answer) -> str:
+    """Name of the format of a character that came back."""
+    return "glb" if answer.body[:4] == b"glTF" else "bvh"
 
 
 def with_notes(dance: Dance, notes: tuple[str, ...]) -> Dance:

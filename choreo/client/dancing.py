@@ -15,7 +15,7 @@ from choreo.client.answers import (
     read_document,
 )
 from choreo.client.connection import Connection
-from choreo.client.dance import Dance, read_dance, with_notes
+from choreo.client.dance import FORMAT, Dance, read_dance, rig_format, with_notes
 from choreo.client.fields import Value, form_texts, scalars
 from choreo.client.parts import AUTO, UPRIGHT, Features, Start, features_upload, start_upload
 from choreo.client.retries import Deadline, Retries, exchange
@@ -40,6 +40,7 @@ class DanceTo:
         start: motion that the dance begins with; searches have none.
         end: motion that it ends with.
         clip: motion that constraints take spans or poses of.
+        rig: a character's file, which is the answer with the dance in it.
     """
 
     text: str | None = None
@@ -48,6 +49,7 @@ class DanceTo:
     start: Start | None = None
     end: Start | None = None
     clip: Start | None = None
+    rig: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,13 @@ def generate(
     fields: Mapping[str, Any],
     *,
     seed: int | None,
-    format: str,
+    format: str | None,
     timeout_s: float | None,
     progress: Progress | None,
 ) -> Flow[Dance]:
     """`POST /v1/generate`. The seed is drawn here, so that a request that is repeated makes the same dance."""
     deadline = at.deadline(timeout_s)
-    name = format.strip().lower().removeprefix(".")
+    name = None if to.rig is not None and format is None else _named(format)
     seed = secrets.randbelow(2**31) if seed is None else seed
     body = yield from work(lambda: _body(to, {**fields, "seed": seed, "format": name}))
 
@@ -79,8 +81,12 @@ def generate(
         return _request("/v1/generate", _Body(body.values | {"timeout": left}, body.uploads), left, progress)
 
     answer = yield from exchange(make, lambda answer: answer, deadline, at.retries)
-    dance = yield from work(lambda: read_dance(answer, name))
+    dance = yield from work(lambda: read_dance(answer, name or rig_format(answer)))
     return with_notes(dance, body.notes)
+
+
+def _named(format: str | None) -> str:
+    return (format or FORMAT).strip().lower().removeprefix(".")
 
 
 def search(
@@ -157,6 +163,8 @@ def _body(to: DanceTo, fields: Mapping[str, Any]) -> _Body:
         uploads.append(upload(to.song, "audio", "song"))
     if to.features is not None:
         uploads.append(features_upload(to.features))
+    if to.rig is not None:
+        uploads.append(upload(to.rig, "rig"))
     up = str(values.get("up", AUTO))
     for name, motion in (("start", to.start), ("end", to.end), ("clip", to.clip)):
         if motion is not None:

@@ -8,16 +8,15 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
+from choreo.client.dance import FORMAT
 from choreo.client.fields import GenerateFields, Value, scalars
 from choreo.client.parts import AUTO, UPRIGHT, Features, Start, features_upload, start_upload
 from choreo.client.uploads import Source, Upload, of_bytes, upload
 from choreo.errors import InvalidInput
 
 MAX_CATALOG_BYTES: Final = 64 << 20
-FORMAT: Final = "npz"
-"""Of requests that name none, as in `generate`."""
 MOTIONS: Final = ("start", "end", "clip")
-PARTS: Final = ("audio", "features", *MOTIONS)
+PARTS: Final = ("audio", "features", *MOTIONS, "rig")
 CATALOG: Final = "catalog"
 _LINE: Final = re.compile(r"catalog\[([0-9]{1,9})\]")
 
@@ -32,6 +31,7 @@ class JobRequest(GenerateFields, total=False):
         start: path of a motion file, or a motion, that the dance begins with.
         end: the same, of one that it ends with.
         clip: the same, of one that constraints take spans or poses of.
+        rig: path, bytes or open file of a character, which is the result with the dance in it.
         seed: None: the server draws it.
         timeout: seconds that the request may take once it has begun.
         format: npz where there is none.
@@ -43,6 +43,7 @@ class JobRequest(GenerateFields, total=False):
     start: Start
     end: Start
     clip: Start
+    rig: Source
     seed: int | None
     timeout: float | None
     format: str
@@ -201,7 +202,8 @@ def _body(body: Mapping[str, Any], label: str, files: _Files) -> dict[str, Any]:
         if body.get(name) is not None:
             parts[name] = files.named(name, body[name], f"{label}.{name}", str(fields.get("up", AUTO)))
     turned = any(name in parts and parts[name] not in files.unread for name in MOTIONS)
-    return {"format": FORMAT} | fields | parts | ({"up": UPRIGHT} if turned else {})
+    usual = {} if "rig" in parts else {"format": FORMAT}  # a character comes back in the format of its file
+    return usual | fields | parts | ({"up": UPRIGHT} if turned else {})
 
 
 def _scalars(values: Mapping[str, Any], label: str) -> dict[str, Value]:

@@ -76,8 +76,9 @@ class Client:
         start: Start | None = None,
         end: Start | None = None,
         clip: Start | None = None,
+        rig: Source | None = None,
         seed: int | None = None,
-        format: str = "npz",
+        format: str | None = None,
         timeout_s: float | None = None,
         progress: Progress | None = None,
         **fields: Unpack[GenerateFields],
@@ -93,8 +94,11 @@ class Client:
                 here. Bytes of an .npz are sent as they are.
             end: the same, of a motion that the dance ends with.
             clip: the same, of a motion that `constraints` take spans or poses of.
+            rig: path, bytes or open file of your own character (.glb, .vrm, .bvh); the content is then this file with
+                the dance in it.
             seed: same seed, same dance; None: drawn here, see `Dance.seed`.
-            format: npz and json are read, any other format of the server is handed out as bytes.
+            format: npz and json are read, any other format of the server is handed out as bytes; None: npz, or with a
+                rig that of its file.
             timeout_s: seconds until the dance is of no use, for all attempts together.
             progress: called with the bytes sent and the bytes to send while files are uploaded.
             **fields: see `GenerateFields`.
@@ -105,7 +109,7 @@ class Client:
             Overloaded, BackendUnavailable: the server could not take the request, also after retries.
             ChoreoError: the server refused or failed.
         """
-        to = DanceTo(text, song, features, start, end, clip)
+        to = DanceTo(text, song, features, start, end, clip, rig)
         flow = dancing.generate(self._at, to, fields, seed=seed, format=format, timeout_s=timeout_s, progress=progress)
         return self._transport.run(flow)
 

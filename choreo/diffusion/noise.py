@@ -46,3 +46,15 @@ def gaussian(seed: int, first_frame: int, num_frames: int, channels: int, step: 
     words = philox(counter.reshape(-1, 4), (seed & 0xFFFFFFFF, seed >> 32))
     uniform = (words.astype(np.float64) + 0.5) / 2**32
     return ndtri(uniform).reshape(num_frames, groups * 4)[:, :channels].astype(np.float32)
+
+
+def uniform(seed: int, index: int) -> float:
+    """A uniform number in (0, 1) for an index of a seed, at addresses that `gaussian` does not use.
+
+    Args:
+        seed: 0 <= seed < 2^64.
+        index: 0 <= index < 2^32.
+    """
+    words = philox(np.array([[index, 0, 0, 1]], np.uint32), (seed & 0xFFFFFFFF, seed >> 32))[0]
+    high, low = int(words[0]), int(words[1])
+    return ((high << 20 | low >> 12) + 0.5) / 2**52

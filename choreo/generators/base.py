@@ -7,15 +7,15 @@ loads none of it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
-from choreo.generators.constraints import FREE, Constraints
+from choreo.generators.constraints import FREE, Constraints, root_of
 from choreo.generators.spec import GeneratorSpec, GraphSpec
 from choreo.generators.text_segments import TextSegment
 from choreo.motion.clip import Motion
@@ -74,6 +74,8 @@ class GenerationRequest:
         seed: 0 <= seed < 2^63; the motion is a function of it.
         start: motion that the result begins with.
         constraints: what else the result must keep to.
+        leader: the dancer of a duet who is given.
+        leader_follows: whether that dancer follows, so that the one who leads is made.
         prior: (T, C) features of a retrieved motion, not normalised, with `prior_mask` (T,); None without one.
         deadline: instant of `time.monotonic` after which the result is of no use.
         weight: share of the step batches, relative to other requests.
@@ -88,6 +90,8 @@ class GenerationRequest:
     seed: int = 0
     start: Motion | None = None
     constraints: Constraints = FREE
+    leader: Motion | None = None
+    leader_follows: bool = False
     prior: Array | None = None
     prior_mask: Array | None = None
     deadline: float = float("inf")
@@ -103,6 +107,35 @@ class RowCache(Protocol):
 
     def put(self, key: bytes, value: Row) -> None:
         """Keep a row, which is not written to any more."""
+        ...
+
+
+@dataclass(frozen=True)
+class KeyPoses:
+    """Poses that a motion was planned with.
+
+    Attributes:
+        frames: int64 (K,) of the motion, ascending.
+        positions: float64 (K, 22, 3) metres, y up, in the frame of reference of the motion.
+    """
+
+    frames: NDArray[np.int64]
+    positions: NDArray[np.float64]
+
+    def moved(self, place: NDArray[np.floating]) -> "KeyPoses":
+        """All moved over the floor so that the root of the first is at a place (2,), x and z."""
+        positions = self.positions.copy()
+        positions[..., [0, 2]] += place - root_of(positions[0])
+        return replace(self, positions=positions)
+
+
+@runtime_checkable
+class PlansKeyPoses(Protocol):
+    """A trajectory that plans key poses, and dances between them."""
+
+    @property
+    def key_poses(self) -> KeyPoses:
+        """What the dance was planned with, when done."""
         ...
 
 
@@ -208,6 +241,8 @@ class Generator(ABC):
     """Name in the registry."""
     lowerings: ClassVar[Mapping[str, str]] = {}
     """Graphs that can be compiled, and the names of their lowerings (`export.native.lowering`)."""
+    learns_couples: ClassVar[bool] = False
+    """Whether it follows a leader, and is trained on couples (`choreo.data.couples.CoupleSplits`)."""
 
     def __init__(self, spec: GeneratorSpec) -> None:
         self.spec = spec
@@ -229,7 +264,7 @@ class Generator(ABC):
         """What a training run does, for a recipe of the family's type."""
 
     @classmethod
-    def stages(cls, recipe: Any, data: "TrainingData") -> Sequence[Stage]:
+    def stages(cls, recipe: Any, data: Any) -> Sequence[Stage]:
         """The parts of a training run, in order: for most families there is one, `task`."""
         return [Stage("", recipe.train.max_steps, lambda folder: cls.task(recipe, data))]
 

@@ -18,6 +18,8 @@ BUILT_IN: Final = {
     "dit-adaln": "choreo.generators.dit.generator:AdaLNGenerator",
     "dit-crossattn": "choreo.generators.dit.generator:CrossAttentionGenerator",
     "dit-incontext": "choreo.generators.dit.generator:InContextGenerator",
+    "composite": "choreo.generators.composite.generator:CompositeGenerator",
+    "duet": "choreo.generators.duet.generator:DuetGenerator",
     "latent": "choreo.generators.latent.generator:LatentGenerator",
 }
 

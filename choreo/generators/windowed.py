@@ -157,9 +157,19 @@ class WindowedDiffusion(Generator):
             raise NotForThisModel("constraints", f"are not for the model {self.spec.name}, which takes no given frames")
         return given_frames(request.start, request.constraints, num_frames, self.spec.fps)
 
-    def timelines(self, request: GenerationRequest, conditioning: Conditioning, length: int) -> Tensors:
-        """Inputs of the denoiser that are cut from the timeline, each (length, channels)."""
-        known, known_mask = normalized_known(self.given(request, conditioning.num_frames), length, self.spec)
+    def timelines(
+        self, request: GenerationRequest, conditioning: Conditioning, length: int, given: GivenFrames | None = None
+    ) -> Tensors:
+        """Inputs of the denoiser that are cut from the timeline, each (length, channels).
+
+        Args:
+            request: what is asked for.
+            conditioning: song and sentences.
+            length: frames.
+            given: what is known; None: what the request gives.
+        """
+        given = self.given(request, conditioning.num_frames) if given is None else given
+        known, known_mask = normalized_known(given, length, self.spec)
         rhythm = beat_phase_channels(
             conditioning.beats, conditioning.onset, conditioning.num_frames, self.spec.fps, conditioning.downbeats
         )
@@ -182,15 +192,26 @@ class ConditionedTrajectory:
         request: GenerationRequest,
         conditioning: Conditioning,
         cache: RowCache | None,
+        given: GivenFrames | None = None,
     ) -> None:
+        """A request at its beginning.
+
+        Args:
+            generator: whose graphs are evaluated.
+            request: what is asked for.
+            conditioning: song and sentences.
+            cache: rows of the conditioner that were evaluated before.
+            given: frames that are known, and whose places are arrived at; None: what the request gives.
+        """
         self._generator, self._cache, spec = generator, cache, generator.spec
         self.deadline, self.weight = request.deadline, request.weight
         self._num_frames = conditioning.num_frames
         self._plan = generator.plan(request)
-        self._given = generator.given(request, conditioning.num_frames)
-        self._constrained = bool(request.constraints)
+        self._constrained = bool(request.constraints) or given is not None
+        self._given = generator.given(request, conditioning.num_frames) if given is None else given
         self._starts = window_starts(conditioning.num_frames, spec.window, OVERLAP)
-        self._timelines = generator.timelines(request, conditioning, timeline_length(self._starts, spec.window))
+        length = timeline_length(self._starts, spec.window)
+        self._timelines = generator.timelines(request, conditioning, length, self._given)
         kinds = len(self._plan.row_weights)
         self._inputs = generator.conditioner_inputs(conditioning, self._starts, text_only=kinds > TEXT_ONLY)
         self._keys = [_row_key(self._inputs, row, spec.name) for row in range(len(self._inputs["text"]))]

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
-from choreo.motion.formats.glb import quaternions
+from choreo.motion.formats.gltf_animation import quaternions
+from choreo.motion.formats.gltf_file import GltfAddition, GltfFile, read_gltf
+from choreo.motion.formats.gltf_nodes import NodeTree, integers, read_nodes, transform_of
 from choreo.motion.formats.joint_profiles import VRM
 from choreo.motion.skeleton import JOINT_NAMES
-from choreo.rigs.gltf_file import GltfAddition, GltfFile, read_gltf
-from choreo.rigs.gltf_nodes import NodeTree, integers, read_nodes, transform_of
 from choreo.rigs.rig import MAX_RIG_JOINTS, Rig, RigMotion
 
 _SPINE: Final = ("spine", "chest", "upperChest")

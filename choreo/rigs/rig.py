@@ -7,10 +7,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.motion.formats.gltf_file import MAX_GLTF_BYTES
+
 Array = NDArray[np.float64]
 
-MAX_RIG_BYTES: Final = 256 * 2**20
-"""Largest file that is read."""
+MAX_RIG_BYTES: Final = MAX_GLTF_BYTES
+"""Largest file that is read, of any suffix."""
 MAX_RIG_JOINTS: Final = 2048
 """Hair and clothes have joints, too; more than this is no character."""
 

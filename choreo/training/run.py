@@ -27,6 +27,7 @@ from choreo.motion.upright import AUTO
 from choreo.music.encoders import DSP35, MusicEncoder
 from choreo.music.feature_cache import training_encoder
 from choreo.text.encoders import TextEncoder, text_encoder
+from choreo.training.couples import couple_splits, write_couples_summary
 from choreo.training.loop import MODEL, TrainingRun
 from choreo.training.options import DataConfig
 from choreo.training.poses import train_poses
@@ -72,6 +73,11 @@ def train(
         check_clips(splits.held_out)
         _write_summary(folder, splits)
         return train_poses(recipe, splits.training, splits.held_out, folder, until)
+    if isinstance(recipe, GeneratorRecipe) and (family := generator_class(recipe.architecture)).learns_couples:
+        couples = couple_splits(data, recipe.data.licences, recipe.train.seed)
+        return train_stages(
+            family.stages(recipe, couples), folder, until, lambda: write_couples_summary(folder, couples)
+        )
     sentences = text_encoder(recipe.text_encoder)
     if isinstance(recipe, TextMotionRecipe):
         splits = Splits([], []) if data is None else read_splits(data, up=up)

@@ -6,7 +6,7 @@ from typing import Final
 from choreo.motion.clip import Motion
 from choreo.motion.formats.formats import Format
 from choreo.motion.formats.sound import Sound
-from choreo.motion.formats.view import View
+from choreo.motion.formats.view import Film, View
 from choreo.motion.performance import Performance
 from choreo.rigs.animate import Character
 
@@ -20,7 +20,7 @@ def with_rig(formats: Sequence[Format], character: Character | None) -> tuple[Fo
     if character is None:
         return tuple(formats)
 
-    def encode(dance: Motion | Performance, sound: Sound | None, title: str, view: View) -> bytes:
+    def encode(dance: Motion | Performance, sound: Sound | None, title: str, view: View | Film) -> bytes:
         return character.dancing(Performance.of(dance))
 
     media_type = _MEDIA_TYPES.get(character.suffix, Format.GLB.media_type)

@@ -2,17 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from choreo.errors import InvalidInput
 from choreo.files import atomic_write
 from choreo.motion.clip import Motion
+from choreo.motion.formats import gif
 from choreo.motion.formats.bvh import bvh_bytes
+from choreo.motion.formats.fbx import fbx_bytes
 from choreo.motion.formats.formats import Format, encode, format_of_file
+from choreo.motion.formats.gif import gif_bytes
 from choreo.motion.formats.glb import glb_bytes
 from choreo.motion.formats.joint_profiles import SMPL, JointProfile, profile_named
+from choreo.motion.formats.mp4 import film_bytes
 from choreo.motion.formats.performance_file import PerformanceFile, read_performance_file
+from choreo.motion.formats.view import SIZES, Film, film_size
 from choreo.motion.frame_rate import at_frame_rate, check_rate
 from choreo.motion.in_place import in_place
 from choreo.motion.performance import Performance
@@ -23,8 +29,11 @@ from serving.cli.own_rig import character_document, given_character
 WITH_PROFILES: Final[dict[Format, Callable[[Performance, JointProfile], bytes]]] = {
     Format.BVH: bvh_bytes,
     Format.GLB: glb_bytes,
+    Format.FBX: fbx_bytes,
 }
 """Formats whose joints can have other names."""
+GIF: Final = ".gif"
+"""What a film without sound that repeats ends with; servers and batches make none."""
 NOTED_RESIDUAL: Final = 0.01
 """Mean distance from which on the change by the fit is mentioned, metres."""
 
@@ -40,6 +49,8 @@ class ConvertOptions:
         up: the axis that points up in the file.
         rig: the user's own character, which is written with the dance in it; None: a new file.
         mapping: file that says which joint of it is which.
+        size: name of a size of films; None: the usual one.
+        marks: whether films show feet that stand and beats.
     """
 
     skeleton: str | None = None
@@ -48,6 +59,8 @@ class ConvertOptions:
     up: str = AUTO
     rig: Path | None = None
     mapping: Path | None = None
+    size: str | None = None
+    marks: bool = False
 
 
 def convert_file(source: Path, out: Path, options: ConvertOptions) -> dict[str, Any]:
@@ -57,7 +70,7 @@ def convert_file(source: Path, out: Path, options: ConvertOptions) -> dict[str, 
 
     Raises:
         InvalidInput: a file or an option is unusable; the field is `in`, `out`, `skeleton`, `fps`, `up`,
-            `rig` or `map`.
+            `rig`, `map`, `size` or `marks`.
         ChoreoError: as the writer of the format does.
     """
     target = _target(out, options)
@@ -101,19 +114,35 @@ def _target(out: Path, options: ConvertOptions) -> _Target:
     if character is not None:
         if options.skeleton is not None:
             raise InvalidInput("skeleton", "is for new files; a rig has its own joints")
+        if options.size is not None or options.marks:
+            raise InvalidInput("size" if options.size else "marks", "is for films, in which no rig dances")
         if out.suffix.lower() != character.suffix:
             raise InvalidInput("out", f"must end with {character.suffix}, as the rig does, got {out.name[-32:]!r}")
         facts = {"format": character.suffix.removeprefix("."), "skeleton": "rig"} | character_document(character)
         return _Target(character.dancing, facts, character.notes)
+    if out.name.lower().endswith(GIF):
+        film = _film(options, gif.SIZE)
+        return _Target(partial(gif_bytes, film=film), {"format": "gif", "skeleton": SMPL.name})
     fmt = format_of_file(out.name)
+    if fmt is Format.MP4:
+        film = _film(options, SIZES["square"])
+        return _Target(partial(film_bytes, view=film), {"format": fmt.name, "skeleton": SMPL.name})
+    if options.size is not None or options.marks:
+        raise InvalidInput("size" if options.size else "marks", f"is for films (.mp4 and .gif); {fmt} is none")
     profile = SMPL if options.skeleton is None else profile_named(options.skeleton)
     if options.skeleton is not None and fmt not in WITH_PROFILES:
-        raise InvalidInput("skeleton", f"is for bvh and glb; {fmt} has the joints of SMPL")
+        raise InvalidInput("skeleton", f"is for bvh, glb and fbx; {fmt} has the joints of SMPL")
 
     def encoded(performance: Performance) -> bytes:
         return WITH_PROFILES[fmt](performance, profile) if fmt in WITH_PROFILES else encode(performance, fmt)
 
     return _Target(encoded, {"format": fmt.name, "skeleton": profile.name})
+
+
+def _film(options: ConvertOptions, usual: tuple[int, int]) -> Film:
+    if options.skeleton is not None:
+        raise InvalidInput("skeleton", "is for bvh, glb and fbx; a film shows no names")
+    return Film(size=usual if options.size is None else film_size(options.size), marks=options.marks)
 
 
 def _read(source: Path, up: str) -> PerformanceFile:

@@ -17,7 +17,7 @@ from serving.cli.output import Json, print_document
 from serving.cli.rig_help import MAP_HELP, RIG_HELP
 from serving.settings import Settings
 
-FORMATS_HELP = "json, npz, bvh, mp4, glb, amass, csv; may be repeated."
+FORMATS_HELP = "json, npz, bvh, mp4, glb, amass, csv, vrma, fbx; may be repeated."
 
 
 def generate(

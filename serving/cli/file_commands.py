@@ -14,22 +14,25 @@ from serving.settings import Settings
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="IN", help="Motion: npz (also of SMPL poses), json, bvh.")],
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Motion: npz (or SMPL poses), json, bvh, glb, vrma.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="File to write; its suffix says the format.")],
     skeleton: Annotated[
-        str | None, typer.Option(help="Joint names of bvh and glb: smpl, mixamo, vrm, unity, ue5.")
+        str | None, typer.Option(help="Joint names of bvh, glb and fbx: smpl, mixamo, vrm, unity, ue5.")
     ] = None,
     fps: Annotated[float | None, typer.Option(help="Frames per second, 1 to 120; omitted: those of IN.")] = None,
     in_place: Annotated[bool, typer.Option("--in-place", help="Take the travel over the floor out.")] = False,
     up: Annotated[str, typer.Option(help=UP_HELP)] = AUTO,
     rig: Annotated[Path | None, typer.Option(help=RIG_HELP)] = None,
     map: Annotated[Path | None, typer.Option(help=MAP_HELP)] = None,
+    size: Annotated[str | None, typer.Option(help="Of mp4 and gif: square, 720p or 1080p.")] = None,
+    marks: Annotated[bool, typer.Option("--marks", help="In mp4 and gif: show feet that stand, and beats.")] = False,
     as_json: Json = False,
 ) -> None:
     """Write a motion file in another format, with other joint names, or at another frame rate."""
     from serving.cli.convert import ConvertOptions, convert_file
 
-    print_document(convert_file(source, out, ConvertOptions(skeleton, fps, in_place, up, rig, map)), as_json)
+    options = ConvertOptions(skeleton, fps, in_place, up, rig, map, size, marks)
+    print_document(convert_file(source, out, options), as_json)
 
 
 def beats(

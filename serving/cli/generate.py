@@ -39,7 +39,7 @@ async def generate_files(
     """Generate once and write the files and `report.json`; returns the report without versions.
 
     Args:
-        motions: files of start, end and clip, those that there are.
+        motions: files of start, end, clip and leader, those that there are.
         character: the user's own, whose file is written with the dance in it.
 
     Raises:
@@ -48,7 +48,8 @@ async def generate_files(
     names = file_names([Format.named(name) for name in dict.fromkeys(formats)])
     given = {name: value for name, value in fields.items() if value is not None}
     audio = song_bytes(song, settings) if song else None
-    request = validated_request(parse_fields(given), Attachments(audio, features, **motions), settings)
+    parts = Attachments(audio, features, motions.get("start"), motions.get("end"), motions.get("clip"))
+    request = validated_request(parse_fields(given), parts, settings)
     request = replace(request, deadline=math.inf)  # its sender can interrupt it
     with results_in(out, list(names.values())) as part:
         began = time.perf_counter()
@@ -62,12 +63,12 @@ async def generate_files(
             await pipeline.__aexit__(None, None, None)
         began = time.perf_counter()
         with console.status("writing"):
-            write_files(result.motion, part, names, audio, request.text or "", request.view)
-            own = write_own_rig(character, result.motion, part)
+            write_files(result.performance, part, names, audio, request.text or "", request.view)
+            own = write_own_rig(character, result.performance, part)
         result.seconds["write"] = round(time.perf_counter() - began, 4)
         result.seconds["start"] = round(startup, 4)
         document = report(result, [out / name for name in names])
         document = with_own_rig(document, character, [out / name for name in own])
-        full = document | {"rows": result.rows, "versions": versions(), "triton": None, "meta": result.motion.meta}
+        full = document | {"rows": result.rows, "versions": versions(), "triton": None, "meta": result.performance.meta}
         atomic_write(part / "report.json", json.dumps(full, indent=1).encode())
     return document

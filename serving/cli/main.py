@@ -13,6 +13,7 @@ from serving.cli.compare import compare
 from serving.cli.dance_commands import batch, generate
 from serving.cli.data import app as data_app
 from serving.cli.doctor_command import doctor
+from serving.cli.duet_command import duet
 from serving.cli.extras import require
 from serving.cli.file_commands import beats, convert, tags
 from serving.cli.measuring_commands import bench, evaluate, loadtest
@@ -34,7 +35,7 @@ app = typer.Typer(
 app.add_typer(models_app)
 app.add_typer(data_app)
 app.add_typer(phrases_app, callback=lambda: require("cpu"))
-for command in (compare, generate, batch, convert, beats, tags, serve, studio, demo, export, train, evaluate):
+for command in (compare, generate, duet, batch, convert, beats, tags, serve, studio, demo, export, train, evaluate):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})(bench)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})(

@@ -9,8 +9,10 @@ from choreo.errors import InvalidInput, NotSaved
 from choreo.ffmpeg import ffmpeg_program
 from choreo.files import appearing_together, disk_is_full
 from choreo.motion.clip import Motion
+from choreo.motion.formats.fbx import blender_program
 from choreo.motion.formats.formats import Format, write
-from choreo.motion.formats.view import View
+from choreo.motion.formats.view import Film, View
+from choreo.motion.performance import Performance
 from choreo.music.isolated import decode_soundtrack_isolated
 
 if TYPE_CHECKING:  # takes seconds, and needs what a client of a server has no use for
@@ -21,11 +23,11 @@ def report(result: "Result", files: list[Path]) -> dict[str, Any]:
     """The JSON document of `choreo generate --json`."""
     return {
         "files": [str(f) for f in files],
-        "num_frames": result.motion.num_frames,
-        "fps": result.motion.fps,
+        "num_frames": result.num_frames,
+        "fps": result.performance.fps,
         "seed": result.seed,
         "model": result.model,
-        "notes": result.motion.meta["notes"],
+        "notes": result.performance.meta["notes"],
         "prior": result.retrieved.document(),
         "phrases": result.retrieved.phrases(),
         "seconds": result.seconds,
@@ -38,11 +40,13 @@ def results_in(out: Path, formats: list[Format]) -> Iterator[Path]:
 
     Raises:
         InvalidInput: `out` cannot be written.
-        MissingDependency: a film is wanted, and there is no ffmpeg.
+        MissingDependency: a film is wanted and there is no ffmpeg, or FBX and there is no Blender.
         NotSaved: the disk is full.
     """
     if any(fmt.needs_audio for fmt in formats):
         ffmpeg_program()
+    if any(fmt.needs_blender for fmt in formats):
+        blender_program()
     with ExitStack() as stack:
         try:
             part = stack.enter_context(appearing_together(out))
@@ -58,7 +62,12 @@ def results_in(out: Path, formats: list[Format]) -> Iterator[Path]:
 
 
 def write_files(
-    motion: Motion, folder: Path, names: Mapping[str, Format], song: bytes | None, title: str, view: View = View.FOLLOW
+    motion: Motion | Performance,
+    folder: Path,
+    names: Mapping[str, Format],
+    song: bytes | None,
+    title: str,
+    view: View | Film = View.FOLLOW,
 ) -> None:
     """Write the motion under names, each in its format; films have the song as their sound.
 

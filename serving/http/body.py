@@ -17,7 +17,7 @@ from serving.pipeline.request import Attachments
 from serving.pipeline.text_values import typed_text
 from serving.util.threads import run_in_thread_unless_fast
 
-ATTACHMENTS = ("audio", "features", "start", "end", "clip")
+ATTACHMENTS = ("audio", "features", "start", "end", "clip", "rig", "leader")
 SEARCH_ATTACHMENTS = ("audio", "features")
 MAX_FIELD_BYTES = 1 << 16
 """Largest scalar form value."""

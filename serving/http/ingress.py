@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -12,7 +12,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from choreo.errors import InvalidInput
+from choreo.errors import ChoreoError, InvalidInput
+from choreo.generators.spec import GeneratorSpec
 from choreo.motion.formats.formats import Format
 from choreo.motion.skeleton import FPS
 from serving.errors import NotReady
@@ -25,6 +26,7 @@ from serving.http.job_metrics import JobWatch
 from serving.http.jobs import JobAnswers, add_jobs, make_jobs
 from serving.http.keys import KeyCheck, KeyRing, caller_of, motion_of
 from serving.http.middleware import RequestContextMiddleware
+from serving.http.mmcp.door import PREFIX, Mmcp
 from serving.http.notes import notes_header
 from serving.http.phrase_documents import found_document, library_document
 from serving.http.problems import install_handlers
@@ -121,9 +123,13 @@ class Service:
         """`GET /v1/phrases`."""
         return {"library": library_document(await self._stages.retriever.library())}
 
+    async def specs(self) -> dict[str, GeneratorSpec]:
+        """The served generators, the default one first."""
+        return await self._pipeline.models()
+
     async def models(self) -> list[dict[str, Any]]:
         """`GET /v1/models`."""
-        specs = await self._pipeline.models()
+        specs = await self.specs()
         return [documents.model_document(spec, default=i == 0) for i, spec in enumerate(specs.values())]
 
     def version(self) -> dict[str, Any]:
@@ -197,16 +203,10 @@ class Service:
     ) -> T:
         """The outcome of a run, which is cancelled as soon as the caller has left."""
         run = self._runs.submit(request, work, url)
-        gone = asyncio.ensure_future(_disconnected(http))
         try:
-            await asyncio.wait({run.task, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not run.task.done():
-                raise ClientDisconnect
-            return await self._runs.wait(run)
+            return await _while_connected(http, self._runs.wait(run))
         finally:
-            gone.cancel()
             await self._runs.cancel(run)
-            await asyncio.gather(gone, return_exceptions=True)
 
     async def _danced(
         self,
@@ -225,6 +225,31 @@ class Service:
         self.metrics.generated(made)
         self.metrics.in_time(made, time.perf_counter() - began)
         return response
+
+    async def dances(self, http: Request, wanted: Sequence[dict[str, Any]]) -> list[Result]:
+        """One dance of each request's values, made side by side; all stop if one fails or the caller leaves."""
+
+        async def dance(values: dict[str, Any]) -> Result:
+            with self._admission.place():
+                request, _ = self._motion_request(values, NO_ATTACHMENTS, http.state.request_id)
+                run = self._runs.submit(request, self._pipeline.run, None)
+                try:
+                    result = await self._runs.wait(run)
+                finally:
+                    await self._runs.cancel(run)
+                self.metrics.generated(result)
+                return result
+
+        async def all_of_them() -> list[Result]:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(dance(values)) for values in wanted]
+            return [task.result() for task in tasks]
+
+        try:
+            with motion_of(http, sum(values["duration"] for values in wanted)):
+                return await _while_connected(http, all_of_them())
+        except* ChoreoError as errors:
+            raise _first(errors) from errors
 
     async def _generated_legacy(self, request: MotionRequest) -> tuple[Response, Result]:
         """The motion as the documents' endpoint answers."""
@@ -276,6 +301,7 @@ def create_app(
     add_jobs(app, service.job_answers)
     _add_probes(app, service)
     add_studio(app, settings, service.keys.on)
+    app.mount(PREFIX, Mmcp(settings, service.specs, service.dances))
     return app
 
 
@@ -332,6 +358,30 @@ def _add_probes(app: FastAPI, service: Service) -> None:
     async def metrics_text() -> Response:
         """Prometheus metrics."""
         return Response(await service.metrics_text(), media_type=metrics.CONTENT_TYPE)
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """The outcome of work, which is cancelled as soon as the caller has left.
+
+    Raises:
+        ClientDisconnect: the caller has.
+    """
+    gone, doing = asyncio.ensure_future(_disconnected(request)), asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not doing.done():
+            raise ClientDisconnect
+        return await doing
+    finally:
+        for task in (gone, doing):
+            task.cancel()
+        await asyncio.gather(gone, doing, return_exceptions=True)
+
+
+def _first(errors: BaseExceptionGroup[ChoreoError]) -> ChoreoError:
+    """The first error of a group, however deep."""
+    error = errors.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _disconnected(request: Request) -> None:

@@ -21,6 +21,8 @@ _PARTS = {
     "start": "Motion (.npz) that the result begins with.",
     "end": "Motion (.npz) that the result ends with.",
     "clip": "Motion (.npz) that constraints take spans or poses of.",
+    "rig": "Your own character (.glb, .vrm or .bvh): the answer is this file with the dance in it.",
+    "leader": "Motion (.npz) of one dancer, whom a duet model gives a partner.",
 }
 
 
@@ -88,9 +90,13 @@ def one_of(*names: str) -> dict[str, Any]:
 
 
 def _sources(names: Iterable[str]) -> list[dict[str, Any]]:
-    """Alternatives: a string that is not empty under one of these names. A start alone is no reason to dance."""
+    """Alternatives: a string that is not empty under one of these names. A start or a rig alone is none."""
     text = {"type": "string", "minLength": 1}
-    return [{"required": [name], "properties": {name: text}} for name in names if name not in ("start", "end", "clip")]
+    return [
+        {"required": [name], "properties": {name: text}}
+        for name in names
+        if name not in ("start", "end", "clip", "rig")
+    ]
 
 
 def _text_only(schema: dict[str, Any]) -> dict[str, Any]:

@@ -73,10 +73,13 @@ class GenerateFields(DanceFields):
     segments: list[SegmentFields] | None = Field(
         None, min_length=1, max_length=MAX_ITEMS, description="Prompts over time; elsewhere text_prompt holds."
     )
+    leader_follows: bool = Field(
+        False, description="Of a duet: the dancer who is sent follows, and the one who leads is made."
+    )
     fps: float | None = Field(None, description="Frames per second of the result, 1 to 120; omitted: the model's.")
     up: str = Field(
         AUTO,
-        description="Axis that points up in start, end and clip; auto: what the motion itself shows.",
+        description="Axis that points up in start, end, clip and leader; auto: what the motion itself shows.",
         json_schema_extra={"enum": list(UP_CHOICES)},
     )
     smooth: bool = Field(True, description="Take jitter out of the result.")

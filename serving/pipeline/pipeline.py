@@ -118,11 +118,11 @@ class Pipeline:
 
     async def _dance(self, request: MotionRequest) -> DanceResult:
         stages, spec = self._stages, await self._spec(request.model)
-        light = replace(request.without_song(), model=spec.name)
+        light = replace(request.without_song().without_rig(), model=spec.name)
         seconds: dict[str, float] = {}
         with logs.about(model=spec.name):
             async with _timed("encode", seconds, request):
-                encoded = await stages.encoder.encode(request, spec)
+                encoded = await stages.encoder.encode(request.without_rig(), spec)
                 check_fits(light, encoded.num_frames)
             async with _timed("retrieve", seconds, request):
                 query = PhraseQuery.of(light, encoded)
@@ -209,6 +209,7 @@ def provenance(
         **separate_guidance(request.guidance_scale, request.text_guidance, request.music_guidance),
         "prior": retrieved.document(),
         "phrases": retrieved.phrases(),
+        **_planned(sampled),
     }
 
 
@@ -219,6 +220,13 @@ def _beat_times(encoded: EncodedRequest) -> dict[str, list[float]]:
     heard, seconds = encoded.conditioning, encoded.num_frames / FPS
     times = {"beats": heard.beats, "downbeats": heard.downbeats}
     return {name: [round(float(time), 3) for time in found if time <= seconds] for name, found in times.items()}
+
+
+def _planned(sampled: SamplingResult) -> dict[str, Any]:
+    """At which frames of the motion, at the model's frame rate, there are key poses; nothing of models without any."""
+    if sampled.key_poses is None:
+        return {}
+    return {"key_poses": {"fps": sampled.fps, "frames": sampled.key_poses.frames.tolist()}}
 
 
 def _beat_notes(request: MotionRequest, encoded: EncodedRequest) -> list[str]:

@@ -44,6 +44,8 @@ class Attachments:
         start: an .npz of motion, or the path of a motion file of any format.
         end: the same, of a motion that the result ends with.
         clip: the same, of a motion that constraints take spans or poses of.
+        rig: a character's file (.glb, .vrm, .bvh), which is the answer with the dance in it.
+        leader: the same, of the dancer whom a duet follows.
     """
 
     audio: bytes | None = None
@@ -51,6 +53,8 @@ class Attachments:
     start: bytes | Path | None = None
     end: bytes | Path | None = None
     clip: bytes | Path | None = None
+    rig: bytes | None = None
+    leader: bytes | Path | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,9 @@ class MotionRequest:
         constraints: what the motion must keep to, in addition to its start.
         segments: prompts over time, ascending.
         fps: of the result; None: the generator's.
+        rig: file of the character that dances, which `format` is that of; None: a mannequin or none.
+        leader: the dancer of a duet who is given.
+        leader_follows: whether that dancer follows, so that the one who leads is made.
     """
 
     text: str | None
@@ -104,6 +111,9 @@ class MotionRequest:
     constraints: Constraints = FREE
     segments: tuple[Segment, ...] = ()
     fps: float | None = None
+    rig: bytes | None = None
+    leader: Motion | None = None
+    leader_follows: bool = False
 
     @property
     def seeds(self) -> list[int]:
@@ -117,8 +127,10 @@ class MotionRequest:
 
     @property
     def given_notes(self) -> list[str]:
-        """What was done to start, end and clip, for their sender."""
-        given = {"start": self.start, "end": self.constraints.end, "clip": self.constraints.clip}
+        """What was done to the motions that were sent, for their sender."""
+        given = {
+            "start": self.start, "end": self.constraints.end, "clip": self.constraints.clip, "leader": self.leader,
+        }  # fmt: skip
         return [f"{name} {note}" for name, m in given.items() if m is not None for note in m.meta.get("notes", ())]
 
     def delivered_frames(self, frames: int, fps: float) -> int:
@@ -142,3 +154,7 @@ class MotionRequest:
     def without_song(self) -> "MotionRequest":
         """The request without what only the encoder reads, which may be megabytes."""
         return replace(self, audio=None, features=None, rhythm=AS_HEARD)
+
+    def without_rig(self) -> "MotionRequest":
+        """The request without what only the finisher reads, which may be megabytes."""
+        return self if self.rig is None else replace(self, rig=None)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from choreo.generators.base import KeyPoses
 from choreo.motion.clip import Motion
 from choreo.motion.performance import Performance
 from serving.pipeline.phrases import RetrievalResult
@@ -40,6 +41,7 @@ class SamplingResult:
         rows: rows that were evaluated, by graph.
         contacts: (num_frames, 4), or (N, num_frames, 4), of the feet, 0..1, where the network tells them.
         steps: what the sampler has done since its answer before. Each batch is told of once, so sums are exact.
+        key_poses: what the dance was planned with, of models that plan.
     """
 
     features: NDArray[np.float32]
@@ -48,6 +50,7 @@ class SamplingResult:
     rows: dict[str, int]
     steps: StepCounts = NO_STEPS
     contacts: NDArray[np.float64] | None = None
+    key_poses: KeyPoses | None = None
 
 
 @dataclass(frozen=True)

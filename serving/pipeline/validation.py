@@ -20,7 +20,9 @@ from choreo.text.prompts import check_text
 from retrieval.library.filters import PhraseFilter
 from serving.pipeline.directing import made_constraints, made_segments
 from serving.pipeline.fields import DanceFields, GenerateFields, SearchFields
+from serving.pipeline.given_leader import given_leader, led_frames
 from serving.pipeline.given_motion import given_motion
+from serving.pipeline.given_rig import rig_format
 from serving.pipeline.guidance import check_guidance
 from serving.pipeline.length_checks import check_fits, check_samples, check_start
 from serving.pipeline.request import MAX_SEED, Attachments, MotionRequest, Priority
@@ -38,7 +40,7 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
     Raises:
         InvalidInput: a field is out of range, or neither song, features nor prompt was given.
     """
-    if not any((fields.text_prompt, parts.audio is not None, parts.features is not None)):
+    if not any((fields.text_prompt, parts.audio is not None, parts.features is not None, parts.leader is not None)):
         raise InvalidInput("text_prompt", "give a text_prompt, a song, or both")
     if parts.audio is not None and parts.features is not None:
         raise InvalidInput("features", "give a song or its features, not both")
@@ -46,6 +48,8 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         raise InvalidInput("audio", "is empty")
     way = _sampling_options(fields, settings)
     num_frames = _frames(fields.duration, settings)
+    leader = given_leader(parts.leader, fields, settings)
+    num_frames = led_frames(leader, num_frames)
     start, end, clip = (given_motion(name, getattr(parts, name), fields.up) for name in ("start", "end", "clip"))
     if start is not None:
         check_start(start, num_frames or WINDOW)
@@ -66,10 +70,12 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         num_steps=way.num_steps,
         sampler=way.sampler,
         seed=_seed(fields.seed),
-        use_rag=fields.use_rag,
+        use_rag=fields.use_rag and leader is None,
         model=fields.model,
-        format=Format.named(fields.format),
-        finish=FinishOptions(fields.smooth, fields.bone_lengths, fields.foot_lock, fields.on_beat),
+        format=_format(fields, parts),
+        finish=FinishOptions(
+            fields.smooth, fields.bone_lengths, fields.foot_lock, fields.on_beat if leader is None else False
+        ),
         deadline=time.time() + _timeout(fields.timeout, settings),
         guidance_interval=(way.guidance_low, way.guidance_high),
         priority=_priority(fields.priority),
@@ -82,10 +88,19 @@ def validated_request(fields: GenerateFields, parts: Attachments, settings: Sett
         constraints=constraints,
         segments=made_segments(fields.segments, settings.max_text_chars),
         fps=None if fields.fps is None else check_rate(fields.fps),
+        rig=parts.rig,
+        leader=leader,
+        leader_follows=fields.leader_follows,
     )
     if request.known_frames is not None:
         check_fits(request, request.known_frames)
     return request
+
+
+def _format(fields: GenerateFields, parts: Attachments) -> Format:
+    if parts.rig is None:
+        return Format.named(fields.format)
+    return rig_format(parts.rig, fields.format if "format" in fields.model_fields_set else None)
 
 
 def _check_on_beat(on_beat: bool | None, has_song: bool, constraints: Constraints) -> None:

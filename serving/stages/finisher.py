@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from choreo.errors import NonFiniteOutput, NotSaved
 from choreo.files import disk_is_full
 from choreo.generators.given_frames import GivenFrames, given_frames
+from choreo.motion.clip import Motion
 from choreo.motion.formats.formats import Format, encode
 from choreo.motion.formats.view import View
 from choreo.motion.frame_rate import at_frame_rate
-from choreo.motion.kinematics import heading
+from choreo.motion.kinematics import fit, heading
 from choreo.motion.performance import Performance
 from choreo.motion.representation import ROOT_VELOCITY, Origin, decode
 from choreo.motion.representation import encode as encode_features
@@ -27,6 +28,7 @@ from choreo.music.song_beats import NO_BEATS, SongBeats
 from choreo.postprocess.finish import finish_performance
 from choreo.postprocess.options import FinishOptions
 from choreo.postprocess.pinned import Pinned
+from choreo.rigs.animate import character_of
 from serving.pipeline.pipeline import in_time
 from serving.pipeline.request import MotionRequest
 from serving.pipeline.results import MotionFile, SampleScore, SamplingResult
@@ -41,6 +43,10 @@ FRAME_S: Final = 1.2e-4
 """Time to finish one frame of one dancer and to write it, roughly."""
 PAINT_S: Final = 8e-3
 """Time to draw and encode one frame of a film, roughly."""
+BLENDER_S, BLENDER_FRAME_S = 2.0, 3e-3
+"""Time that Blender takes to start, and to write one frame of one dancer, roughly."""
+RIG_BYTE_S, RIG_FRAME_S = 2e-8, 2e-4
+"""Time to read a character's file, and to put one frame of a dance into it, roughly."""
 QUICK_S: Final = 1.0
 """What takes longer is done in a process of its own."""
 
@@ -130,6 +136,8 @@ def finish_request(
     features, fps = sampled.features, sampled.fps
     if features.ndim == 3:
         dancers = [decode(dancer, fps, Origin()) for dancer in features]
+        if request.leader is not None:
+            return _at_rate(request, *finish_duet(dancers, fps, request.finish, meta, request.leader_follows))
         contacts = sampled.contacts
         return _at_rate(request, *finish_dancers(dancers, fps, request.finish, meta, beats, contacts=contacts))
     contacts = None if sampled.contacts is None else sampled.contacts[None]
@@ -142,6 +150,38 @@ def finish_request(
     fixed_frames = 0 if start is None else resampled_frames(start.num_frames, start.fps, fps)
     finished = finish_dancers([solo], fps, request.finish, meta, heard, fixed_frames, contacts, pinned)
     return _at_rate(request, *finished)
+
+
+def finish_duet(
+    positions: Sequence[NDArray[np.floating]],
+    fps: float,
+    options: FinishOptions,
+    meta: dict[str, Any],
+    leader_follows: bool,
+) -> tuple[Performance, NDArray[np.float32]]:
+    """Post-process the dancer of a duet who was made; the one who was given stays as given.
+
+    Args:
+        positions: (T, 22, 3) of the given dancer and of the other one, in one frame of reference.
+        fps: frames per second.
+        options: which stages run.
+        meta: as in `finish_dancers`, of the dancer who was made.
+        leader_follows: whether the given dancer follows.
+
+    Returns:
+        The performance of `leader` and `follower`, and positions (2, T, 22, 3) before the foot lock.
+
+    Raises:
+        NonFiniteOutput: positions hold NaN or infinity.
+    """
+    (made,) = finish_performance(positions[1:], fps, options)
+    fitted = fit(positions[0])
+    given = Motion(positions[0].astype(np.float32), fps, fitted.local.astype(np.float32))
+    pairs = [(given, given.positions), (made.motion, made.before_lock)]
+    order = pairs[::-1] if leader_follows else pairs
+    meta = meta | {"fit_residual": made.fit_residual, "postprocess": made.report}
+    performance = Performance(tuple(motion for motion, _ in order), meta, ("leader", "follower"))
+    return performance, np.stack([before for _, before in order])
 
 
 def finish_dancers(
@@ -221,6 +261,11 @@ def _finishing_s(sampled: SamplingResult) -> float:
 def _work_s(request: MotionRequest, sampled: SamplingResult) -> float:
     """Seconds that finishing and writing will take, roughly."""
     frames = request.delivered_frames(sampled.features.shape[-2], sampled.fps)
+    if request.rig is not None:
+        return _finishing_s(sampled) + len(request.rig) * RIG_BYTE_S + frames * RIG_FRAME_S
+    if request.format.needs_blender:
+        dancers = len(sampled.features) if sampled.features.ndim == 3 else 1
+        return _finishing_s(sampled) + BLENDER_S + frames * dancers * BLENDER_FRAME_S
     return _finishing_s(sampled) + (frames * PAINT_S if request.format is Format.MP4 else 0.0)
 
 
@@ -247,7 +292,10 @@ def deliver_request(
     if "seconds" in meta:
         performance = replace(performance, meta=performance.meta | {"seconds": meta["seconds"] | seconds})
     try:
-        body = render(performance, request.format, request.audio, request.text or "", request.view)
+        if request.rig is not None:
+            body = character_of(request.rig, request.format.suffix).dancing(performance)
+        else:
+            body = render(performance, request.format, request.audio, request.text or "", request.view)
     except OSError as error:
         if not disk_is_full(error):
             raise

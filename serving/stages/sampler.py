@@ -9,7 +9,16 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from choreo.errors import DeadlineExceeded, InvalidInput, NonFiniteOutput
-from choreo.generators.base import Conditioning, GenerationRequest, Generator, NotForThisModel, zeros
+from choreo.generators.base import (
+    Conditioning,
+    GenerationRequest,
+    Generator,
+    NotForThisModel,
+    PlansKeyPoses,
+    RowCache,
+    Trajectory,
+    zeros,
+)
 from choreo.generators.registry import generator
 from choreo.generators.spec import GeneratorSpec
 from choreo.motion.representation import in_default, representation
@@ -125,12 +134,12 @@ class Sampler:
         # The lease comes first: requests that wait for a generator that is being reloaded hold up no others.
         async with self._leases.hold(spec.name), self._turns.turn(owner):
             spec = (await self.models()).get(spec.name, spec)  # it may have been reloaded meanwhile
-            begin = (await self._generator(spec)).begin
+            made = await self._generator(spec)
             cache = self._cache.revision(0 if self._seen is None else self._seen.revision)
             wanted = _generation(request, prior)
-            quick = request.start is None and not request.constraints
+            quick = request.start is None and request.leader is None and not request.constraints
             try:
-                trajectory = await run_in_thread_unless_fast(quick, begin, wanted, conditioning, cache)
+                trajectory = await run_in_thread_unless_fast(quick, _begin, made, wanted, conditioning, cache)
             except NotForThisModel as error:
                 able = await self._able(spec, wanted, conditioning)
                 instead = f"models that can: {', '.join(able)}" if able else "no model that is served can"
@@ -141,7 +150,8 @@ class Sampler:
         motion = representation(spec.representation)
         contacts = motion.contacts_of(features)
         features = in_default(features, motion)
-        return SamplingResult(features, spec.name, spec.fps, dict(trajectory.evaluated), steps, contacts)
+        planned = trajectory.key_poses if isinstance(trajectory, PlansKeyPoses) else None
+        return SamplingResult(features, spec.name, spec.fps, dict(trajectory.evaluated), steps, contacts, planned)
 
     async def warm_up(self) -> None:
         """Return when every served generator answers, from work that is going on or by a canary."""
@@ -182,7 +192,9 @@ class Sampler:
             if name == spec.name or _encoders(other) != encoders:
                 continue
             try:
-                await run_in_thread_unless_fast(False, (await self._generator(other)).begin, request, conditioning)
+                await run_in_thread_unless_fast(
+                    False, _begin, await self._generator(other), request, conditioning, None
+                )
             except InvalidInput:
                 continue
             able.append(name)
@@ -204,6 +216,19 @@ class Sampler:
             await self._executor.release(name)
 
 
+def _begin(
+    made: Generator, request: GenerationRequest, conditioning: Conditioning, cache: RowCache | None
+) -> Trajectory:
+    """A trajectory of a generator.
+
+    Raises:
+        NotForThisModel: as `Generator.begin`, or there is a leader, whom only some generators follow.
+    """
+    if request.leader is not None and not made.learns_couples:
+        raise NotForThisModel("leader", f"cannot be followed by the model {made.spec.name}, which makes solos")
+    return made.begin(request, conditioning, cache)
+
+
 def _encoders(spec: GeneratorSpec) -> tuple[object, ...]:
     """What song and prompt are encoded by."""
     return spec.music_encoder, spec.music_dim, spec.text_encoder, spec.text_dim, spec.fps
@@ -220,6 +245,8 @@ def _generation(request: MotionRequest, prior: Prior | None) -> GenerationReques
         seed=request.seed,
         start=request.start,
         constraints=request.constraints,
+        leader=request.leader,
+        leader_follows=request.leader_follows,
         prior=None if prior is None else prior.features,
         prior_mask=None if prior is None else prior.mask,
         deadline=time.monotonic() + (request.deadline - time.time()),

@@ -26,6 +26,7 @@ from waiting import wait_until
 
 from choreo.motion.formats.bvh import read_bvh
 from choreo.motion.formats.npz import npz_bytes, read_npz
+from choreo.motion.kinematics import forward_kinematics
 from choreo.music.synth import synthesize_song, write_wav
 from serving.engines.local import LocalEngine
 from serving.pipeline.fields import parse_fields
@@ -194,6 +195,29 @@ def test_the_documents_endpoint(running: Running) -> None:
     assert np.array(document["motion"]).shape == (196, 22, 3)
 
 
+def test_animation_software_dances_over_its_own_protocol(running: Running) -> None:
+    """The protocol's own client, and the motion of `POST /v1/generate` for the same seed."""
+    from motionmcp.client import generate, get_capabilities, parse_gltf_samples
+
+    url = str(running.client.base_url).rstrip("/") + "/mmcp"
+    capabilities = get_capabilities(url)
+    model = capabilities["models"][0]
+    document = generate(
+        url,
+        {
+            "protocol_version": capabilities["protocol_version"],
+            "model": model["id"],
+            "skeleton": model["canonical_skeleton"],
+            "segments": [{"type": "text", "prompt": DANCE["text_prompt"], "duration_frames": 90}],
+            "options": {"seed": DANCE["seed"], "diffusion_steps": STEPS},
+        },
+    )
+    (sample,) = parse_gltf_samples(document)
+    plain = running.generate(preset="fast", num_steps=STEPS, use_rag=True, format="npz")
+    joints = forward_kinematics(sample["posed_joints"][:, 0], sample["local_rot_mats"])
+    np.testing.assert_allclose(joints, read_npz(plain.content).positions, atol=SAME_M)
+
+
 def test_a_catalog_is_danced_by_the_server(running: Running, tmp_path: Path) -> None:
     """More items at a time than the server takes, so that some are refused at first."""
     body = {name: value for name, value in DANCE.items() if name != "seed"}
@@ -243,7 +267,7 @@ def test_bad_requests_leave_the_server_as_healthy_as_before(running: Running) ->
         (lambda: post("/v1/generate", content=b"[" * 50_000, headers=json_header), 422, "body"),
         (lambda: post("/v1/generate", content=b"x", headers={"Content-Type": "text/plain"}), 415, "Content-Type"),
         (lambda: running.generate(sampler="euler"), 422, "sampler"),
-        (lambda: running.generate(format="fbx"), 422, "format"),
+        (lambda: running.generate(format="usd"), 422, "format"),
         (lambda: running.generate(model="other"), 422, "model"),
         (lambda: running.generate(guidance_scale=-1), 422, "guidance_scale"),
         (lambda: running.generate(text_prompt=None), 422, "text_prompt"),

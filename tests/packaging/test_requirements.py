@@ -17,6 +17,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DECLARED: dict[str, list[str]] = {"base": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
 PACKAGES = ("choreo", "retrieval", "export", "serving", "loadtest", "bench")
 FROM_ELSEWHERE = {
+    "bpy": "inside Blender",
+    "bpy_extras": "inside Blender",
     "gevent": "locust's",
     "requests": "locust's",
     "triton_python_backend_utils": "inside Triton",

@@ -19,6 +19,8 @@ from choreo.data.layouts.amass import MAX_PROBED
 from choreo.data.layouts.listing import regular_files
 from choreo.data.layouts.plain_npz import UNSTATED
 from choreo.data.layouts.recording import Recording, Skipped
+from choreo.data.licences import CMU
+from choreo.data.splits.split import TEST, TRAINING
 from choreo.errors import InvalidInput
 from choreo.motion.clip import MAX_FRAMES, Motion, check_positions
 from choreo.motion.performance import Performance
@@ -28,6 +30,10 @@ DANCERS: Final = ("a", "b")
 MILLIMETRES: Final = 1000
 MAX_ARRAY_BYTES: Final = MAX_FRAMES * NUM_JOINTS * 3 * 4 + 4096
 """Largest array that is unpacked."""
+TEST_SUFFIX: Final = "_test"
+"""Archives whose names end so hold the takes for tests; the others are divided by hash."""
+CMU_PREFIX: Final = "cmu_"
+"""Archives whose names begin so are of the CMU database."""
 _PART: Final = re.compile(r"_s\d+$")
 
 
@@ -49,7 +55,15 @@ class Couples:
                     self._paths[take] = path
         self.takes = tuple(self._paths)
         self.keys = tuple(f"{take}/{dancer}" for take in self.takes for dancer in DANCERS)
-        self.published: dict[str, tuple[str, ...]] = {}
+        tests = {take for take, path in self._paths.items() if path.stem.endswith(TEST_SUFFIX)}
+        self.published = (
+            {
+                TRAINING: tuple(key for key in self.keys if key.rpartition("/")[0] not in tests),
+                TEST: tuple(key for key in self.keys if key.rpartition("/")[0] in tests),
+            }
+            if tests
+            else {}
+        )
 
     @staticmethod
     def recognised(root: Path) -> bool:
@@ -74,8 +88,12 @@ class Couples:
             family=self.group_of(key).split("_")[0],
             positions=_positions(self._paths[take], key),
             fps=FPS,
-            licence=UNSTATED,
+            licence=self.licence_of(take),
         )
+
+    def licence_of(self, take: str) -> str:
+        """Licence tag of a take, by the name of its archive."""
+        return CMU if self._paths[take].stem.startswith(CMU_PREFIX) else UNSTATED
 
     def couple(self, take: str) -> Performance:
         """Both dancers of a take.

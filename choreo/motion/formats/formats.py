@@ -14,15 +14,17 @@ from choreo.motion.clip import Motion
 from choreo.motion.formats.amass import amass_bytes
 from choreo.motion.formats.bvh import bvh_bytes
 from choreo.motion.formats.csv_format import csv_bytes
+from choreo.motion.formats.fbx import fbx_bytes
 from choreo.motion.formats.glb import glb_bytes
 from choreo.motion.formats.json_format import json_bytes
 from choreo.motion.formats.mp4 import film_bytes
 from choreo.motion.formats.npz import npz_bytes
 from choreo.motion.formats.sound import Sound
-from choreo.motion.formats.view import View
+from choreo.motion.formats.view import Film, View
+from choreo.motion.formats.vrma import vrma_bytes
 from choreo.motion.performance import Performance
 
-Encode = Callable[[Motion | Performance, Sound | None, str, View], bytes]
+Encode = Callable[[Motion | Performance, Sound | None, str, View | Film], bytes]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +37,7 @@ class Format:
         suffix: of file names, with its dot; no two formats have the same.
         needs_audio: whether the song becomes part of the file; if not, no sound need be passed.
         encode: the file's bytes of (performance, sound, title, view).
+        needs_blender: whether the user's own Blender writes it, in seconds rather than milliseconds.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Format:
     suffix: str
     needs_audio: bool
     encode: Encode
+    needs_blender: bool = False
 
     JSON: ClassVar["Format"]
     NPZ: ClassVar["Format"]
@@ -50,6 +54,8 @@ class Format:
     GLB: ClassVar["Format"]
     AMASS: ClassVar["Format"]
     CSV: ClassVar["Format"]
+    VRMA: ClassVar["Format"]
+    FBX: ClassVar["Format"]
 
     def __reduce__(self) -> tuple[Callable[[str], "Format"], tuple[str]]:
         return format_named, (self.name,)
@@ -76,9 +82,11 @@ FORMATS: Final = (
     Format("glb", "model/gltf-binary", ".glb", False, _silent(glb_bytes)),
     Format("amass", "application/x-amass-npz", ".amass.npz", False, _silent(amass_bytes)),
     Format("csv", "text/csv", ".csv", False, _silent(csv_bytes)),
+    Format("vrma", "model/x-vrma", ".vrma", False, _silent(vrma_bytes)),
+    Format("fbx", "application/x-fbx", ".fbx", False, _silent(fbx_bytes), needs_blender=True),
 )
 """All formats, in the order in which they are listed to users."""
-Format.JSON, Format.NPZ, Format.BVH, Format.MP4, Format.GLB, Format.AMASS, Format.CSV = FORMATS
+Format.JSON, Format.NPZ, Format.BVH, Format.MP4, Format.GLB, Format.AMASS, Format.CSV, Format.VRMA, Format.FBX = FORMATS
 FORMAT_NAMES: Final = ", ".join(fmt.name for fmt in FORMATS)
 """What users are told that there is."""
 
@@ -110,7 +118,11 @@ def format_of_file(name: str, field: str = "out") -> Format:
 
 
 def encode(
-    dance: Motion | Performance, fmt: Format, sound: Sound | None = None, title: str = "", view: View = View.FOLLOW
+    dance: Motion | Performance,
+    fmt: Format,
+    sound: Sound | None = None,
+    title: str = "",
+    view: View | Film = View.FOLLOW,
 ) -> bytes:
     """The bytes of a performance in a format. Only formats that need audio make use of `sound`, `title` and `view`.
 
@@ -126,7 +138,7 @@ def write(
     path: Path,
     sound: Sound | None = None,
     title: str = "",
-    view: View = View.FOLLOW,
+    view: View | Film = View.FOLLOW,
 ) -> None:
     """Write a performance to `path` in a format, whole or not at all.
 

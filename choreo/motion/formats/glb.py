@@ -10,17 +10,15 @@ quaternions do not change their sign between frames. `extras` of the scene have 
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from choreo.motion.clip import Motion
+from choreo.motion.formats.gltf_animation import ASSET, Animation, add_times, joint_nodes, provenance
 from choreo.motion.formats.gltf_buffer import ARRAY_BUFFER, ELEMENT_ARRAY_BUFFER, GltfBuffer
 from choreo.motion.formats.joint_profiles import SMPL, JointProfile
 from choreo.motion.formats.mannequin import Mannequin, mannequin
 from choreo.motion.formats.preview import palette
 from choreo.motion.performance import Performance
-from choreo.motion.rigid_pose import rigid_pose
-from choreo.motion.skeleton import NUM_JOINTS, PELVIS, REST_OFFSETS, children
+from choreo.motion.skeleton import NUM_JOINTS, PELVIS
 
 SIDES = ("left", "right", "centre")
 """Materials of a dancer, in the order of `Mannequin.triangles` and `Palette`."""
@@ -34,28 +32,26 @@ def glb_bytes(dance: Motion | Performance, profile: JointProfile = SMPL) -> byte
         profile: what joint nodes are called.
     """
     performance = Performance.of(dance)
-    document = _Document(profile)
+    document = _Document(performance, profile)
     for number, (name, dancer) in enumerate(zip(performance.names, performance.dancers, strict=True)):
         document.add(number, name, dancer)
-    return document.glb(performance)
+    return document.glb()
 
 
 class _Document:
     """The parts of a file, to which dancers are added. All share one mesh and one clock."""
 
-    def __init__(self, profile: JointProfile) -> None:
-        self._names = [f"{profile.namespace}{joint}" for joint in profile.names]
+    def __init__(self, performance: Performance, profile: JointProfile) -> None:
+        self._performance, self._profile = performance, profile
         self._buffer = GltfBuffer()
         self._body: Mannequin = mannequin()
         self._attributes, self._indices, self._inverse_binds = _add_mesh(self._buffer, self._body)
-        self._times: int | None = None
+        self._animation = Animation(self._buffer, add_times(self._buffer, performance))
         self._nodes: list[dict[str, Any]] = []
         self._roots: list[int] = []
         self._meshes: list[dict[str, Any]] = []
         self._materials: list[dict[str, Any]] = []
         self._skins: list[dict[str, Any]] = []
-        self._channels: list[dict[str, Any]] = []
-        self._samplers: list[dict[str, Any]] = []
 
     def add(self, number: int, name: str, dancer: Motion) -> None:
         """A dancer's nodes, mesh, skin and animation."""
@@ -63,39 +59,27 @@ class _Document:
         first = armature + 1
         joints = list(range(first, first + NUM_JOINTS))
         self._nodes.append({"name": name, "children": [first + PELVIS]})
-        for joint in range(NUM_JOINTS):
-            offset = self._body.joints[PELVIS] if joint == PELVIS else REST_OFFSETS[joint]
-            below = [first + child for child in children(joint)]
-            node = {"name": self._names[joint], "translation": offset.tolist()}
-            self._nodes.append(node | ({"children": below} if below else {}))
+        self._nodes += joint_nodes(first, self._profile)
         self._nodes.append({"name": f"{name}-body", "mesh": number, "skin": number})
         self._roots += [armature, len(self._nodes) - 1]
         self._skins.append(
             {"name": name, "joints": joints, "skeleton": armature, "inverseBindMatrices": self._inverse_binds}
         )
         self._meshes.append({"name": f"{name}-body", "primitives": self._primitives(number, name)})
-        self._animate(first, dancer)
+        self._animation.add(first, dancer)
 
-    def glb(self, performance: Performance) -> bytes:
+    def glb(self) -> bytes:
         """The bytes of the whole."""
-        meta = performance.meta
-        extras: dict[str, Any] = {
-            "fps": performance.fps,
-            "num_frames": performance.num_frames,
-            "dancers": list(performance.names),
-            "meta": meta,
-        }
-        extras |= {name: meta[name] for name in ("seed", "model", "tempo", "beats") if name in meta}
         return self._buffer.glb(
             {
-                "asset": {"version": "2.0", "generator": "choreo"},
+                "asset": ASSET,
                 "scene": 0,
-                "scenes": [{"name": "dance", "nodes": self._roots, "extras": extras}],
+                "scenes": [{"name": "dance", "nodes": self._roots, "extras": provenance(self._performance)}],
                 "nodes": self._nodes,
                 "meshes": self._meshes,
                 "materials": self._materials,
                 "skins": self._skins,
-                "animations": [{"name": "dance", "channels": self._channels, "samplers": self._samplers}],
+                "animations": [self._animation.document("dance")],
             }
         )
 
@@ -107,31 +91,6 @@ class _Document:
             material = len(self._materials) - 1
             primitives.append({"attributes": self._attributes, "indices": indices, "material": material})
         return primitives
-
-    def _animate(self, first: int, dancer: Motion) -> None:
-        if self._times is None:
-            times = np.arange(dancer.num_frames) / dancer.fps
-            self._times = self._buffer.add(times.astype(np.float32), bounds=True)
-        root, local = rigid_pose(dancer)
-        turns = quaternions(local).astype(np.float32)
-        self._channel(first + PELVIS, "translation", root.astype(np.float32))
-        for joint in range(NUM_JOINTS):
-            self._channel(first + joint, "rotation", turns[:, joint])
-
-    def _channel(self, node: int, path: str, values: NDArray[np.float32]) -> None:
-        sampler = {"input": self._times, "output": self._buffer.add(values), "interpolation": "LINEAR"}
-        self._channels.append({"sampler": len(self._samplers), "target": {"node": node, "path": path}})
-        self._samplers.append(sampler)
-
-
-def quaternions(rotations: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Unit quaternions (T, J, 4), x y z w, of rotations (T, J, 3, 3), without changes of sign between frames."""
-    shape = rotations.shape[:-2]
-    found = Rotation.from_matrix(np.asarray(rotations, np.float64).reshape(-1, 3, 3)).as_quat().reshape(*shape, 4)
-    found *= np.where(found[:1, :, 3:] < 0, -1.0, 1.0)
-    flips = np.where((found[1:] * found[:-1]).sum(axis=-1) < 0, -1.0, 1.0)
-    found[1:] *= np.cumprod(flips, axis=0)[..., None]
-    return np.asarray(found, np.float64)
 
 
 def _add_mesh(buffer: GltfBuffer, body: Mannequin) -> tuple[dict[str, int], list[int], int]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
+from choreo.motion.formats import gltf_motion
 from choreo.motion.formats.bvh import read_bvh
 from choreo.motion.formats.json_format import read_json
 from choreo.motion.formats.npz import NpzArchive, read_npz
@@ -107,7 +108,18 @@ def _bvh(path: Path, field: str, up: str) -> _Raw:
     return _Raw(motion, "y", notes=tuple(motion.meta.get("notes", ())))
 
 
-_READERS: Final[dict[str, Callable[[Path, str, str], _Raw]]] = {".npz": _npz, ".json": _json, ".bvh": _bvh}
+def _gltf(path: Path, field: str, up: str) -> _Raw:
+    motion = gltf_motion.read_performance(path, field).single(field)
+    return _Raw(motion, up, notes=tuple(motion.meta.get("notes", ())))
+
+
+_READERS: Final[dict[str, Callable[[Path, str, str], _Raw]]] = {
+    ".npz": _npz,
+    ".json": _json,
+    ".bvh": _bvh,
+    ".glb": _gltf,
+    ".vrma": _gltf,
+}
 SUFFIXES: Final = tuple(_READERS)
 """Of motion files; of several files with the same name, that with the first suffix is read."""
 

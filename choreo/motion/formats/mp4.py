@@ -15,12 +15,16 @@ from choreo.ffmpeg import ffmpeg_program
 from choreo.files import replacing
 from choreo.motion.clip import Motion
 from choreo.motion.formats.sound import FILM_RATE, Sound
-from choreo.motion.formats.view import View
+from choreo.motion.formats.view import SIZES, Film, View
 from choreo.motion.performance import Performance
 
-SIZE: Final = (640, 640)
+SIZE: Final = SIZES["square"]
 QUALITY: Final = 20
 """x264's constant rate factor."""
+_H264: Final = (
+    *("-c:v", "libx264", "-threads", "2", "-preset", "veryfast", "-crf", str(QUALITY)),
+    *("-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4"),
+)
 BASE_TIMEOUT_S: Final = 60.0
 SECONDS_PER_FRAME: Final = 0.5
 """The encoder is killed as stuck after BASE_TIMEOUT_S plus this time per frame."""
@@ -32,16 +36,17 @@ class PreviewFailed(ChoreoError, RuntimeError):
 
 
 def film_bytes(
-    dance: Motion | Performance, sound: Sound | None = None, title: str = "", view: View = View.FOLLOW
+    dance: Motion | Performance, sound: Sound | None = None, title: str = "", view: View | Film = View.FOLLOW
 ) -> bytes:
     """The video of `write_preview` as bytes. It is a file first: the index at the front needs a second pass.
 
     Raises:
         ChoreoError: as `write_preview` does.
     """
+    film = view if isinstance(view, Film) else Film(view)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "preview.mp4"
-        write_preview(dance, path, sound, title, view=view)
+        write_preview(dance, path, sound, title, size=film.size, view=film.view, marks=film.marks)
         return path.read_bytes()
 
 
@@ -54,6 +59,7 @@ def write_preview(
     size: tuple[int, int] = SIZE,
     view: View = View.FOLLOW,
     labels: Sequence[str] = (),
+    marks: bool = False,
 ) -> None:
     """Write a video of all dancers in one scene to `path`, whole or not at all.
 
@@ -66,6 +72,7 @@ def write_preview(
         size: width and height in pixels, both even.
         view: whether the camera follows the dancers or stands where it sees all of their path.
         labels: shown above the heads, one per dancer; none without any.
+        marks: whether feet that stand and beats are marked, see `marks`.
 
     Raises:
         InvalidInput: the size is odd, or there are labels, but not one per dancer.
@@ -74,16 +81,45 @@ def write_preview(
         NotSaved: the disk is full.
         OSError: `path` cannot be written.
     """
+    with _raw(sound) as track:
+        heard: list[str] = []
+        if track is not None:
+            heard = ["-f", "s16le", "-ar", str(FILM_RATE), "-ac", "2", "-i", str(track.absolute())]
+            heard += ["-map", "0:v:0", "-map", "1:a:0", "-c:a", "aac", "-b:a", "160k"]
+        seconds = Performance.of(dance).seconds
+        write_film(
+            dance, path, [*heard, "-t", f"{seconds:.6f}", *_H264], Film(view, size, marks), title, labels, progress
+        )  # fmt: skip
+
+
+def write_film(
+    dance: Motion | Performance,
+    path: Path,
+    encoding: Sequence[str],
+    film: Film,
+    title: str = "",
+    labels: Sequence[str] = (),
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Paint all frames and have ffmpeg encode them, whole or not at all.
+
+    Args:
+        encoding: arguments of ffmpeg between the frames and the file: further inputs, filters, encoders and format.
+        film: how it is taken.
+
+    The other arguments and the errors are those of `write_preview`.
+    """
+    size = film.size
     if any(side % 2 or not 16 <= side <= 4096 for side in size):
         raise InvalidInput("size", f"must be even numbers of pixels between 16 and 4096, got {size}")
     from choreo.motion.formats.camera import frame_dancers  # only processes that draw load what draws
     from choreo.motion.formats.preview import Painter
 
     ffmpeg, performance = ffmpeg_program(), Performance.of(dance)
-    with replacing(path) as video, _raw(sound) as track:
-        camera = frame_dancers(performance.positions, size, view, performance.fps)
-        painter = Painter(performance, camera, title, labels)
-        with _encoder(ffmpeg, performance, size, track, video) as frames:
+    with replacing(path) as video:
+        camera = frame_dancers(performance.positions, size, film.view, performance.fps)
+        painter = Painter(performance, camera, title, labels, film.marks)
+        with _encoder(ffmpeg, performance, size, encoding, video) as frames:
             for index in range(performance.num_frames):
                 frames.write(painter.paint(index).tobytes())
                 if progress is not None:
@@ -104,17 +140,12 @@ def _raw(sound: Sound | None) -> Iterator[Path | None]:
 
 @contextmanager
 def _encoder(
-    ffmpeg: str, performance: Performance, size: tuple[int, int], track: Path | None, video: Path
+    ffmpeg: str, performance: Performance, size: tuple[int, int], encoding: Sequence[str], video: Path
 ) -> Iterator[IO[bytes]]:
     """Yield a pipe for raw RGB frames; leaving the block finishes the file, an exception in it kills ffmpeg."""
     command = [ffmpeg, "-loglevel", "error", "-y", "-nostdin", "-f", "rawvideo", "-pixel_format", "rgb24"]
     command += ["-video_size", f"{size[0]}x{size[1]}", "-framerate", f"{performance.fps:.6f}", "-i", "pipe:0"]
-    if track is not None:
-        command += ["-f", "s16le", "-ar", str(FILM_RATE), "-ac", "2", "-i", str(track.absolute())]
-        command += ["-map", "0:v:0", "-map", "1:a:0", "-c:a", "aac", "-b:a", "160k"]
-    command += ["-t", f"{performance.seconds:.6f}", "-c:v", "libx264", "-threads", "2", "-preset", "veryfast"]
-    command += ["-crf", str(QUALITY), "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-    command += ["-f", "mp4", str(video.absolute())]
+    command += [*encoding, str(video.absolute())]
     with tempfile.TemporaryFile() as log:  # a pipe that is not read would block ffmpeg
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
         watchdog = threading.Timer(BASE_TIMEOUT_S + SECONDS_PER_FRAME * performance.num_frames, process.kill)

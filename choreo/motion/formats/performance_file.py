@@ -9,7 +9,7 @@ import numpy as np
 
 from choreo.errors import InvalidInput
 from choreo.motion.clip import Motion
-from choreo.motion.formats import bvh, json_format, npz
+from choreo.motion.formats import bvh, gltf_motion, json_format, npz
 from choreo.motion.formats.motion_file import check_file
 from choreo.motion.formats.npz import NpzArchive
 from choreo.motion.formats.smpl_npz import is_smpl, read_smpl_dancers
@@ -72,7 +72,19 @@ def _bvh(path: Path, field: str, up: str) -> PerformanceFile:
     return PerformanceFile(performance, tuple(performance.meta.get("notes", ())))
 
 
-_READERS: Final[dict[str, Callable[[Path, str, str], PerformanceFile]]] = {".npz": _npz, ".json": _json, ".bvh": _bvh}
+def _gltf(path: Path, field: str, up: str) -> PerformanceFile:
+    performance = gltf_motion.read_performance(path, field)
+    read = _upright(performance, up, "y", "y")
+    return PerformanceFile(read.performance, (*performance.meta.get("notes", ()), *read.notes))
+
+
+_READERS: Final[dict[str, Callable[[Path, str, str], PerformanceFile]]] = {
+    ".npz": _npz,
+    ".json": _json,
+    ".bvh": _bvh,
+    ".glb": _gltf,
+    ".vrma": _gltf,
+}
 
 
 def _upright(performance: Performance, up: str, convention: str, rest: str | None) -> PerformanceFile:

@@ -19,6 +19,7 @@ from choreo.motion import rotations as rot
 from choreo.motion.clip import Motion
 from choreo.motion.formats.camera import Camera, frame_dancers
 from choreo.motion.formats.lettering import Lettering
+from choreo.motion.formats.marks import Marks
 from choreo.motion.formats.stage import Stage
 from choreo.motion.performance import Performance
 from choreo.motion.skeleton import HEAD, L_SHOULDER, NECK, NUM_JOINTS, PELVIS, R_SHOULDER
@@ -161,6 +162,7 @@ class Painter:
         camera: None follows the performance in 640 x 640.
         title: shown at the top; what does not fit is cut.
         labels: shown above the heads, one per dancer; none without any.
+        marks: whether feet that stand and beats are marked.
 
     Raises:
         InvalidInput: there are labels, but not one per dancer.
@@ -172,6 +174,7 @@ class Painter:
         camera: Camera | None = None,
         title: str = "",
         labels: Sequence[str] = (),
+        marks: bool = False,
     ) -> None:
         performance = Performance.of(dance)
         if labels and len(labels) != len(performance.dancers):
@@ -184,6 +187,8 @@ class Painter:
         self._pad, self._letter_size = round(height / 32), max(10, round(height / 36))
         self._letters = Lettering(self._letter_size)
         self._stage = Stage(self.camera, self._centre())
+        colours = [palette(dancer)[:2] for dancer in range(len(performance.dancers))]
+        self._marks = Marks(performance, colours) if marks else None
         self._title = self._letters.line(title, self.camera.size[0] - 2 * self._pad)
         self._labels = [self._letters.line(label, self.camera.size[0] / 4) for label in labels]
 
@@ -192,6 +197,9 @@ class Painter:
         image, camera = self._stage.paint(index), self.camera.at(index)
         points = np.concatenate([body_points(joints) for joints in self._positions[:, index]])
         self._shadow(image, points, camera)
+        if self._marks is not None:
+            self._marks.paint_feet(image, index, camera)
+            self._marks.paint_beat(image, index)
         self._figures(image, points, camera)
         self._write(image, index)
         self._label(image, index, camera)

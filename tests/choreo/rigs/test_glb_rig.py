@@ -161,7 +161,7 @@ def test_a_million_joints_are_refused() -> None:
 
 
 def test_size_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("choreo.rigs.gltf_file.MAX_RIG_BYTES", 1000)
+    monkeypatch.setattr("choreo.motion.formats.gltf_file.MAX_GLTF_BYTES", 1000)
     with pytest.raises(InvalidInput, match="is larger than"):
         character_of(GOOD, ".glb")
 

@@ -49,7 +49,7 @@ def test_formats_and_presets_of_the_run(tmp_path: Path) -> None:
         ({"text_prompt": "x", "tempo": 3}, "tempo"),
         ({"text_prompt": "x", "num_steps": 0}, "num_steps"),
         ({"text_prompt": "x", "duration": "3"}, "duration"),
-        ({"text_prompt": "x", "format": "fbx"}, "format"),
+        ({"text_prompt": "x", "format": "usd"}, "format"),
         ({"text_prompt": "x", "format": 3}, "format"),
         ({"audio_url": "https://example.org/a.wav"}, "audio_url"),
         ({"audio": 7}, "audio"),

@@ -152,7 +152,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(place: Place, monkeypatch
 
 
 @pytest.mark.parametrize(
-    ("options", "field"), [({"formats": ("fbx",)}, "format"), ({"preset": "slow"}, "preset"), ({"limit": 0}, "limit")]
+    ("options", "field"), [({"formats": ("usd",)}, "format"), ({"preset": "slow"}, "preset"), ({"limit": 0}, "limit")]
 )
 def test_options_are_checked_before_anything_is_written(options: dict, field: str, place: Place) -> None:
     with pytest.raises(InvalidInput) as caught:

@@ -35,7 +35,7 @@ def repository() -> None:
         (["--text", "a", "--duration", "-1"], "duration"),
         (["--text", "a", "--steps", "0"], "num_steps"),
         (["--text", "a", "--sampler", "x"], "sampler"),
-        (["--text", "a", "--format", "fbx"], "format"),
+        (["--text", "a", "--format", "usd"], "format"),
         (["--text", "a", "--camera", "drone"], "camera"),
         (["--song", "/nowhere.wav"], "song"),
         (["--text", "a", "--start", "/nowhere.npz"], "start"),

@@ -45,7 +45,7 @@ DUET = Performance((dancer(0), dancer(1)), {"seed": 7, "model": "unet-small"}, (
 
 @pytest.mark.parametrize("performance", [SOLO, DUET], ids=["solo", "duet"])
 @pytest.mark.parametrize("given", COPIES, ids=str)
-@pytest.mark.parametrize("wanted", [fmt for fmt in FORMATS if fmt is not Format.MP4], ids=str)
+@pytest.mark.parametrize("wanted", [fmt for fmt in FORMATS if not fmt.needs_audio and not fmt.needs_blender], ids=str)
 def test_every_format_that_is_read_becomes_every_one_that_is_written(
     performance: Performance, given: Format, wanted: Format, tmp_path: Path
 ) -> None:
@@ -142,7 +142,7 @@ def test_bad_input_names_the_field(
 @pytest.mark.parametrize(
     ("out", "options", "field"),
     [
-        ("out.fbx", ConvertOptions(), "out"),
+        ("out.usd", ConvertOptions(), "out"),
         ("none/out.glb", ConvertOptions(), "out"),
         ("folder.glb", ConvertOptions(), "out"),
         ("out.csv", ConvertOptions("mixamo"), "skeleton"),
@@ -176,3 +176,31 @@ def test_the_command(tmp_path: Path) -> None:
 
 def test_the_help_lists_all_formats() -> None:
     assert FORMATS_HELP.startswith(", ".join(fmt.name for fmt in FORMATS) + ";")
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "film.GIF"])
+def test_films_have_sizes_and_marks(name: str, tmp_path: Path) -> None:
+    source, out = tmp_path / "in.npz", tmp_path / name
+    write(DUET, Format.NPZ, source)
+    plain = convert_file(source, out, ConvertOptions())
+    data = out.read_bytes()
+    assert plain["format"] == name.rpartition(".")[2].lower()
+    convert_file(source, out, ConvertOptions(size="720p", marks=True))
+    assert len(out.read_bytes()) > len(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "field"),
+    [
+        ("out.mp4", ConvertOptions(size="8k"), "size"),
+        ("out.gif", ConvertOptions(skeleton="mixamo"), "skeleton"),
+        ("out.bvh", ConvertOptions(size="720p"), "size"),
+        ("out.npz", ConvertOptions(marks=True), "marks"),
+    ],
+)
+def test_what_is_for_films_only(name: str, options: ConvertOptions, field: str, tmp_path: Path) -> None:
+    write(SOLO, Format.NPZ, tmp_path / "in.npz")
+    with pytest.raises(InvalidInput) as error:
+        convert_file(tmp_path / "in.npz", tmp_path / name, options)
+    assert error.value.field == field
+    assert not (tmp_path / name).exists()

@@ -81,7 +81,7 @@ def test_a_song_a_start_and_the_model_are_sent(url: str, stages: Any, tmp_path: 
     ("args", "field"),
     [
         (["--phrases", "lib"], "phrases"), (["--steps", "0"], "num_steps"), (["--model", "none"], "model"),
-        (["--song", "/nowhere.wav"], "song"), (["--format", "fbx"], "format"), (["--camera", "drone"], "camera"),
+        (["--song", "/nowhere.wav"], "song"), (["--format", "usd"], "format"), (["--camera", "drone"], "camera"),
         (["--timeout", "0"], "timeout_s"), (["--start", "/nowhere.npz"], "start"), (["--up", "x y"], "up"),
     ],
 )  # fmt: skip

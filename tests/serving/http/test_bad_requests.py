@@ -70,7 +70,7 @@ FEATURES = _features()
         (TEXT | {"model": "gpt"}, "model"),
         (TEXT | {"model": 3}, "model"),
         (TEXT | {"model": "x" * 100_000}, "model"),
-        (TEXT | {"format": "fbx"}, "format"),
+        (TEXT | {"format": "usd"}, "format"),
         (TEXT | {"format": None}, "format"),
         (TEXT | {"camera": "drone"}, "camera"),
         (TEXT | {"camera": 1}, "camera"),

@@ -9,6 +9,7 @@ import httpx
 import numpy as np
 import pytest
 
+from choreo.motion.formats.fbx import VARIABLE
 from choreo.motion.formats.formats import FORMATS, Format
 from choreo.motion.formats.npz import read_npz
 from serving.http.audio_url import AudioFetcher
@@ -35,7 +36,7 @@ def test_json_answer(ingress: Any, stages: Any) -> None:
     assert meta["fit_residual"] == 0
 
 
-@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("fmt", [fmt for fmt in FORMATS if not fmt.needs_blender])
 def test_headers_of_every_format(ingress: Any, fmt: Format) -> None:
     response = ingress.generate(TEXT | {"seed": 7, "format": fmt.name})
     assert response.status_code == 200
@@ -48,6 +49,14 @@ def test_headers_of_every_format(ingress: Any, fmt: Format) -> None:
     disposition = response.headers.get("content-disposition")
     assert disposition == (None if fmt is Format.JSON else f'attachment; filename="motion-7{fmt.suffix}"')
     assert int(response.headers["content-length"]) == len(response.content) > 0
+
+
+def test_a_server_without_blender_says_so(ingress: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "/nowhere/blender")
+    response = ingress.generate(TEXT | {"format": "fbx"})
+    assert (response.status_code, response.json()["type"]) == (501, "urn:choreo:problem:missing-dependency")
+    assert "FBX is written by Blender" in response.json()["detail"]
+    assert "/nowhere" not in response.text
 
 
 def test_npz_holds_the_motion_and_nothing_of_the_request(ingress: Any) -> None:

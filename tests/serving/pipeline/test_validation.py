@@ -41,7 +41,7 @@ def build(parts: Attachments | None = None, **fields: Any) -> Any:
         ({"text_prompt": "a", "priority": "urgent"}, "priority"),
         *(({"text_prompt": "a", "guidance_low": w}, "guidance_low") for w in (-0.1, 1.1, float("nan"))),
         ({"text_prompt": "a", "guidance_low": 0.6, "guidance_high": 0.5}, "guidance_high"),
-        ({"text_prompt": "a", "format": "fbx"}, "format"),
+        ({"text_prompt": "a", "format": "usd"}, "format"),
         ({"text_prompt": "a", "camera": "drone"}, "camera"),
         ({"text_prompt": "a", "tempo": 3}, "tempo"),
         *(({"text_prompt": "a", "num_samples": n}, "num_samples") for n in (0, -1, 17, 1000, 2.0, True, None)),

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from choreo.motion.clip import Motion
-from choreo.motion.formats.glb import glb_bytes, quaternions
+from choreo.motion.formats.glb import glb_bytes
+from choreo.motion.formats.gltf_animation import quaternions
 from choreo.motion.formats.joint_profiles import PROFILES, JointProfile
 from choreo.motion.formats.mannequin import mannequin
 from choreo.motion.kinematics import forward_kinematics

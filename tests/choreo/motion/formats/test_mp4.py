@@ -155,7 +155,7 @@ def test_a_full_disk_is_said_to_be_full(clip):
     performance, image = Performance.of(clip), bytes(3 * 64 * 64)
 
     def film() -> None:
-        with mp4._encoder(ffmpeg_program(), performance, (64, 64), None, Path("/dev/full")) as frames:
+        with mp4._encoder(ffmpeg_program(), performance, (64, 64), mp4._H264, Path("/dev/full")) as frames:
             frames.write(image * performance.num_frames)
 
     with pytest.raises(NotSaved, match="no room for the video in /dev"):

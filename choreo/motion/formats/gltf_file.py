@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from choreo.errors import InvalidInput
 from choreo.motion.formats.json_format import json_safe
-from choreo.rigs.rig import MAX_RIG_BYTES
 
+MAX_GLTF_BYTES: Final = 256 * 2**20
+"""Largest file that is read."""
 MAX_JSON_BYTES: Final = 64 * 2**20
 JSON_CHUNK: Final = 0x4E4F534A
 BIN_CHUNK: Final = 0x004E4942
@@ -44,8 +45,8 @@ def read_gltf(data: bytes, field: str = "rig") -> GltfFile:
     Raises:
         InvalidInput: it is none, is cut off, or exceeds a limit.
     """
-    if len(data) > MAX_RIG_BYTES:
-        raise InvalidInput(field, f"is larger than {MAX_RIG_BYTES // 2**20} MiB")
+    if len(data) > MAX_GLTF_BYTES:
+        raise InvalidInput(field, f"is larger than {MAX_GLTF_BYTES // 2**20} MiB")
     if len(data) < 20 or data[:4] != b"glTF":
         raise InvalidInput(field, "is not a binary glTF file: it does not begin with glTF")
     version, size = struct.unpack_from("<II", data, 4)

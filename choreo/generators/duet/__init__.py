@@ -1,0 +1,1 @@
+"""The second dancer of a couple from the first one."""

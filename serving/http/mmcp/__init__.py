@@ -1,0 +1,1 @@
+"""The Motion Model Context Protocol: a door for animation software (docs/mmcp.md)."""
