@@ -20,9 +20,11 @@ PREFIX ?= /opt/choreo
 EXTRAS ?= cpu,serve
 CRD ?=
 OUT ?= out/demo
+DEMO_STAY ?=
 
 help:
 	@echo "make demo [SONG=path] [TEXT=\"...\"] [MODEL=name or path]   one dance through Ray Serve and Triton, written to $(OUT)"
+	@echo "make demo DEMO_STAY=1                the same, and go on serving with the studio until Ctrl-C"
 	@echo "make serve                           serve over HTTP until Ctrl-C"
 	@echo "make fast                            tests that start, compile and train nothing, in less than a minute"
 	@echo "make test                            lint, types, imports, and every test"
@@ -60,6 +62,7 @@ demo: $(READY)
 	if [ -n "$(SONG)" ]; then args+=(--song "$(SONG)"); fi
 	if [ -n "$(TEXT)" ]; then args+=(--text "$(TEXT)"); fi
 	if [ -n "$(MODEL)" ]; then args+=(--model "$(MODEL)"); fi
+	if [ "$(DEMO_STAY)" = 1 ]; then args+=(--stay); fi
 	exec $(BIN)/choreo demo "$${args[@]}"
 
 serve: $(READY)

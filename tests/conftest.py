@@ -46,6 +46,7 @@ SLOW = (
     "serving/ray",
     "serving/sampling/test_transports.py",
     "serving/stages/test_large_jobs.py",
+    "serving/studio",
     "serving/triton",
 )
 """Folders and files whose tests compile, train, measure or start programs; `make fast` leaves them out."""

@@ -3,6 +3,7 @@
 import json
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,33 +28,48 @@ FILES: Final = {"motion.npz": Format.NPZ, "motion.bvh": Format.BVH, "preview.mp4
 
 
 def run_demo(
-    song: Path | None, text: str, duration: float | None, seed: int, out: Path, settings: Settings, console: Console
+    song: Path | None,
+    text: str,
+    duration: float | None,
+    seed: int,
+    out: Path,
+    settings: Settings,
+    console: Console,
+    stay: bool = False,
 ) -> dict[str, Any]:
     """Start Triton and Ray Serve, send one request, write `motion.npz`, `motion.bvh`, `preview.mp4`, `report.json`.
+
+    Args:
+        stay: go on serving after the files were written, until interrupted.
 
     Raises:
         InvalidInput: the song does not exist, or the server refused the request.
     """
     data = song_bytes(song, settings) if song is not None else _synthesised()
     name = song.name if song is not None else "synthesised.wav"
-    with results_in(out, list(FILES.values())) as part:
-        began = time.perf_counter()
-        with console.status("starting Triton and Ray Serve"):
-            stack = Stack(settings).__enter__()
-        try:
+    with ExitStack() as running:
+        with results_in(out, list(FILES.values())) as part:
+            began = time.perf_counter()
+            with console.status("starting Triton and Ray Serve"):
+                stack = running.enter_context(Stack(settings))
             start = time.perf_counter() - began
             with console.status("dancing"), counted_rows(stack.triton) as counted:
                 motion, headers = _request(stack.url, name, data, text, duration, seed, settings)
                 counts = counted(motion.meta["model"], motion.meta["rows"])
-        finally:
-            with console.status("stopping"):
-                stack.__exit__(None, None, None)
-        document = _document(motion, out, _stages(headers) | {"start": round(start, 2)})
-        began = time.perf_counter()
-        write_files(motion, part, FILES, data, text)
-        document["seconds"]["write"] = round(time.perf_counter() - began, 2)
-        full = document | {"versions": versions(), "triton": {"nv_inference_count": counts}, "meta": motion.meta}
-        atomic_write(part / "report.json", (json.dumps(full, indent=1) + "\n").encode())
+            if not stay:
+                with console.status("stopping"):
+                    running.close()
+            document = _document(motion, out, _stages(headers) | {"start": round(start, 2)})
+            began = time.perf_counter()
+            write_files(motion, part, FILES, data, text)
+            document["seconds"]["write"] = round(time.perf_counter() - began, 2)
+            full = document | {"versions": versions(), "triton": {"nv_inference_count": counts}, "meta": motion.meta}
+            atomic_write(part / "report.json", (json.dumps(full, indent=1) + "\n").encode())
+        if stay:
+            console.print(
+                f"the studio is ready at {stack.url}/studio  Ctrl-C stops it", highlight=False, soft_wrap=True
+            )
+            stack.wait()
     return document | {"files": [*document["files"], str(out / "report.json")]}
 
 

@@ -20,7 +20,7 @@ from serving.cli.measuring_commands import bench, evaluate, loadtest
 from serving.cli.model_commands import export, train
 from serving.cli.models import app as models_app
 from serving.cli.phrases import app as phrases_app
-from serving.cli.server_commands import demo, serve
+from serving.cli.server_commands import demo, serve, studio
 from serving.settings import LogSettings
 from serving.util import logs
 from serving.util.surroundings import prepare
@@ -36,7 +36,7 @@ app.add_typer(models_app)
 app.add_typer(data_app)
 app.add_typer(phrases_app, callback=lambda: require("cpu"))
 for command in (
-    compare, generate, duet, batch, convert, beats, structure, tags, serve, demo, export, train, evaluate,
+    compare, generate, duet, batch, convert, beats, structure, tags, serve, studio, demo, export, train, evaluate,
 ):  # fmt: skip
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "allow_interspersed_args": False})(bench)

@@ -32,6 +32,7 @@ from serving.http.phrase_documents import found_document, library_document
 from serving.http.problems import install_handlers
 from serving.http.readiness import Readiness
 from serving.http.stage_metrics import StageWatch
+from serving.http.studio import add_studio
 from serving.http.uploads import BodyLimit, Uploads, slow_upload
 from serving.pipeline.admission import Admission
 from serving.pipeline.contracts import Stages
@@ -299,6 +300,7 @@ def create_app(
     _add_phrases(app, service)
     add_jobs(app, service.job_answers)
     _add_probes(app, service)
+    add_studio(app, settings, service.keys.on)
     app.mount(PREFIX, Mmcp(settings, service.specs, service.dances))
     return app
 

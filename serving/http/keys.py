@@ -16,6 +16,7 @@ from choreo.errors import InvalidInput
 from serving.http.key_entries import given_keys, read_keys
 from serving.http.key_limits import Caller
 from serving.http.problems import HttpProblem
+from serving.http.studio import is_open
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class KeyCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http" or scope["path"] in self._open:
+        if scope["type"] != "http" or scope["path"] in self._open or is_open(scope["path"]):
             await self._app(scope, receive, send)
             return
         caller = self._ring.caller(_bearer(scope))

@@ -9,6 +9,7 @@ from typing import Any
 
 from choreo.errors import DeadlineExceeded, InvalidInput
 from choreo.generators.spec import GeneratorSpec
+from choreo.motion.skeleton import FPS
 from choreo.music.song_beats import SongBeats
 from serving.errors import ModelUnavailable
 from serving.pipeline.contracts import Stages
@@ -200,6 +201,7 @@ def provenance(
         "prompt": request.text,
         "song": encoded.song,
         "tempo": round(encoded.tempo, 2),
+        **_beat_times(encoded),
         "notes": [*encoded.notes, *_beat_notes(request, encoded), *request.given_notes],
         "sampler": request.sampler,
         "num_steps": request.num_steps,
@@ -210,6 +212,15 @@ def provenance(
         **({"sections": [section.document() for section in encoded.sections]} if request.repeat_sections else {}),
         **_planned(sampled),
     }
+
+
+def _beat_times(encoded: EncodedRequest) -> dict[str, list[float]]:
+    """Beats and first beats of bars within the motion, seconds from its start; nothing without a song."""
+    if encoded.song is None:
+        return {}
+    heard, seconds = encoded.conditioning, encoded.num_frames / FPS
+    times = {"beats": heard.beats, "downbeats": heard.downbeats}
+    return {name: [round(float(time), 3) for time in found if time <= seconds] for name, found in times.items()}
 
 
 def _planned(sampled: SamplingResult) -> dict[str, Any]:

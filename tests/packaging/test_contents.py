@@ -22,7 +22,7 @@ def test_the_wheel_has_every_file_that_is_needed_and_no_other(wheel: Path, sourc
     expected = {
         file.relative_to(source).as_posix()
         for package in PACKAGES
-        for pattern in ("*.py", "*.cpp", "*.h", "py.typed")
+        for pattern in ("*.py", "*.cpp", "*.h", "py.typed", "studio/*.*")
         for file in (source / package).rglob(pattern)
     }
     expected |= {

@@ -134,5 +134,5 @@ def test_doctor_reports_json_and_help_exists_everywhere() -> None:
     parts = {check["part"]: check["ok"] for check in json.loads(done.stdout)}
     assert parts["Triton server"]
     assert parts["checkpoint"]
-    for command in ("generate", "compare", "serve", "export", "train", "doctor", "demo"):
+    for command in ("generate", "compare", "serve", "studio", "export", "train", "doctor", "demo"):
         assert choreo(command, "--help").returncode == 0

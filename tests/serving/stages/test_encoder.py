@@ -215,6 +215,8 @@ def test_beats_that_are_said_take_the_place_of_those_heard(
     sampled = SamplingResult(np.zeros((90, 66), np.float32), "m", 30, {})
     meta = provenance(wanted.without_song(), told, RetrievalResult(None), sampled)
     assert meta["tempo"] == pytest.approx(tempo)
+    assert meta["beats"] == pytest.approx([time for time in used if time <= told.num_frames / 30], abs=1e-3)
+    assert set(meta["downbeats"]) <= set(meta["beats"])
     again = encode(encoder, request(song))  # what is kept of the song is as it was
     np.testing.assert_array_equal(again.conditioning.music, heard.conditioning.music)
     assert (again.tempo, again.query.music) == (heard.tempo, heard.query.music)
