@@ -72,6 +72,7 @@ def test_every_command_is_known_here() -> None:
         "choreo models list",
         "choreo batch",
         "choreo beats",
+        "choreo structure",
         "choreo train",
         "choreo evaluate",
         "choreo export",
@@ -105,6 +106,11 @@ def test_models_list() -> None:
 def test_beats(song: Path) -> None:
     heard = json.loads(run(command("choreo beats").replace("song.wav", str(song)) + " --json").stdout)
     assert heard["tempo"] == pytest.approx(120, rel=0.02)
+
+
+def test_structure(song: Path) -> None:
+    found = json.loads(run(command("choreo structure").replace("song.wav", str(song)) + " --json").stdout)
+    assert found["sections"][0]["start"] == 0
 
 
 @pytest.mark.parametrize("when", ["starting", "dancing"])
