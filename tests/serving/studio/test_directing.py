@@ -73,6 +73,8 @@ def test_downloads_in_every_format(dance: Any) -> None:
     page: Browser = dance.page
     assert page.text("#downloads").split() == [fmt.name for fmt in FORMATS]
     for index, fmt in enumerate(FORMATS, 1):
+        if fmt.needs_blender:  # which need not be here
+            continue
         page.click(f"#downloads button:nth-child({index})")
         path = page.downloads / f"motion-5{fmt.suffix}"
         wait_until(path.is_file, 60)
