@@ -16,6 +16,8 @@ from serving.settings import Settings
 TAKEN_S: Final = 5.0
 """A predecessor that is still ending keeps the address for no longer."""
 POLL_S: Final = 0.1
+ENDING_S: Final = 5.0
+"""Time in which a handler that was cancelled must have ended."""
 SPARE_FILES: Final = 256
 """File descriptors that connections leave to everything else."""
 
@@ -72,8 +74,12 @@ class HttpServer:
     async def stop(self) -> None:
         """Take no more requests, answer those that are here, and close."""
         self._server.should_exit = True
-        if self._serving is not None:
-            await self._serving
+        if self._serving is None:
+            return
+        await self._serving
+        # Handlers whose patience has run out are cancelled by now, and have yet to let go of what they hold.
+        if ending := set(self._server.server_state.tasks):
+            await asyncio.wait(ending, timeout=ENDING_S)
 
 
 def _affordable(connections: int) -> int:
