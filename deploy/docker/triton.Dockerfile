@@ -16,7 +16,7 @@ USER 1000:1000
 EXPOSE 8001 8002
 HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=6 \
     CMD ["python3", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8002/metrics', timeout=4)"]
-# HTTP is off: cancellation and deadlines travel only over gRPC, and it has been the road of the exploits.
+# HTTP is off: cancellation and deadlines travel only over gRPC, and most advisories are about it.
 CMD ["tritonserver", "--model-repository=/models", "--model-control-mode=none", "--disable-auto-complete-config", \
      "--allow-http=false", "--grpc-address=0.0.0.0", "--grpc-port=8001", "--metrics-address=0.0.0.0", \
      "--metrics-port=8002", "--exit-timeout-secs=30"]
