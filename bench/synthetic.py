@@ -79,11 +79,11 @@ def main(
     data: Annotated[Path | None, DATA] = None,
     dances: Annotated[int, typer.Option(min=1, max=1000, help="Dances of each kind.")] = 8,
     seconds: Annotated[float, typer.Option(min=2, max=120, help="Length of each.")] = 30.0,
-    short: Annotated[bool, quick("one dance of 4 s of each kind")] = False,
+    short: Annotated[bool, quick("one dance of 5 s of each kind")] = False,
 ) -> Iterator[Row]:
     """Figures of each dance, then those of mocap."""
     for name in STEP_DANCES:
-        yield from _danced(name, 1 if short else dances, 4.0 if short else seconds)
+        yield from _danced(name, 1 if short else dances, 5.0 if short else seconds)
     if data is None:
         yield skipped("mocap", "give --data")
         return

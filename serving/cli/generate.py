@@ -48,7 +48,14 @@ async def generate_files(
     names = file_names([Format.named(name) for name in dict.fromkeys(formats)])
     given = {name: value for name, value in fields.items() if value is not None}
     audio = song_bytes(song, settings) if song else None
-    parts = Attachments(audio, features, motions.get("start"), motions.get("end"), motions.get("clip"))
+    parts = Attachments(
+        audio,
+        features,
+        motions.get("start"),
+        motions.get("end"),
+        motions.get("clip"),
+        leader=motions.get("leader"),
+    )
     request = validated_request(parse_fields(given), parts, settings)
     request = replace(request, deadline=math.inf)  # its sender can interrupt it
     with results_in(out, list(names.values())) as part:
