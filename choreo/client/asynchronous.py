@@ -75,6 +75,7 @@ class AsyncClient:
         end: Start | None = None,
         clip: Start | None = None,
         rig: Source | None = None,
+        leader: Start | None = None,
         seed: int | None = None,
         format: str | None = None,
         timeout_s: float | None = None,
@@ -82,7 +83,7 @@ class AsyncClient:
         **fields: Unpack[GenerateFields],
     ) -> Dance:
         """Make a dance, as `Client.generate` does, with the same errors."""
-        to = DanceTo(text, song, features, start, end, clip, rig)
+        to = DanceTo(text, song, features, start, end, clip, rig, leader)
         flow = dancing.generate(self._at, to, fields, seed=seed, format=format, timeout_s=timeout_s, progress=progress)
         return await self._transport.run(flow)
 

@@ -41,6 +41,7 @@ class DanceTo:
         end: motion that it ends with.
         clip: motion that constraints take spans or poses of.
         rig: a character's file, which is the answer with the dance in it.
+        leader: motion of one dancer whom a duet model gives a partner.
     """
 
     text: str | None = None
@@ -50,6 +51,7 @@ class DanceTo:
     end: Start | None = None
     clip: Start | None = None
     rig: Source | None = None
+    leader: Start | None = None
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ def _body(to: DanceTo, fields: Mapping[str, Any]) -> _Body:
     if to.rig is not None:
         uploads.append(upload(to.rig, "rig"))
     up = str(values.get("up", AUTO))
-    for name, motion in (("start", to.start), ("end", to.end), ("clip", to.clip)):
+    for name, motion in (("start", to.start), ("end", to.end), ("clip", to.clip), ("leader", to.leader)):
         if motion is not None:
             made, more = start_upload(motion, up, name, name)
             uploads.append(made)

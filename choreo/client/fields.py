@@ -57,6 +57,7 @@ class GenerateFields(SearchFields, total=False):
         up: axis that points up in the start: `auto`, `y`, `z`, `-y` and so on.
         on_beat: whether pauses are moved to the beats of the song; omitted: where the beats are sure.
         repeat_sections: whether sections of the song that come again are danced with the same moves.
+        leader_follows: whether the leader follows, so that the one who leads is made.
         num_samples: dances that are made with successive seeds, of which the best one is the answer.
         constraints: poses, spans, a path, a loop, as an object with `keyframes`, `hold`, `path`, `loop`, `in_place`.
         segments: prompts over time, each an object with `start` and `end` in seconds, and `text`.
@@ -81,6 +82,7 @@ class GenerateFields(SearchFields, total=False):
     foot_lock: bool
     on_beat: bool | None
     repeat_sections: bool
+    leader_follows: bool
     num_samples: int
     constraints: Mapping[str, Any]
     segments: Sequence[Mapping[str, Any]]

@@ -15,7 +15,7 @@ from choreo.client.uploads import Source, Upload, of_bytes, upload
 from choreo.errors import InvalidInput
 
 MAX_CATALOG_BYTES: Final = 64 << 20
-MOTIONS: Final = ("start", "end", "clip")
+MOTIONS: Final = ("start", "end", "clip", "leader")
 PARTS: Final = ("audio", "features", *MOTIONS, "rig")
 CATALOG: Final = "catalog"
 _LINE: Final = re.compile(r"catalog\[([0-9]{1,9})\]")
@@ -32,6 +32,7 @@ class JobRequest(GenerateFields, total=False):
         end: the same, of one that it ends with.
         clip: the same, of one that constraints take spans or poses of.
         rig: path, bytes or open file of a character, which is the result with the dance in it.
+        leader: path of a motion file, or a motion, of one dancer whom a duet model gives a partner.
         seed: None: the server draws it.
         timeout: seconds that the request may take once it has begun.
         format: npz where there is none.
@@ -44,6 +45,7 @@ class JobRequest(GenerateFields, total=False):
     end: Start
     clip: Start
     rig: Source
+    leader: Start
     seed: int | None
     timeout: float | None
     format: str

@@ -77,6 +77,7 @@ class Client:
         end: Start | None = None,
         clip: Start | None = None,
         rig: Source | None = None,
+        leader: Start | None = None,
         seed: int | None = None,
         format: str | None = None,
         timeout_s: float | None = None,
@@ -96,6 +97,7 @@ class Client:
             clip: the same, of a motion that `constraints` take spans or poses of.
             rig: path, bytes or open file of your own character (.glb, .vrm, .bvh); the content is then this file with
                 the dance in it.
+            leader: path of a motion file, or a motion, of one dancer whom a duet model gives a partner.
             seed: same seed, same dance; None: drawn here, see `Dance.seed`.
             format: npz and json are read, any other format of the server is handed out as bytes; None: npz, or with a
                 rig that of its file.
@@ -109,7 +111,7 @@ class Client:
             Overloaded, BackendUnavailable: the server could not take the request, also after retries.
             ChoreoError: the server refused or failed.
         """
-        to = DanceTo(text, song, features, start, end, clip, rig)
+        to = DanceTo(text, song, features, start, end, clip, rig, leader)
         flow = dancing.generate(self._at, to, fields, seed=seed, format=format, timeout_s=timeout_s, progress=progress)
         return self._transport.run(flow)
 
