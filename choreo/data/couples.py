@@ -1,4 +1,4 @@
-"""Couples of a data set on the canonical skeleton, by part of its split, and couples that nobody danced."""
+"""Couples of a data set on the canonical skeleton, by part of its split, and synthetic ones."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from choreo.postprocess.shared_floor import in_its_place
 DUETS = "duets"
 """Folder of a data pack that its couples are in."""
 HOLD = 0.7
-"""Distance of couples that nobody danced, metres."""
+"""Distance of the dancers of synthetic couples, metres."""
 
 
 @dataclass(frozen=True)

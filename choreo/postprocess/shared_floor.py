@@ -1,7 +1,7 @@
 """A dancer of any size on the canonical skeleton who stays where the recording has them.
 
-Retargeting lets the root follow the planted feet, so that a dancer with longer legs travels less. Alone nobody sees it;
-of a couple the two would drift apart. Here the root keeps the recording's place over seconds and the feet's say within
+Retargeting lets the root follow the planted feet, so that a dancer with longer legs travels less. A solo does not
+show it; a couple would drift apart. Here the root keeps the recording's place over seconds and the feet's say within
 a step.
 """
 

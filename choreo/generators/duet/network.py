@@ -112,7 +112,7 @@ class VaeCore(nn.Module):
 class PairCore(nn.Module):
     """One network for both dancers: equal weights see the body of either, and each attends to the other.
 
-    The role is not looked at: whoever is given, the network makes the other one.
+    The role has no effect: the network makes the dancer who is not given, leader or follower.
     """
 
     def __init__(self, config: DuetNetworkConfig) -> None:

@@ -135,7 +135,7 @@ def leader_positions(leader: Motion) -> Array64:
 
 
 def check_leader(leader: Motion) -> None:
-    """Refuse a leader that nobody can follow.
+    """Refuse a leader of which no partner can be made.
 
     Raises:
         InvalidInput: it is shorter than `MIN_SECONDS`.

@@ -2,7 +2,7 @@
 
     blender --background --factory-startup --python blender_script.py -- SCENE OUT
 
-Blender has z up: (x, y, z) becomes (x, -z, y). The scene is in centimetres, as FBX is wherever nobody asks, so that no
+Blender has z up: (x, y, z) becomes (x, -z, y). The scene is in centimetres, as FBX is by default, so that no
 node has a scale. Every bone points up at rest, so its own
 axes are those of the world before that turn, and a joint's rotation is the bone's.
 """
